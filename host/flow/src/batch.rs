@@ -1,0 +1,304 @@
+//! The batch: rows by column.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::{Column, ColumnId, Pool, Schema, Width, addr_of};
+
+/// Flow records in columns, all of the same length.
+///
+/// A clone shares every column (copy on write: [`set`](Self::set) replaces a column in one clone
+/// only). When the last holder of a column lets go, its buffer goes back to the pool.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    schema: Arc<Schema>,
+    pool: Pool,
+    id: u64,
+    now_ms: u64,
+    rows: usize,
+    columns: Vec<Option<Column>>,
+    routes: Option<Arc<Routes>>,
+}
+
+/// Where each row goes, as a splitter said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Routes {
+    /// Names of the routes.
+    pub names: Vec<Arc<str>>,
+    /// One index into `names` per row.
+    pub index: Vec<u16>,
+}
+
+/// Why a column could not be set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetError {
+    /// There is no such column.
+    #[error("there is no column {0}")]
+    NoColumn(ColumnId),
+    /// The column holds something else.
+    #[error("the column holds {0:?}")]
+    WrongWidth(Width),
+    /// A column has one value per row.
+    #[error("the batch has {0} rows")]
+    WrongLength(usize),
+}
+
+macro_rules! read {
+    ($(#[$doc:meta])* $name:ident, $variant:ident, $type:ty) => {
+        $(#[$doc])*
+        #[must_use]
+        pub fn $name(&self, column: ColumnId) -> Option<&[$type]> {
+            match self.column(column) {
+                Some(Column::$variant(values)) => Some(values),
+                _ => None,
+            }
+        }
+    };
+}
+
+impl Batch {
+    /// A batch of `rows` rows in which every column is absent.
+    #[must_use]
+    pub fn new(schema: Arc<Schema>, pool: Pool, rows: usize) -> Batch {
+        let columns = std::iter::repeat_with(|| None).take(schema.slots()).collect();
+        Batch { schema, pool, id: 0, now_ms: 0, rows, columns, routes: None }
+    }
+
+    /// Gives the batch its id and its time, in milliseconds since the Unix epoch.
+    pub fn stamp(&mut self, id: u64, now_ms: u64) {
+        self.id = id;
+        self.now_ms = now_ms;
+    }
+
+    /// Identifies the batch within one run of the collector.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Batch time, in milliseconds since the Unix epoch: the only clock a plugin has.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// Number of rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The columns there can be.
+    #[must_use]
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    /// Where the buffers go.
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Whether `column` is there. An absent column reads as zero in every row.
+    #[must_use]
+    pub fn has(&self, column: ColumnId) -> bool {
+        self.column(column).is_some()
+    }
+
+    /// The column, or `None` if it is absent.
+    #[must_use]
+    pub fn column(&self, column: ColumnId) -> Option<&Column> {
+        self.columns.get(usize::from(column))?.as_ref()
+    }
+
+    /// The columns that are there, with their numbers, ascending.
+    pub fn columns(&self) -> impl Iterator<Item = (ColumnId, &Column)> {
+        (0..).zip(&self.columns).filter_map(|(number, column)| Some((number, column.as_ref()?)))
+    }
+
+    read!(
+        /// A one-byte column, or `None` if it is absent or of another width.
+        u8s, U8, u8
+    );
+    read!(
+        /// A two-byte column.
+        u16s, U16, u16
+    );
+    read!(
+        /// A four-byte column.
+        u32s, U32, u32
+    );
+    read!(
+        /// An eight-byte column.
+        u64s, U64, u64
+    );
+
+    /// The number in a row, 0 where the column is absent.
+    #[must_use]
+    pub fn number(&self, column: ColumnId, row: usize) -> u64 {
+        self.column(column).map_or(0, |column| column.number(row))
+    }
+
+    /// The text in a row, `""` where the column is absent.
+    #[must_use]
+    pub fn text(&self, column: ColumnId, row: usize) -> &str {
+        match self.column(column) {
+            Some(Column::Text(texts)) => texts.get(row),
+            _ => "",
+        }
+    }
+
+    /// The list in a row, empty where the column is absent.
+    #[must_use]
+    pub fn list(&self, column: ColumnId, row: usize) -> &[u32] {
+        match self.column(column) {
+            Some(Column::Lists(lists)) => lists.get(row),
+            _ => &[],
+        }
+    }
+
+    /// The address in a row whose high half is in `hi` (the low half is in the next column), or
+    /// `None` where it is absent.
+    #[must_use]
+    pub fn addr(&self, hi: ColumnId, row: usize) -> Option<IpAddr> {
+        addr_of(self.number(hi, row), self.number(hi + 1, row))
+    }
+
+    /// Replaces a column.
+    ///
+    /// # Errors
+    /// If there is no such column, or if width or length differ; the batch is then as it was.
+    pub fn set(&mut self, column: ColumnId, values: Column) -> Result<(), SetError> {
+        let width = self.schema.width(column).ok_or(SetError::NoColumn(column))?;
+        if values.width() != width {
+            return Err(SetError::WrongWidth(width));
+        }
+        if values.len() != self.rows {
+            return Err(SetError::WrongLength(self.rows));
+        }
+        self.put(column, values);
+        Ok(())
+    }
+
+    /// Puts a column whose width and length are known to be right.
+    pub(crate) fn put(&mut self, column: ColumnId, values: Column) {
+        debug_assert_eq!(values.len(), self.rows, "column {column}");
+        let old = self.columns[usize::from(column)].replace(values);
+        self.pool.recycle(old.into_iter());
+    }
+
+    /// Takes a column out: it reads as absent from now on.
+    pub fn clear(&mut self, column: ColumnId) {
+        if let Some(slot) = self.columns.get_mut(usize::from(column)) {
+            self.pool.recycle(slot.take().into_iter());
+        }
+    }
+
+    /// Where the rows go, if a splitter said.
+    #[must_use]
+    pub fn routes(&self) -> Option<&Routes> {
+        self.routes.as_deref()
+    }
+
+    /// Name of the route of `row`, if a splitter said.
+    #[must_use]
+    pub fn route(&self, row: usize) -> Option<&Arc<str>> {
+        let routes = self.routes.as_deref()?;
+        routes.names.get(usize::from(*routes.index.get(row)?))
+    }
+
+    /// Says where the rows go.
+    ///
+    /// # Errors
+    /// [`SetError::WrongLength`] if there is not one index per row.
+    pub fn set_routes(&mut self, routes: Option<Routes>) -> Result<(), SetError> {
+        if routes.as_ref().is_some_and(|routes| routes.index.len() != self.rows) {
+            return Err(SetError::WrongLength(self.rows));
+        }
+        self.routes = routes.map(Arc::new);
+        Ok(())
+    }
+
+    /// The batch with only the rows listed, in their order, each below [`rows`](Self::rows).
+    #[must_use]
+    pub fn select(&self, rows: &[u32]) -> Batch {
+        let mut picked = Batch::new(Arc::clone(&self.schema), self.pool.clone(), rows.len());
+        picked.stamp(self.id, self.now_ms);
+        for (number, column) in self.columns() {
+            picked.put(number, column.select(rows));
+        }
+        picked.routes = self.routes.as_deref().map(|routes| {
+            let index = rows.iter().filter_map(|row| routes.index.get(*row as usize).copied()).collect();
+            Arc::new(Routes { names: routes.names.clone(), index })
+        });
+        picked
+    }
+
+    /// Keeps the rows whose bit is set (bit `r % 32` of word `r / 32`) and returns how many were
+    /// dropped. Bits beyond the last row mean nothing; words that are missing count as 0.
+    pub fn keep(&mut self, bitmap: &[u32]) -> usize {
+        let kept: Vec<u32> = (0..self.rows as u32)
+            .filter(|row| bitmap.get((row / 32) as usize).is_some_and(|word| word >> (row % 32) & 1 == 1))
+            .collect();
+        let dropped = self.rows - kept.len();
+        if dropped > 0 {
+            *self = self.select(&kept);
+        }
+        dropped
+    }
+
+    /// Bytes of all columns, for limits and metrics.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.columns().map(|(_, column)| column.bytes()).sum()
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        self.pool.recycle(self.columns.drain(..).flatten());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::col;
+
+    fn batch(bytes: &[u64]) -> Batch {
+        let mut batch = Batch::new(Arc::new(Schema::standard()), Pool::default(), bytes.len());
+        batch.set(col::BYTES, Column::U64(Arc::new(bytes.to_vec()))).unwrap();
+        batch
+    }
+
+    #[test]
+    fn a_clone_shares_columns_until_one_is_set() {
+        let original = batch(&[1, 2]);
+        let mut clone = original.clone();
+        assert_eq!(original.u64s(col::BYTES).unwrap().as_ptr(), clone.u64s(col::BYTES).unwrap().as_ptr());
+        clone.set(col::BYTES, Column::U64(Arc::new(vec![3, 4]))).unwrap();
+        assert_eq!(original.u64s(col::BYTES), Some(&[1, 2][..]));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_and_changes_nothing() {
+        let mut batch = batch(&[1, 2]);
+        assert_eq!(batch.set(col::BYTES, Column::U64(Arc::new(vec![1]))), Err(SetError::WrongLength(2)));
+        assert_eq!(batch.set(col::BYTES, Column::U8(Arc::new(vec![1, 2]))), Err(SetError::WrongWidth(Width::U64)));
+        assert_eq!(batch.set(9999, Column::U8(Arc::new(vec![1, 2]))), Err(SetError::NoColumn(9999)));
+        assert_eq!(batch.u64s(col::BYTES), Some(&[1, 2][..]));
+    }
+
+    #[test]
+    fn keep_drops_the_rows_whose_bit_is_clear_with_their_routes() {
+        let mut batch = batch(&(0..40).collect::<Vec<_>>());
+        let index = (0..40).map(|row| row % 2).collect();
+        batch.set_routes(Some(Routes { names: vec!["even".into(), "odd".into()], index })).unwrap();
+        assert_eq!(batch.keep(&[0b110, 0b1]), 37);
+        assert_eq!(batch.u64s(col::BYTES), Some(&[1, 2, 32][..]));
+        assert_eq!(batch.route(0).unwrap().as_ref(), "odd");
+        assert_eq!(batch.route(2).unwrap().as_ref(), "even");
+    }
+}

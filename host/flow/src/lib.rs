@@ -1,0 +1,28 @@
+//! Flow records in columns: [`Batch`], [`Column`], [`Schema`] and the one table of [`FIELDS`].
+//!
+//! Pure data. Nothing here reads a clock, opens a file, spawns a thread or waits; whoever needs
+//! "now" passes it in. Everything else in sluice speaks this crate's types.
+
+mod address;
+mod batch;
+mod builder;
+mod column;
+mod field;
+mod pool;
+mod schema;
+mod set;
+mod table;
+
+pub use address::{addr_of, halves_of};
+pub use batch::{Batch, Routes, SetError};
+pub use builder::BatchBuilder;
+pub use column::{Column, Lists, Texts};
+pub use field::{ADDRESSES, AddressField, FIELDS, Field, Width, col, name_of_flow_type};
+pub use pool::Pool;
+pub use schema::{CustomField, FIRST_CUSTOM_COLUMN, MAX_COLUMNS, Schema, SchemaError};
+pub use set::ColumnSet;
+pub use table::table;
+
+/// Number of a column. Standard numbers are those of [`FIELDS`]; they never change and are never
+/// reused. Operators' own columns start at [`FIRST_CUSTOM_COLUMN`].
+pub type ColumnId = u16;
