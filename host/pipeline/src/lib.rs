@@ -1,1 +1,31 @@
-//! Placeholder.
+//! How batches travel: sources, stages and sinks, bounded channels between them, acknowledgement
+//! back to the source, ordered shutdown, and the books that show where every row went.
+//!
+//! Knows no vendor and no plugin engine: those implement [`Source`], [`Stage`] and [`Sink`].
+
+mod account;
+mod ack;
+mod event;
+mod graph;
+mod metrics;
+mod run;
+mod sink;
+mod source;
+mod stage;
+mod worker;
+
+pub use account::{Account, Balance, Kind};
+pub use ack::{Ack, Outcome};
+pub use event::{Event, EventOut, EventQueue, event_channel};
+pub use graph::{Edge, GraphError, Selection, Target, check_order};
+pub use metrics::{Labels, Metrics};
+pub use run::{Grace, Pipeline, RunError, SourceEntry, StageEntry};
+pub use sink::{Sink, SinkEntry, SinkError};
+pub use source::{Closed, Outlet, Parcel, Source, SourceError};
+pub use stage::{Processed, Stage, StageSet};
+
+/// An error of an implementation, kept as the cause of ours.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// Says "stop in order": sources hand on what they have and end, everything behind them drains.
+pub type Stop = tokio_util::sync::CancellationToken;

@@ -1,0 +1,136 @@
+//! What brings rows in.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam_channel::{Receiver, SendError, Sender, TrySendError};
+use sluice_flow::Batch;
+
+use crate::{Account, Ack, BoxError, Stop};
+
+/// Rows on their way, and whom to tell when they have arrived.
+#[derive(Debug)]
+pub struct Parcel {
+    /// The rows.
+    pub batch: Batch,
+    /// The source's interest in them.
+    pub ack: Ack,
+}
+
+/// Brings rows in, on a thread of its own.
+///
+/// *Order of calls*: `run` once. It returns when the input ends, when `stop` is cancelled (after it
+/// handed on what it had), or when it cannot go on. Everything that can fail because of the
+/// configuration or the world is done before, when the source is opened.
+///
+/// The implementation's comment says how it pushes back, what it loses and how it stops.
+pub trait Source: Send + 'static {
+    /// Runs until the end of the input or until `stop`.
+    ///
+    /// # Errors
+    /// What makes it impossible to go on. The pipeline then stops in order, and the run has failed.
+    fn run(self: Box<Self>, out: Outlet, stop: Stop) -> Result<(), SourceError>;
+
+    /// Whether the source follows the wall clock; one that plays the past does not, and time stands
+    /// still between its batches.
+    fn is_live(&self) -> bool {
+        true
+    }
+}
+
+/// Why a source ended before its time.
+#[derive(Debug, thiserror::Error)]
+#[error("source {source_name}: {what}")]
+pub struct SourceError {
+    /// Name in the TOML.
+    pub source_name: String,
+    /// What it was doing.
+    pub what: String,
+    /// What came of it.
+    #[source]
+    pub cause: Option<BoxError>,
+}
+
+/// The pipeline is gone: nobody takes rows any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the pipeline takes no more rows")]
+pub struct Closed;
+
+/// Where a source puts its batches; keeps the source's books.
+#[derive(Clone, Debug)]
+pub struct Outlet {
+    sender: Sender<Parcel>,
+    account: Arc<Account>,
+    ids: Arc<AtomicU64>,
+}
+
+impl Outlet {
+    /// An outlet and its far end, with room for `capacity` batches: for running a source by itself.
+    #[must_use]
+    pub fn channel(account: Arc<Account>, capacity: usize) -> (Outlet, Receiver<Parcel>) {
+        let (sender, receiver) = crossbeam_channel::bounded(capacity);
+        (Outlet::new(sender, account, Arc::new(AtomicU64::new(1))), receiver)
+    }
+
+    pub(crate) fn new(sender: Sender<Parcel>, account: Arc<Account>, ids: Arc<AtomicU64>) -> Outlet {
+        Outlet { sender, account, ids }
+    }
+
+    /// A number for the next batch, unique within the run.
+    #[must_use]
+    pub fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The source's books, for bytes, latency and drops before the batch. Rows that are offered or
+    /// sent are counted here.
+    #[must_use]
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Hands the rows on if there is room at once; otherwise they are dropped and counted as
+    /// `pipeline_full`. Returns whether they were handed on.
+    pub fn offer(&self, parcel: Parcel) -> bool {
+        let rows = parcel.batch.rows();
+        self.account.rows_in(rows);
+        match self.sender.try_send(parcel) {
+            Ok(()) => {
+                self.account.rows_out(rows);
+                true
+            }
+            Err(TrySendError::Full(parcel) | TrySendError::Disconnected(parcel)) => {
+                parcel.ack.fail();
+                self.account.dropped("pipeline_full", rows);
+                false
+            }
+        }
+    }
+
+    /// Hands the rows on, waiting for room; while it waits, `stop` is not looked at, because the
+    /// pipeline drains until its sources have ended.
+    ///
+    /// # Errors
+    /// [`Closed`] if the pipeline has ended; the rows are counted as `pipeline_closed`.
+    pub fn send(&self, parcel: Parcel) -> Result<(), Closed> {
+        let rows = parcel.batch.rows();
+        self.account.rows_in(rows);
+        match self.sender.send(parcel) {
+            Ok(()) => {
+                self.account.rows_out(rows);
+                Ok(())
+            }
+            Err(SendError(parcel)) => {
+                parcel.ack.fail();
+                self.account.dropped("pipeline_closed", rows);
+                Err(Closed)
+            }
+        }
+    }
+
+    /// Counts rows that were decoded and end in the source, by reason.
+    pub fn discard(&self, reason: &'static str, rows: usize) {
+        self.account.rows_in(rows);
+        self.account.dropped(reason, rows);
+    }
+}

@@ -1,0 +1,100 @@
+//! What transforms batches.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+
+use sluice_flow::Batch;
+
+/// Transforms one batch at a time. An instance is used by one thread at a time.
+///
+/// Errors are the stage's own business: it decides by its policy what becomes of the rows and says so
+/// in [`Processed`], whose rows add up to the rows of the batch.
+pub trait Stage: Send {
+    /// Processes a batch. Its rows come out, are dead-lettered or are dropped by reason.
+    fn process(&mut self, batch: Batch) -> Processed;
+
+    /// How often [`tick`](Self::tick) is wanted, in milliseconds.
+    fn tick_ms(&self) -> Option<u32> {
+        None
+    }
+
+    /// Called between batches when at least [`tick_ms`](Self::tick_ms) have gone by in batch time, or
+    /// by the wall clock while a live source is idle.
+    fn tick(&mut self, now_ms: u64) {
+        let _ = now_ms;
+    }
+}
+
+/// What became of a batch.
+#[derive(Debug, Default)]
+pub struct Processed {
+    /// The rows that go on, with their routes if the stage set them.
+    pub out: Option<Batch>,
+    /// The rows for those who take the stage's `dead-letter` output.
+    pub dead: Option<Batch>,
+    /// Rows that end here, by reason.
+    pub dropped: Vec<(&'static str, usize)>,
+    /// Why the whole pipeline has to stop, if it has to.
+    pub stop: Option<String>,
+}
+
+impl Processed {
+    /// The rows go on.
+    #[must_use]
+    pub fn pass(batch: Batch) -> Processed {
+        Processed { out: Some(batch), ..Processed::default() }
+    }
+
+    /// The rows end here.
+    #[must_use]
+    pub fn drop(reason: &'static str, rows: usize) -> Processed {
+        Processed { dropped: vec![(reason, rows)], ..Processed::default() }
+    }
+
+    /// Rows accounted for.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        let out = self.out.as_ref().map_or(0, Batch::rows) + self.dead.as_ref().map_or(0, Batch::rows);
+        out + self.dropped.iter().map(|(_, rows)| rows).sum::<usize>()
+    }
+}
+
+/// The instances of a stage.
+pub struct StageSet(pub(crate) Instances);
+
+pub(crate) enum Instances {
+    Each(Vec<Box<dyn Stage>>),
+    One(Arc<Shared>),
+}
+
+/// One instance that all workers use in turn.
+pub(crate) struct Shared {
+    pub(crate) stage: Mutex<Box<dyn Stage>>,
+    pub(crate) tick_ms: Option<u32>,
+    /// When the next tick is due; kept outside the lock so that looking at it costs nothing.
+    pub(crate) next_tick: AtomicU64,
+}
+
+impl StageSet {
+    /// One instance per worker, for stages without state between batches.
+    #[must_use]
+    pub fn each(stages: Vec<Box<dyn Stage>>) -> StageSet {
+        StageSet(Instances::Each(stages))
+    }
+
+    /// One instance for all workers, which take turns: its state sees every row.
+    #[must_use]
+    pub fn one(stage: Box<dyn Stage>) -> StageSet {
+        let tick_ms = stage.tick_ms();
+        StageSet(Instances::One(Arc::new(Shared { stage: Mutex::new(stage), tick_ms, next_tick: AtomicU64::new(0) })))
+    }
+}
+
+impl std::fmt::Debug for StageSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0 {
+            Instances::Each(stages) => write!(f, "StageSet({})", stages.len()),
+            Instances::One(_) => f.write_str("StageSet(one)"),
+        }
+    }
+}
