@@ -1,0 +1,388 @@
+//! sFlow version 5 (sflow.org, July 2004): flow samples to rows. Counter samples and notices of
+//! discarded packets are counted and skipped.
+
+mod sample;
+mod xdr;
+
+use std::net::IpAddr;
+
+use ahash::AHashMap;
+use sluice_flow::{BatchBuilder, ColumnId, Lists, col, halves_of};
+
+use self::sample::{Sample, SampleLists, group};
+use self::xdr::Xdr;
+use crate::packet::has;
+
+/// `flow_type` of rows that came by sFlow.
+const FLOW_TYPE: u8 = 1;
+
+/// Sequence numbers that are remembered, one per agent and sub-agent. When there are more, all are
+/// forgotten: the next datagram of each is then not compared with the one before.
+const MAX_SEQUENCES: usize = 1 << 16;
+
+/// A sequence number that is more than this ahead means a restart, not a loss.
+const MAX_GAP: u32 = 1 << 16;
+
+/// A sequence number that is at most this far behind means a datagram that was overtaken, not a restart.
+const MAX_REORDER: u32 = 64;
+
+/// Why a datagram, or part of it, could not be decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SflowError {
+    /// The datagram ends inside a structure it announces.
+    #[error("{what} at offset {offset} needs {needed} bytes, {left} left")]
+    Truncated {
+        /// The structure.
+        what: &'static str,
+        /// Where it begins, in bytes from the beginning of the datagram.
+        offset: usize,
+        /// Bytes it needs.
+        needed: usize,
+        /// Bytes there are.
+        left: usize,
+    },
+    /// Not version 5.
+    #[error("sFlow version {0}, expected 5")]
+    Version(u32),
+    /// An address that is neither IPv4 nor IPv6.
+    #[error("{what} at offset {offset} has an address of type {found}, expected 0 to 2")]
+    AddressType {
+        /// The structure.
+        what: &'static str,
+        /// Where the address begins.
+        offset: usize,
+        /// The type that was found.
+        found: u32,
+    },
+}
+
+/// Cumulative counts of what sFlow datagrams contained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SflowStats {
+    /// Flow samples, expanded or not, that became rows.
+    pub flow_samples: u64,
+    /// Flow samples that were too broken to become a row.
+    pub bad_samples: u64,
+    /// Counter samples, expanded or not, that were skipped.
+    pub counter_samples: u64,
+    /// Notices of discarded packets (sFlow Dropped Packet Notification Structures) that were skipped.
+    pub discard_samples: u64,
+    /// Samples of other kinds that were skipped.
+    pub unknown_samples: u64,
+    /// Records within flow samples that no column takes.
+    pub unknown_records: u64,
+    /// Datagrams that are missing by their sequence numbers.
+    pub missing_datagrams: u64,
+    /// Sequence numbers that jumped: the agent restarted.
+    pub sequence_resets: u64,
+}
+
+/// Decodes sFlow datagrams; keeps sequence numbers and buffers between them.
+#[derive(Debug, Default)]
+pub(crate) struct SflowDecoder {
+    samples: Vec<Sample>,
+    reading: SampleLists,
+    lists: RowLists,
+    sequences: AHashMap<(IpAddr, u32), u32>,
+    stats: SflowStats,
+}
+
+/// The list columns of the rows of one datagram.
+#[derive(Debug, Default)]
+struct RowLists {
+    layers: Lists,
+    sizes: Lists,
+    labels: Lists,
+    ttls: Lists,
+    as_path: Lists,
+    communities: Lists,
+}
+
+/// What all rows of a datagram have in common.
+struct Origin {
+    agent: IpAddr,
+    sub_agent: u32,
+    sequence: u32,
+    received_ns: u64,
+}
+
+impl SflowDecoder {
+    /// Cumulative counts.
+    pub(crate) fn stats(&self) -> &SflowStats {
+        &self.stats
+    }
+
+    /// Appends the flow samples of one datagram to `out`, one row each, and returns how many, with the
+    /// first error if there was one. A broken sample does not lose its neighbours.
+    ///
+    /// `exporter` is the datagram's source; the agent's own address takes its place in `exporter_addr`
+    /// if it has one. Times are those of receipt, in nanoseconds since the Unix epoch.
+    pub(crate) fn decode(
+        &mut self,
+        exporter: IpAddr,
+        received_ns: u64,
+        datagram: &[u8],
+        out: &mut BatchBuilder,
+    ) -> (usize, Option<SflowError>) {
+        self.samples.clear();
+        self.lists.clear();
+        self.reading.wants_stacks =
+            [col::LAYER_STACK, col::LAYER_SIZES, col::MPLS_LABELS, col::MPLS_TTLS].into_iter().any(|c| out.wants(c));
+        let mut first_error = None;
+        match self.read(exporter, received_ns, datagram, &mut first_error) {
+            Ok(origin) => {
+                let rows = self.write(&origin, out);
+                (rows, first_error)
+            }
+            Err(error) => (0, Some(error)),
+        }
+    }
+
+    /// Reads header and samples. Fails if the header is bad; errors of samples go to `first_error`.
+    fn read(
+        &mut self,
+        exporter: IpAddr,
+        received_ns: u64,
+        datagram: &[u8],
+        first_error: &mut Option<SflowError>,
+    ) -> Result<Origin, SflowError> {
+        let mut xdr = Xdr::new(datagram);
+        let version = xdr.u32("sFlow header")?;
+        if version != 5 {
+            return Err(SflowError::Version(version));
+        }
+        let agent = xdr.address("agent address")?.filter(|agent| !agent.is_unspecified()).unwrap_or(exporter);
+        let [sub_agent, sequence, _uptime_ms, samples] = xdr.words::<4>("sFlow header")?;
+        self.sequence(agent, sub_agent, sequence);
+        for _ in 0..samples {
+            if let Err(error) = self.sample(&mut xdr, first_error) {
+                first_error.get_or_insert(error);
+                break;
+            }
+        }
+        Ok(Origin { agent, sub_agent, sequence, received_ns })
+    }
+
+    /// Reads one sample. Fails if the next one cannot be found.
+    #[inline]
+    fn sample(&mut self, xdr: &mut Xdr<'_>, first_error: &mut Option<SflowError>) -> Result<(), SflowError> {
+        let format = xdr.u32("sample")?;
+        let structure = xdr.structure("sample")?;
+        match format {
+            1 | 3 => {
+                let mut sample = Sample::default();
+                let read = sample.read(structure, format == 3, &mut self.reading);
+                match read {
+                    Ok(unknown) => self.stats.unknown_records += unknown,
+                    Err(error) => {
+                        first_error.get_or_insert(error);
+                        if !sample.is_packet() {
+                            self.stats.bad_samples += 1;
+                            return Ok(());
+                        }
+                    }
+                }
+                self.lists.push(&self.reading);
+                self.samples.push(sample);
+                self.stats.flow_samples += 1;
+            }
+            2 | 4 => self.stats.counter_samples += 1,
+            5 => self.stats.discard_samples += 1,
+            _ => self.stats.unknown_samples += 1,
+        }
+        Ok(())
+    }
+
+    /// Compares the sequence number with the last one of the same sub-agent.
+    fn sequence(&mut self, agent: IpAddr, sub_agent: u32, sequence: u32) {
+        if self.sequences.len() >= MAX_SEQUENCES && !self.sequences.contains_key(&(agent, sub_agent)) {
+            self.sequences.clear();
+        }
+        let Some(last) = self.sequences.insert((agent, sub_agent), sequence) else { return };
+        let ahead = sequence.wrapping_sub(last);
+        if (1..=MAX_GAP).contains(&ahead) {
+            self.stats.missing_datagrams += u64::from(ahead - 1);
+        } else if last.wrapping_sub(sequence) <= MAX_REORDER && sequence != 1 {
+            // Overtaken or doubled: it was counted as missing when the later one came.
+            self.stats.missing_datagrams = self.stats.missing_datagrams.saturating_sub(u64::from(ahead != 0));
+            self.sequences.insert((agent, sub_agent), last);
+        } else {
+            self.stats.sequence_resets += 1;
+        }
+    }
+
+    /// Turns the samples into a block of rows.
+    fn write(&mut self, origin: &Origin, out: &mut BatchBuilder) -> usize {
+        let rows = self.samples.len();
+        if rows == 0 {
+            return 0;
+        }
+        let (mut headers, mut groups) = (0, 0);
+        for sample in &self.samples {
+            headers |= sample.headers.has;
+            groups |= sample.groups;
+        }
+        let mut block = Block { samples: &self.samples, out };
+        block.constants(origin);
+        block.always();
+        block.headers(headers);
+        block.groups(groups);
+        self.lists.write(rows, headers, groups, out);
+        out.advance(rows);
+        rows
+    }
+}
+
+/// The samples of one datagram on their way into columns.
+struct Block<'a> {
+    samples: &'a [Sample],
+    out: &'a mut BatchBuilder,
+}
+
+macro_rules! fill {
+    ($name:ident, $columns:ident, $type:ty) => {
+        #[inline]
+        fn $name(&mut self, column: ColumnId, value: impl Fn(&Sample) -> $type) {
+            if self.out.wants(column) {
+                let places = self.out.$columns(column, self.samples.len());
+                for (place, sample) in places.iter_mut().zip(self.samples) {
+                    *place = value(sample);
+                }
+            }
+        }
+    };
+}
+
+impl Block<'_> {
+    fill!(u8, u8s, u8);
+    fill!(u16, u16s, u16);
+    fill!(u32, u32s, u32);
+    fill!(u64, u64s, u64);
+
+    fn address(&mut self, hi: ColumnId, value: impl Fn(&Sample) -> (u64, u64)) {
+        self.u64(hi, |sample| value(sample).0);
+        self.u64(hi + 1, |sample| value(sample).1);
+    }
+
+    fn constants(&mut self, origin: &Origin) {
+        let (hi, lo) = halves_of(origin.agent);
+        self.u8(col::FLOW_TYPE, |_| FLOW_TYPE);
+        for column in [col::RECEIVED_NS, col::FIRST_NS, col::LAST_NS] {
+            self.u64(column, |_| origin.received_ns);
+        }
+        self.u32(col::SEQUENCE, |_| origin.sequence);
+        self.u32(col::OBSERVATION_DOMAIN, |_| origin.sub_agent);
+        self.address(col::EXPORTER_ADDR_HI, |_| (hi, lo));
+        self.u64(col::PACKETS, |_| 1);
+    }
+
+    fn always(&mut self) {
+        self.u64(col::SAMPLING_RATE, |sample| u64::from(sample.sampling_rate));
+        self.u64(col::BYTES, |sample| u64::from(sample.bytes));
+        self.u32(col::IN_IF, |sample| sample.in_if);
+        self.u32(col::OUT_IF, |sample| sample.out_if);
+        self.u8(col::FLOW_DIRECTION, |sample| sample.direction);
+        self.u16(col::ETYPE, |sample| sample.headers.etype);
+    }
+
+    fn headers(&mut self, present: u16) {
+        let has = |group: u16| present & group != 0;
+        if has(has::ETHERNET) {
+            self.u64(col::SRC_MAC, |sample| sample.headers.src_mac);
+            self.u64(col::DST_MAC, |sample| sample.headers.dst_mac);
+        }
+        if has(has::VLAN) {
+            self.u16(col::VLAN_ID, |sample| sample.headers.vlan_id);
+        }
+        if has(has::IP) {
+            self.address(col::SRC_ADDR_HI, |sample| sample.headers.src_addr);
+            self.address(col::DST_ADDR_HI, |sample| sample.headers.dst_addr);
+            self.u8(col::PROTO, |sample| sample.headers.proto);
+            self.u8(col::TOS, |sample| sample.headers.tos);
+            self.u8(col::TTL, |sample| sample.headers.ttl);
+        }
+        if has(has::IPV6) {
+            self.u32(col::IPV6_FLOW_LABEL, |sample| sample.headers.flow_label);
+        }
+        if has(has::FRAGMENT) {
+            self.u32(col::FRAGMENT_ID, |sample| sample.headers.fragment_id);
+            self.u16(col::FRAGMENT_OFFSET, |sample| sample.headers.fragment_offset);
+            self.u8(col::IP_FLAGS, |sample| sample.headers.ip_flags);
+        }
+        if has(has::PORTS) {
+            self.u16(col::SRC_PORT, |sample| sample.headers.src_port);
+            self.u16(col::DST_PORT, |sample| sample.headers.dst_port);
+        }
+        if has(has::TCP) {
+            self.u16(col::TCP_FLAGS, |sample| sample.headers.tcp_flags);
+        }
+        if has(has::ICMP) {
+            self.u8(col::ICMP_TYPE, |sample| sample.headers.icmp_type);
+            self.u8(col::ICMP_CODE, |sample| sample.headers.icmp_code);
+        }
+    }
+
+    fn groups(&mut self, present: u16) {
+        if present & group::SWITCH != 0 {
+            self.u16(col::SRC_VLAN, |sample| sample.src_vlan);
+            self.u16(col::DST_VLAN, |sample| sample.dst_vlan);
+        }
+        if present & group::ROUTER != 0 {
+            self.address(col::NEXT_HOP_HI, |sample| sample.next_hop);
+            self.u8(col::SRC_NET, |sample| sample.src_net);
+            self.u8(col::DST_NET, |sample| sample.dst_net);
+        }
+        if present & group::GATEWAY != 0 {
+            self.address(col::BGP_NEXT_HOP_HI, |sample| sample.bgp_next_hop);
+            self.u32(col::SRC_AS, |sample| sample.src_as);
+            self.u32(col::DST_AS, |sample| sample.dst_as);
+            self.u32(col::NEXT_HOP_AS, |sample| sample.next_hop_as);
+        }
+        if present & group::DISCARDED != 0 {
+            self.u32(col::FORWARDING_STATUS, |sample| sample.forwarding_status);
+        }
+    }
+}
+
+impl RowLists {
+    fn clear(&mut self) {
+        let RowLists { layers, sizes, labels, ttls, as_path, communities } = self;
+        for lists in [layers, sizes, labels, ttls, as_path, communities] {
+            lists.offsets.truncate(1);
+            lists.values.clear();
+        }
+    }
+
+    /// Keeps the lists of a sample that becomes a row.
+    fn push(&mut self, read: &SampleLists) {
+        if read.wants_stacks {
+            self.layers.push(&read.stacks.layers);
+            self.sizes.push(&read.stacks.sizes);
+            self.labels.push(&read.stacks.labels);
+            self.ttls.push(&read.stacks.ttls);
+        }
+        self.as_path.push(&read.as_path);
+        self.communities.push(&read.communities);
+    }
+
+    fn write(&self, rows: usize, headers: u16, groups: u16, out: &mut BatchBuilder) {
+        let has_labels = headers & has::MPLS != 0;
+        let has_path = groups & group::GATEWAY != 0;
+        for (column, is_present, lists) in [
+            (col::LAYER_STACK, true, &self.layers),
+            (col::LAYER_SIZES, true, &self.sizes),
+            (col::MPLS_LABELS, has_labels, &self.labels),
+            (col::MPLS_TTLS, has_labels, &self.ttls),
+            (col::AS_PATH, has_path, &self.as_path),
+            (col::BGP_COMMUNITIES, has_path, &self.communities),
+        ] {
+            if is_present && out.wants(column) {
+                for row in 0..rows {
+                    out.push_list(column, row, lists.get(row));
+                }
+            }
+        }
+    }
+}
