@@ -1,0 +1,179 @@
+use std::net::IpAddr;
+
+use super::*;
+use crate::kernels::{self, Cmp};
+use crate::{Denied, Key, Reason, Table, Values, columns, log};
+
+type Step = fn(&mut Batch) -> Result<(), Failure>;
+
+/// A plugin that does what the test says.
+#[derive(Default)]
+struct Act {
+    reads: Vec<ColumnId>,
+    writes: Vec<ColumnId>,
+    act: Option<Step>,
+}
+
+impl Plugin for Act {
+    fn init(&mut self, _: &str, manifest: &mut Manifest) -> Result<(), String> {
+        manifest.reads.clone_from(&self.reads);
+        manifest.writes.clone_from(&self.writes);
+        Ok(())
+    }
+
+    fn process(&mut self, batch: &mut Batch) -> Result<(), Failure> {
+        self.act.map_or(Ok(()), |act| act(batch))
+    }
+}
+
+fn run(harness: &mut Harness, act: Step) -> Result<(), Failure> {
+    harness.run(&mut Act { act: Some(act), ..Act::default() })
+}
+
+fn three() -> Harness {
+    Harness::new()
+        .rows(3)
+        .now_ms(7)
+        .column(columns::BYTES, [1, 2, 3])
+        .addrs(columns::SRC_ADDR, ["192.0.2.1", "", "2001:db8::1"])
+        .texts(columns::NOTE, ["a", "b", "a"])
+        .lists(columns::AS_PATH, [&[1, 2][..], &[], &[3]])
+}
+
+#[test]
+fn a_plugin_reads_what_is_there_and_what_it_wrote() {
+    let mut harness = three();
+    run(&mut harness, |batch| {
+        assert_eq!((batch.rows(), batch.now_ms()), (3, 7));
+        assert_eq!(batch.get(columns::BYTES)?, [1, 2, 3]);
+        assert_eq!(batch.get(columns::PACKETS), Err(Denied::of(21, Reason::Absent)));
+        assert_eq!(batch.get_or_zero(columns::PROTO)?, [0, 0, 0]);
+        assert_eq!(batch.get(Column::<u8>::new(20)).unwrap_err().reason, Reason::WrongWidth(Width::U64));
+        assert_eq!(batch.addresses(columns::SRC_ADDR)?.lo, [0xffff_c000_0201, 0, 1]);
+        assert_eq!(batch.texts(columns::NOTE)?.get(2), "a");
+        assert_eq!(batch.lists(columns::AS_PATH)?.get(0), [1, 2]);
+        assert_eq!(batch.set(columns::BYTES, &[9]), Err(Denied::of(20, Reason::WrongLength(3))));
+        batch.set(columns::BYTES, &[7, 8, 9])?;
+        assert_eq!(batch.get(columns::BYTES)?, [7, 8, 9]);
+        batch.clear(columns::NOTE.id())?;
+        assert_eq!(batch.find_texts(columns::NOTE)?, None);
+        let mut odd = Bitmap::none(3);
+        odd.set(1, true);
+        batch.keep(&odd)?;
+        batch.route(&["x".into(), "y".into()], &[0, 1, 0])?;
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(harness.get(columns::BYTES), [7, 8, 9]);
+    assert_eq!(harness.changes(), ["bytes", "note"]);
+    assert!(harness.touched(columns::NOTE.id()) && !harness.has(columns::NOTE.id()));
+    assert_eq!(harness.kept(), [1]);
+    assert_eq!(harness.routes(), ["x", "y", "x"]);
+}
+
+#[test]
+fn a_failed_call_leaves_nothing_behind_but_log_lines() {
+    let mut harness = three();
+    let failure = run(&mut harness, |batch| {
+        batch.set(columns::BYTES, &[7, 8, 9])?;
+        batch.keep(&Bitmap::none(3))?;
+        let alert = Alert {
+            kind: "k".into(),
+            severity: 5,
+            subject: "s".into(),
+            value: 1.0,
+            threshold: 1.0,
+            note: String::new(),
+        };
+        alert.emit();
+        crate::warn!("gave up after {}", 3);
+        Err(Failure::RetryLater("later".into()))
+    });
+    assert_eq!(failure, Err(Failure::RetryLater("later".into())));
+    assert_eq!(harness.get(columns::BYTES), [1, 2, 3]);
+    assert_eq!(harness.kept(), [0, 1, 2]);
+    assert!(harness.alerts().is_empty() && harness.changes().is_empty());
+    assert_eq!(harness.log_lines(), [(log::Level::Warn, "gave up after 3".to_owned())]);
+}
+
+#[test]
+fn after_init_only_the_manifest_is_granted() {
+    let mut harness = three();
+    let mut plugin = Act { reads: vec![20], writes: vec![21], act: None };
+    harness.init(&mut plugin, "{}").unwrap();
+    plugin.act = Some(|batch| {
+        assert_eq!(batch.get(columns::BYTES)?, [1, 2, 3]);
+        batch.set(columns::PACKETS, &[1, 1, 1])?;
+        assert_eq!(batch.texts(columns::NOTE).unwrap_err().reason, Reason::NotGranted);
+        assert!(!batch.has(columns::NOTE.id()));
+        batch.set(columns::BYTES, &[0, 0, 0])?;
+        Ok(())
+    });
+    let failure = harness.run(&mut plugin).unwrap_err();
+    assert_eq!(failure.message(), "column `bytes`: the stage's grant does not cover it");
+}
+
+#[test]
+fn kernels_see_columns_as_written() {
+    let mut harness = three();
+    run(&mut harness, |batch| {
+        batch.set(columns::BYTES, &[10, 20, 30])?;
+        let large = kernels::test(batch, columns::BYTES, Cmp::Gt, 10)?;
+        assert_eq!(large.iter().collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(kernels::sum(batch, columns::BYTES, &large)?, 50);
+        assert_eq!(kernels::test_in(batch, columns::PROTO, &[0])?.count(), 3);
+        let documentation = u128::from(0x2001_0db8_u32) << 96;
+        assert_eq!(kernels::test_prefix(batch, columns::SRC_ADDR, documentation, 32)?.iter().collect::<Vec<_>>(), [2]);
+        kernels::fill(batch, columns::CUSTOMER_ID, &large, 5)?;
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(harness.get(columns::CUSTOMER_ID), [0, 5, 5]);
+}
+
+#[test]
+fn a_table_answers_the_longest_prefix_and_a_key_keeps_common_ones() {
+    let table = MemoryTable::new([("192.0.0.0/8", "far"), ("192.0.2.0/24", "near"), ("2001:db8::/32", "six")]);
+    let mut harness = three().table("t", table).key("k", ToyKey(1));
+    run(&mut harness, |batch| {
+        let table = Table::open("t").map_err(Failure::Fatal)?;
+        let codes = table.lookup_columns(batch, columns::SRC_ADDR)?;
+        let values: Vec<_> = codes.iter().map(|code| table.value(*code)).collect();
+        assert_eq!(values, [Some("near".to_owned()), None, Some("six".to_owned())]);
+        assert_eq!(table.find_columns(batch, columns::DST_ADDR)?, None);
+        assert_eq!(Table::open("u").unwrap_err(), "there is no table `u`");
+        Key::open("k").map_err(Failure::Fatal)?.prefix_preserving(batch, columns::SRC_ADDR)?;
+        Ok(())
+    })
+    .unwrap();
+    let addrs = harness.get_addrs(columns::SRC_ADDR);
+    assert!(addrs[0].parse::<IpAddr>().unwrap().is_ipv4() && addrs[0] != "192.0.2.1");
+    assert_eq!(addrs[1], "");
+    let key = ToyKey(1);
+    let (mut hi, mut lo) = (vec![1 << 60, 1 << 60 | 1 << 59], vec![0, 0]);
+    key.prefix_preserving(&mut hi, &mut lo);
+    assert_eq!((hi[0] ^ hi[1]).leading_zeros(), 4);
+}
+
+#[test]
+fn an_operators_own_column_is_found_by_name() {
+    let mut harness = Harness::new();
+    let id = harness.add_column("score", Width::U16);
+    let mut harness = harness.rows(1).column(Column::<u16>::new(id), [3]);
+    run(&mut harness, |batch| {
+        let score = crate::column_of("score").expect("added above");
+        assert_eq!(batch.any(score)?, Values::U16(vec![3]));
+        assert_eq!(batch.any(columns::BYTES.id()).unwrap_err().reason, Reason::Absent);
+        assert_eq!(batch.get(Column::<u16>::new(score))?, [3]);
+        assert_eq!(crate::column_of("scores"), None);
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn outside_of_process_there_is_no_batch() {
+    let batch = Batch::current();
+    assert_eq!(batch.rows(), 0);
+    assert_eq!(batch.get(columns::BYTES).unwrap_err().reason, Reason::NoBatch);
+}

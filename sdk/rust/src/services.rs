@@ -1,0 +1,283 @@
+//! What the host does for a plugin besides its batch: tables, keys, assets, kernels, and what it tells people.
+
+use crate::{Address, Batch, Bitmap, Column, Denied, Reason, batch, sys};
+
+/// How much a log line matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// A person is needed.
+    Error,
+    /// Something is wrong and the plugin goes on.
+    Warn,
+    /// Worth knowing.
+    Info,
+    /// For the plugin's author.
+    Debug,
+}
+
+/// Lines in the collector's log; see also the macros [`error!`](crate::error), [`warn!`](crate::warn),
+/// [`info!`](crate::info) and [`debug!`](crate::debug).
+pub mod log {
+    pub use super::Level;
+    use crate::sys;
+
+    /// Logs one line, with the stage's name; cut after 4096 bytes, rate-limited per stage.
+    pub fn write(level: Level, message: &str) {
+        sys::log(level, message);
+    }
+}
+
+/// Logs an error: a person is needed. Arguments as of `format!`.
+#[macro_export]
+macro_rules! error {
+    ($($args:tt)+) => { $crate::log::write($crate::log::Level::Error, &::std::format!($($args)+)) };
+}
+
+/// Logs a warning: something is wrong and the plugin goes on. Arguments as of `format!`.
+#[macro_export]
+macro_rules! warn {
+    ($($args:tt)+) => { $crate::log::write($crate::log::Level::Warn, &::std::format!($($args)+)) };
+}
+
+/// Logs what is worth knowing. Arguments as of `format!`.
+#[macro_export]
+macro_rules! info {
+    ($($args:tt)+) => { $crate::log::write($crate::log::Level::Info, &::std::format!($($args)+)) };
+}
+
+/// Logs for the plugin's author. Arguments as of `format!`.
+#[macro_export]
+macro_rules! debug {
+    ($($args:tt)+) => { $crate::log::write($crate::log::Level::Debug, &::std::format!($($args)+)) };
+}
+
+/// The plugin's own counters and gauges, published with the stage's name: at most 64 names per
+/// stage, of at most 64 bytes, lower case, digits and `_`.
+pub mod metrics {
+    use crate::sys;
+
+    /// Adds to a counter.
+    pub fn count(name: &str, add: u32) {
+        sys::count(name, add);
+    }
+
+    /// Sets a gauge.
+    pub fn gauge(name: &str, value: f64) {
+        sys::gauge(name, value);
+    }
+}
+
+/// Something that a person or another program should know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alert {
+    /// What it is, from a closed set, e.g. `dos-raised`.
+    pub kind: String,
+    /// 0 emergency to 7 debug, as in syslog (RFC 5424, section 6.2.1).
+    pub severity: u8,
+    /// What it is about, e.g. an address.
+    pub subject: String,
+    /// The measured value.
+    pub value: f64,
+    /// What it was compared with.
+    pub threshold: f64,
+    /// For people, with the unit.
+    pub note: String,
+}
+
+impl Alert {
+    /// Raises the alert. Those of a `process` that fails are not raised; rate-limited per stage.
+    pub fn emit(&self) {
+        sys::emit(self);
+    }
+}
+
+/// Read-only files named in the TOML.
+pub mod assets {
+    use crate::sys;
+
+    /// The whole file, as it was when the stage was loaded.
+    ///
+    /// # Errors
+    /// What is wrong, e.g. that the grant does not cover it.
+    pub fn read(name: &str) -> Result<Vec<u8>, String> {
+        sys::asset(name)
+    }
+}
+
+/// A prefix, MMDB or key table that the host owns. A lookup gives a code per row; 0 means that
+/// nothing matched. Codes are those of one [`generation`](Self::generation).
+#[derive(Debug)]
+pub struct Table(sys::Table);
+
+impl Table {
+    /// Opens the table called `name` in the TOML.
+    ///
+    /// # Errors
+    /// What is wrong, e.g. that there is no such table or that it is not granted.
+    pub fn open(name: &str) -> Result<Table, String> {
+        sys::Table::open(name).map(Table)
+    }
+
+    /// Codes of the longest prefixes that cover the addresses given as halves, which are of one length.
+    #[must_use]
+    pub fn lookup(&self, hi: &[u64], lo: &[u64]) -> Vec<u32> {
+        self.0.lookup(hi, lo)
+    }
+
+    /// The same for an address column of the batch: one code per row, and nothing crosses but the codes.
+    ///
+    /// # Errors
+    /// As [`Batch::get`]: absent if no row has the address.
+    pub fn lookup_columns(&self, batch: &Batch, address: Address) -> Result<Vec<u32>, Denied> {
+        let _: &Batch = batch;
+        let id = address.hi.id();
+        self.0.lookup_columns(id, address.lo.id()).map_err(|reason| Denied::of(id, reason))
+    }
+
+    /// The same, or `None` if no row has the address.
+    ///
+    /// # Errors
+    /// As [`lookup_columns`](Self::lookup_columns), but absence is none.
+    pub fn find_columns(&self, batch: &Batch, address: Address) -> Result<Option<Vec<u32>>, Denied> {
+        match self.lookup_columns(batch, address) {
+            Ok(codes) => Ok(Some(codes)),
+            Err(Denied { reason: Reason::Absent, .. }) => Ok(None),
+            Err(denied) => Err(denied),
+        }
+    }
+
+    /// The value of a code, or `None` for 0 and for codes of another generation. Keep it: it is a call and a text.
+    #[must_use]
+    pub fn value(&self, code: u32) -> Option<String> {
+        self.0.value(code)
+    }
+
+    /// One more than the highest code.
+    #[must_use]
+    pub fn codes(&self) -> u32 {
+        self.0.codes()
+    }
+
+    /// Changes whenever the table was exchanged: codes learned before are void. Does not change
+    /// within one call of `process`.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.0.generation()
+    }
+}
+
+/// A key that the host owns. It never enters the plugin.
+#[derive(Debug)]
+pub struct Key(sys::Key);
+
+impl Key {
+    /// Opens the key called `name` in the TOML.
+    ///
+    /// # Errors
+    /// What is wrong, e.g. that there is no such key or that it is not granted.
+    pub fn open(name: &str) -> Result<Key, String> {
+        sys::Key::open(name).map(Key)
+    }
+
+    /// Replaces an address column by its prefix-preserving anonymisation (Crypto-PAn); IPv4 stays
+    /// IPv4, absent addresses stay absent.
+    ///
+    /// # Errors
+    /// If the grant does not cover reading and writing both halves, or no row has the address.
+    pub fn prefix_preserving(&self, batch: &mut Batch, address: Address) -> Result<(), Denied> {
+        let _: &mut Batch = batch;
+        let id = address.hi.id();
+        self.0.prefix_preserving(id, address.lo.id()).map_err(|reason| Denied::of(id, reason))
+    }
+
+    /// Replaces an address column by the first bits of a keyed hash (HMAC-SHA-256): 32 for IPv4,
+    /// which stays IPv4, 128 for IPv6. Absent addresses stay absent.
+    ///
+    /// # Errors
+    /// As [`prefix_preserving`](Self::prefix_preserving).
+    pub fn keyed_hash(&self, batch: &mut Batch, address: Address) -> Result<(), Denied> {
+        let _: &mut Batch = batch;
+        let id = address.hi.id();
+        self.0.keyed_hash(id, address.lo.id()).map_err(|reason| Denied::of(id, reason))
+    }
+
+    /// A pseudo-random function of each pair: 64 bits of HMAC-SHA-256 over its 16 big-endian bytes.
+    /// The lists are of one length.
+    #[must_use]
+    pub fn prf(&self, hi: &[u64], lo: &[u64]) -> Vec<u64> {
+        self.0.prf(hi, lo)
+    }
+}
+
+/// How [`kernels::test`] compares a value (left) with the given one (right), both unsigned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cmp {
+    /// Equal.
+    Eq,
+    /// Not equal.
+    Ne,
+    /// Less than.
+    Lt,
+    /// Less than or equal.
+    Le,
+    /// Greater than.
+    Gt,
+    /// Greater than or equal.
+    Ge,
+}
+
+/// Loops over columns that run in the host. Compiled plugins rarely need them: reading the column
+/// costs no more. They see what this call of `process` has written so far.
+pub mod kernels {
+    pub use super::Cmp;
+    use super::{Address, Batch, Bitmap, Column, Denied, batch, sys};
+
+    /// Rows whose number compares as asked with `value`. An absent column compares as zeros.
+    ///
+    /// # Errors
+    /// As [`Batch::get`].
+    pub fn test<T: batch::Number>(batch: &Batch, column: Column<T>, cmp: Cmp, value: u64) -> Result<Bitmap, Denied> {
+        rows(batch, sys::test(column.id(), cmp, value).map_err(|reason| Denied::of(column.id(), reason)))
+    }
+
+    /// Rows whose number is one of `values`.
+    ///
+    /// # Errors
+    /// As [`Batch::get`].
+    pub fn test_in<T: batch::Number>(batch: &Batch, column: Column<T>, values: &[u64]) -> Result<Bitmap, Denied> {
+        rows(batch, sys::test_in(column.id(), values).map_err(|reason| Denied::of(column.id(), reason)))
+    }
+
+    /// Rows whose address lies in the prefix `value` (as a number of 128 bits) of `bits` bits, counted
+    /// from the left of the 128: an IPv4 prefix has 96 more than it is written with.
+    ///
+    /// # Errors
+    /// As [`Batch::get`], and out-of-range for more than 128 bits.
+    pub fn test_prefix(batch: &Batch, address: Address, value: u128, bits: u8) -> Result<Bitmap, Denied> {
+        let (hi, lo) = ((value >> 64) as u64, value as u64);
+        let words = sys::test_prefix(address.hi.id(), address.lo.id(), hi, lo, bits);
+        rows(batch, words.map_err(|reason| Denied::of(address.hi.id(), reason)))
+    }
+
+    /// Sets a four-byte column to `value` in the rows chosen; elsewhere it stays as it is.
+    ///
+    /// # Errors
+    /// As [`Batch::set`].
+    pub fn fill(batch: &mut Batch, column: Column<u32>, chosen: &Bitmap, value: u32) -> Result<(), Denied> {
+        let _: &mut Batch = batch;
+        sys::fill_u32(column.id(), chosen.words(), value).map_err(|reason| Denied::of(column.id(), reason))
+    }
+
+    /// Sum of a numeric column over the rows chosen; it stays at 2^64 - 1 when it would pass it.
+    ///
+    /// # Errors
+    /// As [`Batch::get`].
+    pub fn sum<T: batch::Number>(batch: &Batch, column: Column<T>, chosen: &Bitmap) -> Result<u64, Denied> {
+        let _: &Batch = batch;
+        sys::sum(column.id(), chosen.words()).map_err(|reason| Denied::of(column.id(), reason))
+    }
+
+    fn rows(batch: &Batch, words: Result<Vec<u32>, Denied>) -> Result<Bitmap, Denied> {
+        Ok(Bitmap::from_words(batch.rows(), words?))
+    }
+}
