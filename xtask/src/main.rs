@@ -1,2 +1,91 @@
-//! Placeholder.
-fn main() {}
+//! The project's own commands: `cargo xtask COMMAND`.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool for the terminal")]
+
+mod bench;
+mod generate;
+mod system;
+mod test;
+mod tidy;
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  demo [--for 10s] [...]   build everything and show sluice at work (arguments go to `sluice demo`)
+  test                     run every test there is: format, lints, tidiness, host, plugins, SDK
+  bench [--peers]          run the benchmarks and print one table; --peers adds other collectors
+  plugins                  build the built-in plugins and say where the components are
+  generate [--check]       write what is generated from the table of fields, or check that it is current
+  tidy                     check the direction of dependencies, file lengths and generated files
+";
+
+/// What went wrong, as the person at the terminal should read it.
+type Outcome = Result<(), String>;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let (command, rest) = match arguments.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("help", &[][..]),
+    };
+    let outcome = match command {
+        "demo" => system::check().and_then(|()| demo(rest)),
+        "test" => system::check().and_then(|()| test::test()),
+        "bench" => system::check().and_then(|()| bench::bench(rest)),
+        "plugins" => system::check().and_then(|()| plugins()),
+        "generate" => generate::generate(rest.iter().any(|argument| argument == "--check")),
+        "tidy" => tidy::tidy(),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        other => Err(format!("unknown command `{other}`\n\n{HELP}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The root of the repository.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// cargo, in the root of the repository.
+fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root());
+    cargo
+}
+
+/// Runs a command to its end and shows what it prints.
+fn run(command: &mut Command, what: &str) -> Outcome {
+    eprintln!("==> {what}");
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{what}: {status}")),
+        Err(error) => Err(format!("{what}: {}: {error}", command.get_program().display())),
+    }
+}
+
+fn demo(arguments: &[String]) -> Outcome {
+    run(
+        cargo().args(["build", "--package", "sluice"]),
+        "building sluice and its plugins (the first time takes minutes)",
+    )?;
+    run(cargo().args(["run", "--quiet", "--package", "sluice", "--", "demo"]).args(arguments), "sluice demo")
+}
+
+fn plugins() -> Outcome {
+    run(cargo().args(["build", "--package", "sluice"]), "building the plugins")?;
+    println!("components are in {}", system::target_dir().join("plugins/wasm32-wasip2/release").display());
+    Ok(())
+}

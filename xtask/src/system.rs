@@ -1,0 +1,79 @@
+//! What a build needs from the machine: checked first, and answered with the line that installs it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::{Outcome, cargo, run};
+
+const TARGET: &str = "wasm32-wasip2";
+
+/// A program that a build calls.
+struct Needed {
+    program: &'static str,
+    why: &'static str,
+    debian: &'static str,
+    fedora: &'static str,
+}
+
+const NEEDED: [Needed; 1] =
+    [Needed { program: "cc", why: "a C compiler and linker", debian: "gcc libc6-dev", fedora: "gcc glibc-devel" }];
+
+/// Checks that programs and the wasm target are there; adds the target where rustup can.
+pub(crate) fn check() -> Outcome {
+    let missing: Vec<&Needed> = NEEDED.iter().filter(|needed| !is_there(needed.program)).collect();
+    if !missing.is_empty() {
+        return Err(explain(&missing));
+    }
+    if has_target() {
+        return Ok(());
+    }
+    if !is_there("rustup") {
+        return Err(format!(
+            "the Rust target {TARGET} is missing and there is no rustup to add it; \
+             install rustup, or your distribution's standard library for {TARGET}"
+        ));
+    }
+    run(Command::new("rustup").args(["target", "add", TARGET]), &format!("rustup target add {TARGET}"))
+}
+
+fn explain(missing: &[&Needed]) -> String {
+    let list = |of: fn(&Needed) -> &'static str| missing.iter().map(|needed| of(needed)).collect::<Vec<_>>().join(" ");
+    let what: Vec<String> = missing.iter().map(|needed| format!("`{}` ({})", needed.program, needed.why)).collect();
+    let install = if Path::new("/usr/bin/dnf").exists() {
+        format!("sudo dnf install {}", list(|needed| needed.fedora))
+    } else {
+        format!("sudo apt-get install -y {}", list(|needed| needed.debian))
+    };
+    format!("missing: {}; install with:\n\n    {install}\n", what.join(", "))
+}
+
+fn is_there(program: &str) -> bool {
+    let asked = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    asked.is_ok_and(|status| status.success())
+}
+
+fn has_target() -> bool {
+    let Ok(asked) = Command::new("rustc").args(["--print", "sysroot"]).output() else { return false };
+    let sysroot = String::from_utf8_lossy(&asked.stdout);
+    Path::new(sysroot.trim()).join("lib/rustlib").join(TARGET).join("lib").exists()
+}
+
+/// Where cargo builds.
+pub(crate) fn target_dir() -> PathBuf {
+    let asked = cargo().args(["metadata", "--format-version", "1", "--no-deps"]).output().ok();
+    let metadata = asked.and_then(|asked| serde_json::from_slice::<serde_json::Value>(&asked.stdout).ok());
+    let dir = metadata.and_then(|metadata| metadata["target_directory"].as_str().map(PathBuf::from));
+    dir.unwrap_or_else(|| crate::root().join("target"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_program_is_answered_with_the_line_that_installs_it() {
+        let text = explain(&[&NEEDED[0]]);
+        assert!(text.contains("`cc` (a C compiler and linker)"), "{text}");
+        assert!(text.contains("install -y gcc libc6-dev") || text.contains("install gcc glibc-devel"), "{text}");
+    }
+}

@@ -1,0 +1,102 @@
+//! Every test there is, in the order in which a mistake is cheapest to find.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use crate::{Outcome, cargo, root, run, tidy};
+
+/// What the test runners said.
+#[derive(Default)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+    skipped: Vec<String>,
+}
+
+/// Runs everything and closes with one line of counts; what was skipped is listed with its reason.
+pub(crate) fn test() -> Outcome {
+    run(cargo().args(["fmt", "--all", "--check"]), "format")?;
+    eprintln!("==> tidy");
+    tidy::tidy()?;
+    let deny = ["--", "--deny", "warnings"];
+    run(cargo().args(["clippy", "--workspace", "--all-targets"]).args(deny), "lints")?;
+
+    let mut tally = Tally::default();
+    let mut outcomes = vec![tally.run(cargo().args(["test", "--workspace", "--no-fail-fast"]), "tests")];
+    let template = root().join("sdk/rust/template");
+    outcomes.push(tally.run(cargo().current_dir(&template).arg("test"), "tests of the plugin template"));
+    let to_wasm = ["build", "--release", "--target", "wasm32-wasip2"];
+    outcomes.push(run(cargo().current_dir(&template).args(to_wasm), "the plugin template as a component"));
+    let docs = ["doc", "--workspace", "--no-deps", "--document-private-items"];
+    outcomes.push(run(cargo().args(docs).env("RUSTDOCFLAGS", "--deny warnings"), "documentation"));
+    tally.licences();
+
+    for skipped in &tally.skipped {
+        println!("skipped: {skipped}");
+    }
+    println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped.len());
+    outcomes.into_iter().collect()
+}
+
+impl Tally {
+    /// Runs a test command, shows what it prints and counts.
+    fn run(&mut self, command: &mut Command, what: &str) -> Outcome {
+        eprintln!("==> {what}");
+        let failed = |error: std::io::Error| format!("{what}: {error}");
+        let mut child = command.stdout(Stdio::piped()).spawn().map_err(failed)?;
+        if let Some(stdout) = child.stdout.take() {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                println!("{line}");
+                self.read(&line);
+            }
+        }
+        let status = child.wait().map_err(failed)?;
+        if status.success() { Ok(()) } else { Err(format!("{what}: {status}")) }
+    }
+
+    /// Counts one line of libtest's output.
+    fn read(&mut self, line: &str) {
+        if let Some((name, rest)) = line.strip_prefix("test ").and_then(|line| line.split_once(" ... ignored")) {
+            self.skipped.push(format!("{name}{rest}"));
+        }
+        if let Some(counts) = line.strip_prefix("test result: ") {
+            let count = |what: &str| -> usize {
+                let before = counts.split(what).next().unwrap_or("").trim_end();
+                before.rsplit(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
+            };
+            self.passed += count(" passed");
+            self.failed += count(" failed");
+        }
+    }
+
+    /// Checks licences and advisories where cargo-deny is installed; else lists the check as skipped.
+    fn licences(&mut self) {
+        let has_deny = cargo().args(["deny", "--version"]).output().is_ok_and(|asked| asked.status.success());
+        if !has_deny {
+            self.skipped.push("licences: cargo-deny is not installed; `cargo install cargo-deny` adds it".to_owned());
+            return;
+        }
+        match run(cargo().args(["deny", "check", "bans", "licenses", "sources"]), "licences") {
+            Ok(()) => self.passed += 1,
+            Err(error) => {
+                eprintln!("{error}");
+                self.failed += 1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_and_skips_are_read_from_what_libtest_prints() {
+        let mut tally = Tally::default();
+        tally.read("test captures::decode ... ignored, needs the captures");
+        tally.read("test result: ok. 12 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s");
+        tally.read("test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s");
+        assert_eq!((tally.passed, tally.failed), (15, 1));
+        assert_eq!(tally.skipped, ["captures::decode, needs the captures"]);
+    }
+}
