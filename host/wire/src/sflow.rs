@@ -12,6 +12,9 @@ use sluice_flow::{BatchBuilder, ColumnId, Lists, col, halves_of};
 use self::sample::{Sample, SampleLists, group};
 use self::xdr::Xdr;
 use crate::packet::has;
+use crate::sequence::{Sequence, Unit};
+use crate::stats::Faults;
+use crate::{DecodeError, DecodeStats};
 
 /// `flow_type` of rows that came by sFlow.
 const FLOW_TYPE: u8 = 1;
@@ -20,63 +23,22 @@ const FLOW_TYPE: u8 = 1;
 /// forgotten: the next datagram of each is then not compared with the one before.
 const MAX_SEQUENCES: usize = 1 << 16;
 
-/// A sequence number that is more than this ahead means a restart, not a loss.
-const MAX_GAP: u32 = 1 << 16;
-
-/// A sequence number that is at most this far behind means a datagram that was overtaken, not a restart.
-const MAX_REORDER: u32 = 64;
-
-/// Why a datagram, or part of it, could not be decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SflowError {
-    /// The datagram ends inside a structure it announces.
-    #[error("{what} at offset {offset} needs {needed} bytes, {left} left")]
-    Truncated {
-        /// The structure.
-        what: &'static str,
-        /// Where it begins, in bytes from the beginning of the datagram.
-        offset: usize,
-        /// Bytes it needs.
-        needed: usize,
-        /// Bytes there are.
-        left: usize,
-    },
-    /// Not version 5.
-    #[error("sFlow version {0}, expected 5")]
-    Version(u32),
-    /// An address that is neither IPv4 nor IPv6.
-    #[error("{what} at offset {offset} has an address of type {found}, expected 0 to 2")]
-    AddressType {
-        /// The structure.
-        what: &'static str,
-        /// Where the address begins.
-        offset: usize,
-        /// The type that was found.
-        found: u32,
-    },
-}
-
-/// Cumulative counts of what sFlow datagrams contained.
+/// What sFlow datagrams contained, since the decoder was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct SflowStats {
+pub struct SflowSamples {
     /// Flow samples, expanded or not, that became rows.
-    pub flow_samples: u64,
+    pub flow: u64,
     /// Flow samples that were too broken to become a row.
-    pub bad_samples: u64,
+    pub bad: u64,
     /// Counter samples, expanded or not, that were skipped.
-    pub counter_samples: u64,
+    pub counter: u64,
     /// Notices of discarded packets (sFlow Dropped Packet Notification Structures) that were skipped.
-    pub discard_samples: u64,
+    pub discard: u64,
     /// Samples of other kinds that were skipped.
-    pub unknown_samples: u64,
+    pub unknown: u64,
     /// Records within flow samples that no column takes.
     pub unknown_records: u64,
-    /// Datagrams that are missing by their sequence numbers.
-    pub missing_datagrams: u64,
-    /// Sequence numbers that jumped: the agent restarted.
-    pub sequence_resets: u64,
 }
 
 /// Decodes sFlow datagrams; keeps sequence numbers and buffers between them.
@@ -85,8 +47,7 @@ pub(crate) struct SflowDecoder {
     samples: Vec<Sample>,
     reading: SampleLists,
     lists: RowLists,
-    sequences: AHashMap<(IpAddr, u32), u32>,
-    stats: SflowStats,
+    sequences: AHashMap<(IpAddr, u32), Sequence>,
 }
 
 /// The list columns of the rows of one datagram.
@@ -109,13 +70,8 @@ struct Origin {
 }
 
 impl SflowDecoder {
-    /// Cumulative counts.
-    pub(crate) fn stats(&self) -> &SflowStats {
-        &self.stats
-    }
-
-    /// Appends the flow samples of one datagram to `out`, one row each, and returns how many, with the
-    /// first error if there was one. A broken sample does not lose its neighbours.
+    /// Appends the flow samples of one datagram to `out`, one row each, and returns how many. Errors go
+    /// to `faults`; a broken sample does not lose its neighbours.
     ///
     /// `exporter` is the datagram's source; the agent's own address takes its place in `exporter_addr`
     /// if it has one. Times are those of receipt, in nanoseconds since the Unix epoch.
@@ -125,92 +81,84 @@ impl SflowDecoder {
         received_ns: u64,
         datagram: &[u8],
         out: &mut BatchBuilder,
-    ) -> (usize, Option<SflowError>) {
+        stats: &mut DecodeStats,
+        faults: &mut Faults,
+    ) -> usize {
         self.samples.clear();
         self.lists.clear();
         self.reading.wants_stacks =
             [col::LAYER_STACK, col::LAYER_SIZES, col::MPLS_LABELS, col::MPLS_TTLS].into_iter().any(|c| out.wants(c));
-        let mut first_error = None;
-        match self.read(exporter, received_ns, datagram, &mut first_error) {
-            Ok(origin) => {
-                let rows = self.write(&origin, out);
-                (rows, first_error)
+        let mut xdr = Xdr::new(datagram);
+        match self.header(&mut xdr, exporter, received_ns, stats) {
+            Ok((origin, samples)) => {
+                for _ in 0..samples {
+                    if let Err(error) = self.sample(&mut xdr, stats, faults) {
+                        faults.add(stats, error);
+                        break;
+                    }
+                }
+                self.write(&origin, out)
             }
-            Err(error) => (0, Some(error)),
+            Err(error) => {
+                faults.add(stats, error);
+                0
+            }
         }
     }
 
-    /// Reads header and samples. Fails if the header is bad; errors of samples go to `first_error`.
-    fn read(
+    /// Reads the header: where the samples come from and how many it announces.
+    fn header(
         &mut self,
+        xdr: &mut Xdr<'_>,
         exporter: IpAddr,
         received_ns: u64,
-        datagram: &[u8],
-        first_error: &mut Option<SflowError>,
-    ) -> Result<Origin, SflowError> {
-        let mut xdr = Xdr::new(datagram);
-        let version = xdr.u32("sFlow header")?;
-        if version != 5 {
-            return Err(SflowError::Version(version));
+        stats: &mut DecodeStats,
+    ) -> Result<(Origin, u32), DecodeError> {
+        if xdr.u32("sFlow header")? != 5 {
+            return Err(DecodeError::Malformed { what: "sFlow version", offset: 0 });
         }
         let agent = xdr.address("agent address")?.filter(|agent| !agent.is_unspecified()).unwrap_or(exporter);
         let [sub_agent, sequence, _uptime_ms, samples] = xdr.words::<4>("sFlow header")?;
-        self.sequence(agent, sub_agent, sequence);
-        for _ in 0..samples {
-            if let Err(error) = self.sample(&mut xdr, first_error) {
-                first_error.get_or_insert(error);
-                break;
-            }
+        let source = (agent, sub_agent);
+        if self.sequences.len() >= MAX_SEQUENCES && !self.sequences.contains_key(&source) {
+            self.sequences.clear();
         }
-        Ok(Origin { agent, sub_agent, sequence, received_ns })
+        self.sequences.entry(source).or_default().observe(sequence, Some(1), Unit::Datagrams, stats);
+        Ok((Origin { agent, sub_agent, sequence, received_ns }, samples))
     }
 
     /// Reads one sample. Fails if the next one cannot be found.
     #[inline]
-    fn sample(&mut self, xdr: &mut Xdr<'_>, first_error: &mut Option<SflowError>) -> Result<(), SflowError> {
+    fn sample(
+        &mut self,
+        xdr: &mut Xdr<'_>,
+        stats: &mut DecodeStats,
+        faults: &mut Faults,
+    ) -> Result<(), DecodeError> {
         let format = xdr.u32("sample")?;
         let structure = xdr.structure("sample")?;
         match format {
             1 | 3 => {
                 let mut sample = Sample::default();
-                let read = sample.read(structure, format == 3, &mut self.reading);
-                match read {
-                    Ok(unknown) => self.stats.unknown_records += unknown,
+                match sample.read(structure, format == 3, &mut self.reading) {
+                    Ok(unknown) => stats.sflow_samples.unknown_records += unknown,
                     Err(error) => {
-                        first_error.get_or_insert(error);
+                        faults.add(stats, error);
                         if !sample.is_packet() {
-                            self.stats.bad_samples += 1;
+                            stats.sflow_samples.bad += 1;
                             return Ok(());
                         }
                     }
                 }
                 self.lists.push(&self.reading);
                 self.samples.push(sample);
-                self.stats.flow_samples += 1;
+                stats.sflow_samples.flow += 1;
             }
-            2 | 4 => self.stats.counter_samples += 1,
-            5 => self.stats.discard_samples += 1,
-            _ => self.stats.unknown_samples += 1,
+            2 | 4 => stats.sflow_samples.counter += 1,
+            5 => stats.sflow_samples.discard += 1,
+            _ => stats.sflow_samples.unknown += 1,
         }
         Ok(())
-    }
-
-    /// Compares the sequence number with the last one of the same sub-agent.
-    fn sequence(&mut self, agent: IpAddr, sub_agent: u32, sequence: u32) {
-        if self.sequences.len() >= MAX_SEQUENCES && !self.sequences.contains_key(&(agent, sub_agent)) {
-            self.sequences.clear();
-        }
-        let Some(last) = self.sequences.insert((agent, sub_agent), sequence) else { return };
-        let ahead = sequence.wrapping_sub(last);
-        if (1..=MAX_GAP).contains(&ahead) {
-            self.stats.missing_datagrams += u64::from(ahead - 1);
-        } else if last.wrapping_sub(sequence) <= MAX_REORDER && sequence != 1 {
-            // Overtaken or doubled: it was counted as missing when the later one came.
-            self.stats.missing_datagrams = self.stats.missing_datagrams.saturating_sub(u64::from(ahead != 0));
-            self.sequences.insert((agent, sub_agent), last);
-        } else {
-            self.stats.sequence_resets += 1;
-        }
     }
 
     /// Turns the samples into a block of rows.

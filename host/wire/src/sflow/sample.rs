@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use sluice_flow::halves_of;
 
-use super::SflowError;
 use super::xdr::Xdr;
+use crate::DecodeError;
 use crate::packet::{ETYPE_IPV4, ETYPE_IPV6, Headers, Link, Stacks, dissect, has};
 
 /// ASes of a path and communities that are kept; the longest paths seen in the routing table are shorter.
@@ -77,7 +77,7 @@ impl Sample {
         mut sample: Xdr<'_>,
         is_expanded: bool,
         lists: &mut SampleLists,
-    ) -> Result<u64, SflowError> {
+    ) -> Result<u64, DecodeError> {
         *self = Sample::default();
         lists.stacks.clear();
         lists.as_path.clear();
@@ -133,7 +133,7 @@ impl Sample {
     }
 
     /// Reads one record; false if it is of a kind that no column takes.
-    fn record(&mut self, format: u32, mut record: Xdr<'_>, lists: &mut SampleLists) -> Result<bool, SflowError> {
+    fn record(&mut self, format: u32, mut record: Xdr<'_>, lists: &mut SampleLists) -> Result<bool, DecodeError> {
         match format {
             1 => self.sampled_header(&mut record, lists)?,
             2 => self.sampled_ethernet(&mut record)?,
@@ -160,7 +160,7 @@ impl Sample {
 
     /// Section 5.3, `sampled_header`: the first bytes of the packet itself. Beats the other descriptions.
     #[inline]
-    fn sampled_header(&mut self, record: &mut Xdr<'_>, lists: &mut SampleLists) -> Result<(), SflowError> {
+    fn sampled_header(&mut self, record: &mut Xdr<'_>, lists: &mut SampleLists) -> Result<(), DecodeError> {
         let [protocol, frame_length, _stripped, length] = record.words::<4>("sampled header")?;
         let packet = record.take("sampled header", length as usize)?;
         let link = match protocol {
@@ -183,7 +183,7 @@ impl Sample {
         Ok(())
     }
 
-    fn sampled_ethernet(&mut self, record: &mut Xdr<'_>) -> Result<(), SflowError> {
+    fn sampled_ethernet(&mut self, record: &mut Xdr<'_>) -> Result<(), DecodeError> {
         let length = record.u32("sampled Ethernet")?;
         let mut mac = || {
             let [a, b, c, d, e, f, _, _] = *record.array::<8>("sampled Ethernet")?;
@@ -203,7 +203,7 @@ impl Sample {
         Ok(())
     }
 
-    fn sampled_ipv4(&mut self, record: &mut Xdr<'_>) -> Result<(), SflowError> {
+    fn sampled_ipv4(&mut self, record: &mut Xdr<'_>) -> Result<(), DecodeError> {
         let [length, proto] = record.words::<2>("sampled IPv4")?;
         let src = IpAddr::from(*record.array::<4>("sampled IPv4")?);
         let dst = IpAddr::from(*record.array::<4>("sampled IPv4")?);
@@ -212,7 +212,7 @@ impl Sample {
         Ok(())
     }
 
-    fn sampled_ipv6(&mut self, record: &mut Xdr<'_>) -> Result<(), SflowError> {
+    fn sampled_ipv6(&mut self, record: &mut Xdr<'_>) -> Result<(), DecodeError> {
         let [length, proto] = record.words::<2>("sampled IPv6")?;
         let src = IpAddr::from(*record.array::<16>("sampled IPv6")?);
         let dst = IpAddr::from(*record.array::<16>("sampled IPv6")?);
@@ -243,7 +243,7 @@ impl Sample {
 
     /// Section 5.3, `extended_gateway`. As goflow2 reads it: the source's AS is the router's own where
     /// the exporter gives none, the destination's is the last of the path, or the router's own.
-    fn gateway(&mut self, record: &mut Xdr<'_>, lists: &mut SampleLists) -> Result<(), SflowError> {
+    fn gateway(&mut self, record: &mut Xdr<'_>, lists: &mut SampleLists) -> Result<(), DecodeError> {
         self.bgp_next_hop = halves(record.address("extended gateway")?);
         let [own, src_as, _src_peer_as, segments] = record.words::<4>("extended gateway")?;
         lists.as_path.clear();
