@@ -129,12 +129,7 @@ impl SflowDecoder {
 
     /// Reads one sample. Fails if the next one cannot be found.
     #[inline]
-    fn sample(
-        &mut self,
-        xdr: &mut Xdr<'_>,
-        stats: &mut DecodeStats,
-        faults: &mut Faults,
-    ) -> Result<(), DecodeError> {
+    fn sample(&mut self, xdr: &mut Xdr<'_>, stats: &mut DecodeStats, faults: &mut Faults) -> Result<(), DecodeError> {
         let format = xdr.u32("sample")?;
         let structure = xdr.structure("sample")?;
         match format {
