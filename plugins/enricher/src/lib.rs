@@ -1,1 +1,264 @@
-//! Placeholder.
+//! The enricher: customers, direction, countries, autonomous systems, protocol names, scaled counters.
+//!
+//! Lookups are the host's, a column at a time; this side maps codes to numbers and words. What the
+//! batch lacks is left out: a column is written only if what it is made of is there.
+
+mod config;
+mod direction;
+mod memo;
+mod proto;
+
+use sluice_sdk::{Address, Batch, Bitmap, Column, Denied, Failure, Manifest, Plugin, Text, columns, metrics};
+
+pub use config::{AutonomousSystem, Config, Country, Customers, Direction, DirectionMode, Scale};
+use direction::{Decider, REMOTE_DESTINATION, REMOTE_SOURCE, Sides};
+use memo::{Numbers, Words};
+
+/// The plugin.
+#[derive(Debug, Default)]
+pub struct Enricher {
+    direction: Option<(Decider, Drops)>,
+    customers: Option<(Numbers, Drops)>,
+    country: Option<(Words, Drops)>,
+    as_numbers: Option<Numbers>,
+    /// Whether numbers of the table replace the exporter's.
+    as_overwrite: bool,
+    as_names: Option<Words>,
+    proto_names: Option<proto::Names>,
+    /// Sampling rate of rows that come without one.
+    scale: Option<u64>,
+}
+
+/// Whether rows without a match are dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Drops(bool);
+
+impl Plugin for Enricher {
+    fn init(&mut self, config: &str, manifest: &mut Manifest) -> Result<(), String> {
+        let config: Config = sluice_sdk::config::parse(config)?;
+        config.validate()?;
+        *self = Enricher::default();
+        if let Some(direction) = &config.direction {
+            let decider = Decider::open(direction.mode, direction.table.as_deref())?;
+            match decider {
+                Decider::Exported(_) => manifest.read(columns::FLOW_DIRECTION),
+                Decider::Local(_) => manifest.read(columns::SRC_ADDR).read(columns::DST_ADDR),
+            };
+            manifest.write(columns::DIRECTION).write(columns::REMOTE_SIDE);
+            self.direction = Some((decider, Drops(direction.drop_unmatched)));
+        }
+        if let Some(customers) = &config.customers {
+            self.customers =
+                Some((Numbers::open("customers.table", &customers.table)?, Drops(customers.drop_unmatched)));
+            manifest.read(columns::SRC_ADDR).read(columns::DST_ADDR).write(columns::CUSTOMER_ID);
+            manifest.write(columns::SRC_CUSTOMER_ID).write(columns::DST_CUSTOMER_ID);
+        }
+        if let Some(country) = &config.country {
+            self.country = Some((Words::open("country.table", &country.table)?, Drops(country.drop_unmatched)));
+            manifest.read(columns::SRC_ADDR).read(columns::DST_ADDR).write(columns::REMOTE_COUNTRY);
+            manifest.write(columns::SRC_COUNTRY).write(columns::DST_COUNTRY);
+        }
+        if config.direction.is_none() && (config.customers.is_some() || config.country.is_some()) {
+            // An earlier stage may have found out which side is remote.
+            manifest.read(columns::REMOTE_SIDE);
+        }
+        if let Some(system) = &config.autonomous_system {
+            manifest.read(columns::SRC_ADDR).read(columns::DST_ADDR);
+            if let Some(table) = &system.table {
+                self.as_numbers = Some(Numbers::open("as.table", table)?);
+                self.as_overwrite = system.overwrite;
+                manifest.read(columns::SRC_AS).read(columns::DST_AS).write(columns::SRC_AS).write(columns::DST_AS);
+            }
+            if let Some(names) = &system.names {
+                self.as_names = Some(Words::open("as.names", names)?);
+                manifest.write(columns::SRC_AS_NAME).write(columns::DST_AS_NAME);
+            }
+        }
+        if config.proto_name {
+            self.proto_names = Some(proto::Names::default());
+            manifest.read(columns::PROTO).write(columns::PROTO_NAME);
+        }
+        if let Some(scale) = &config.scale {
+            self.scale = Some(scale.fallback_rate);
+            manifest.read(columns::BYTES).read(columns::PACKETS).read(columns::SAMPLING_RATE).read(columns::NORMALIZED);
+            manifest.write(columns::SCALED_BYTES).write(columns::SCALED_PACKETS);
+        }
+        Ok(())
+    }
+
+    fn process(&mut self, batch: &mut Batch) -> Result<(), Failure> {
+        let mut keep = None;
+        let remote = self.direction(batch, &mut keep)?;
+        self.customers(batch, remote.as_deref(), &mut keep)?;
+        self.country(batch, remote.as_deref(), &mut keep)?;
+        self.as_numbers(batch)?;
+        self.as_names(batch)?;
+        if let Some(names) = &self.proto_names
+            && let Some(protos) = batch.find(columns::PROTO)?
+        {
+            let (words, codes) = names.of(&protos);
+            batch.set_texts(columns::PROTO_NAME, &words, &codes)?;
+        }
+        if let Some(fallback) = self.scale {
+            scale(batch, fallback)?;
+        }
+        if let Some(keep) = keep {
+            metrics::count("unmatched", (keep.rows() - keep.count()) as u32);
+            batch.keep(&keep)?;
+        }
+        Ok(())
+    }
+}
+
+impl Enricher {
+    /// Writes `direction` and `remote_side`; returns the remote sides if they are known at all.
+    fn direction(&self, batch: &mut Batch, keep: &mut Option<Bitmap>) -> Result<Option<Vec<u8>>, Denied> {
+        let Some((decider, drops)) = &self.direction else {
+            let wanted = self.customers.is_some() || self.country.is_some();
+            return if wanted { batch.find(columns::REMOTE_SIDE) } else { Ok(None) };
+        };
+        let Sides { direction, remote } = decider.decide(batch)?;
+        batch.set(columns::DIRECTION, &direction)?;
+        batch.set(columns::REMOTE_SIDE, &remote)?;
+        narrow(keep, *drops, direction.len(), |row| direction.get(row).is_some_and(|direction| *direction != 0));
+        Ok(Some(remote))
+    }
+
+    fn customers(&mut self, batch: &mut Batch, remote: Option<&[u8]>, keep: &mut Option<Bitmap>) -> Result<(), Denied> {
+        let Some((numbers, drops)) = &mut self.customers else { return Ok(()) };
+        numbers.begin();
+        let mut ids = |address: Address, column: Column<u32>, batch: &mut Batch| {
+            let Some(mut codes) = numbers.table.find_columns(batch, address)? else { return Ok(None) };
+            numbers.resolve(&mut codes);
+            batch.set(column, &codes)?;
+            Ok(Some(codes))
+        };
+        let src = ids(columns::SRC_ADDR, columns::SRC_CUSTOMER_ID, batch)?;
+        let dst = ids(columns::DST_ADDR, columns::DST_CUSTOMER_ID, batch)?;
+        let rows = batch.rows();
+        let (src, dst) = match (src, dst) {
+            (None, None) => {
+                narrow(keep, *drops, rows, |_| false);
+                return Ok(());
+            }
+            (src, dst) => (src.unwrap_or_else(|| vec![0; rows]), dst.unwrap_or_else(|| vec![0; rows])),
+        };
+        let both = src.iter().zip(&dst);
+        let local: Vec<u32> = match remote {
+            Some(remote) => both.zip(remote).map(|((src, dst), remote)| local_id(*src, *dst, *remote)).collect(),
+            None => both.map(|(src, dst)| local_id(*src, *dst, 0)).collect(),
+        };
+        batch.set(columns::CUSTOMER_ID, &local)?;
+        narrow(keep, *drops, rows, |row| src.get(row).zip(dst.get(row)).is_some_and(|(src, dst)| src | dst != 0));
+        Ok(())
+    }
+
+    fn country(&mut self, batch: &mut Batch, remote: Option<&[u8]>, keep: &mut Option<Bitmap>) -> Result<(), Denied> {
+        let Some((words, drops)) = &mut self.country else { return Ok(()) };
+        words.begin();
+        let mut src = words.table.find_columns(batch, columns::SRC_ADDR)?;
+        let mut dst = words.table.find_columns(batch, columns::DST_ADDR)?;
+        // One dictionary for all three columns, so that the remote side's code is one of the others'.
+        for codes in [&mut src, &mut dst].into_iter().flatten() {
+            words.resolve(codes);
+        }
+        if let Some(codes) = &src {
+            batch.set_texts(columns::SRC_COUNTRY, words.words(), codes)?;
+        }
+        if let Some(codes) = &dst {
+            batch.set_texts(columns::DST_COUNTRY, words.words(), codes)?;
+        }
+        let code = |codes: &Option<Vec<u32>>, row: usize| {
+            codes.as_ref().and_then(|codes| codes.get(row)).copied().unwrap_or(0)
+        };
+        if let Some(remote) = remote
+            && (src.is_some() || dst.is_some())
+        {
+            let codes: Vec<u32> = remote
+                .iter()
+                .enumerate()
+                .map(|(row, remote)| match *remote {
+                    REMOTE_SOURCE => code(&src, row),
+                    REMOTE_DESTINATION => code(&dst, row),
+                    _ => 0,
+                })
+                .collect();
+            batch.set_texts(columns::REMOTE_COUNTRY, words.words(), &codes)?;
+        }
+        narrow(keep, *drops, batch.rows(), |row| code(&src, row) | code(&dst, row) != 0);
+        Ok(())
+    }
+
+    fn as_numbers(&mut self, batch: &mut Batch) -> Result<(), Denied> {
+        let Some(numbers) = &mut self.as_numbers else { return Ok(()) };
+        numbers.begin();
+        for (address, column) in [(columns::SRC_ADDR, columns::SRC_AS), (columns::DST_ADDR, columns::DST_AS)] {
+            let Some(mut found) = numbers.table.find_columns(batch, address)? else { continue };
+            numbers.resolve(&mut found);
+            if let Some(exported) = batch.find(column)? {
+                for (found, exported) in found.iter_mut().zip(exported) {
+                    let table_counts = *found != 0 && (self.as_overwrite || exported == 0);
+                    *found = if table_counts { *found } else { exported };
+                }
+            }
+            batch.set(column, &found)?;
+        }
+        Ok(())
+    }
+
+    fn as_names(&mut self, batch: &mut Batch) -> Result<(), Denied> {
+        let Some(words) = &mut self.as_names else { return Ok(()) };
+        let sides: [(Address, Text); 2] =
+            [(columns::SRC_ADDR, columns::SRC_AS_NAME), (columns::DST_ADDR, columns::DST_AS_NAME)];
+        for (address, column) in sides {
+            words.begin();
+            let Some(mut codes) = words.table.find_columns(batch, address)? else { continue };
+            words.resolve(&mut codes);
+            batch.set_texts(column, words.words(), &codes)?;
+        }
+        Ok(())
+    }
+}
+
+/// The customer of the local side. Where the sides are not known: of the only side that has one, or of both if it is the same.
+fn local_id(src: u32, dst: u32, remote: u8) -> u32 {
+    match remote {
+        REMOTE_SOURCE => dst,
+        REMOTE_DESTINATION => src,
+        _ if dst == 0 || src == dst => src,
+        _ if src == 0 => dst,
+        _ => 0,
+    }
+}
+
+/// Takes the rows without a match out of `keep`.
+fn narrow(keep: &mut Option<Bitmap>, drops: Drops, rows: usize, matched: impl FnMut(usize) -> bool) {
+    if drops == Drops(true) {
+        let matched = Bitmap::from_fn(rows, matched);
+        *keep = Some(keep.take().map_or_else(|| matched.clone(), |keep| keep.and(&matched)));
+    }
+}
+
+/// Writes the counters times the sampling rate. What cannot be said in 64 bits stays at the largest number.
+fn scale(batch: &mut Batch, fallback: u64) -> Result<(), Denied> {
+    let mut rate = batch.find(columns::SAMPLING_RATE)?.unwrap_or_else(|| vec![0; batch.rows()]);
+    for rate in &mut rate {
+        *rate = if *rate == 0 { fallback } else { *rate };
+    }
+    // Another program has multiplied already.
+    for (rate, normalized) in rate.iter_mut().zip(batch.find(columns::NORMALIZED)?.unwrap_or_default()) {
+        *rate = if normalized == 1 { 1 } else { *rate };
+    }
+    for (from, to) in [(columns::BYTES, columns::SCALED_BYTES), (columns::PACKETS, columns::SCALED_PACKETS)] {
+        let Some(mut counters) = batch.find(from)? else { continue };
+        for (counter, rate) in counters.iter_mut().zip(&rate) {
+            // wasm has no 128-bit product to check: the usual case gets by without it.
+            let small = (*counter | *rate) >> 32 == 0;
+            *counter = if small { counter.wrapping_mul(*rate) } else { counter.saturating_mul(*rate) };
+        }
+        batch.set(to, &counters)?;
+    }
+    Ok(())
+}
+
+sluice_sdk::export!(Enricher);

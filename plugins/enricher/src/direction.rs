@@ -1,0 +1,96 @@
+//! Direction and remote side.
+
+use sluice_sdk::{Address, Batch, Denied, Table, columns};
+
+use crate::config::DirectionMode;
+
+/// Values of the columns `direction` and `remote_side`.
+const UNKNOWN: u8 = 0;
+const IN: u8 = 1;
+const OUT: u8 = 2;
+const THROUGH: u8 = 3;
+const INSIDE: u8 = 4;
+pub(crate) const REMOTE_SOURCE: u8 = 1;
+pub(crate) const REMOTE_DESTINATION: u8 = 2;
+
+/// Who is outside, by direction: the sender of what comes in, the receiver of what goes out.
+const REMOTE: [u8; 5] = [0, REMOTE_SOURCE, REMOTE_DESTINATION, 0, 0];
+
+/// What decides, and on what ground.
+#[derive(Debug)]
+pub(crate) enum Decider {
+    /// `flow_direction`, by its value (0 not exported, 1 ingress, 2 egress).
+    Exported([u8; 3]),
+    /// A table of local prefixes.
+    Local(Table),
+}
+
+/// Direction and remote side of each row.
+#[derive(Debug, Default)]
+pub(crate) struct Sides {
+    pub(crate) direction: Vec<u8>,
+    pub(crate) remote: Vec<u8>,
+}
+
+impl Decider {
+    pub(crate) fn open(mode: DirectionMode, table: Option<&str>) -> Result<Decider, String> {
+        match (mode, table) {
+            (DirectionMode::User, _) => Ok(Decider::Exported([UNKNOWN, OUT, IN])),
+            (DirectionMode::Prefixes, Some(name)) => Ok(Decider::Local(crate::memo::open("direction.table", name)?)),
+            (DirectionMode::Border | DirectionMode::Prefixes, _) => Ok(Decider::Exported([UNKNOWN, IN, OUT])),
+        }
+    }
+
+    /// Decides for every row; unknown where what it needs is absent.
+    pub(crate) fn decide(&self, batch: &Batch) -> Result<Sides, Denied> {
+        let direction = match self {
+            Decider::Exported(directions) => {
+                let mut column = batch.get_or_zero(columns::FLOW_DIRECTION)?;
+                for value in &mut column {
+                    *value = directions.get(usize::from(*value)).copied().unwrap_or(UNKNOWN);
+                }
+                column
+            }
+            Decider::Local(table) => by_prefixes(table, batch)?,
+        };
+        let remote =
+            direction.iter().map(|direction| REMOTE.get(usize::from(*direction)).copied().unwrap_or(0)).collect();
+        Ok(Sides { direction, remote })
+    }
+}
+
+fn by_prefixes(table: &Table, batch: &Batch) -> Result<Vec<u8>, Denied> {
+    let src = table.find_columns(batch, columns::SRC_ADDR)?;
+    let dst = table.find_columns(batch, columns::DST_ADDR)?;
+    let (Some(src), Some(dst)) = (src, dst) else { return Ok(vec![UNKNOWN; batch.rows()]) };
+    let mut direction: Vec<u8> = src
+        .iter()
+        .zip(&dst)
+        .map(|(src, dst)| match (*src != 0, *dst != 0) {
+            (false, true) => IN,
+            (true, false) => OUT,
+            (false, false) => THROUGH,
+            (true, true) => INSIDE,
+        })
+        .collect();
+    // Without an address (a frame that is not IP) a side is not remote but nowhere.
+    for address in [columns::SRC_ADDR, columns::DST_ADDR] {
+        blank_absent(batch, address, &mut direction)?;
+    }
+    Ok(direction)
+}
+
+fn blank_absent(batch: &Batch, address: Address, direction: &mut [u8]) -> Result<(), Denied> {
+    let lo = batch.get_or_zero(address.lo)?;
+    // Hardly any address ends in 64 zero bits: mostly one column is enough to know.
+    if !lo.contains(&0) {
+        return Ok(());
+    }
+    let hi = batch.get_or_zero(address.hi)?;
+    for ((direction, hi), lo) in direction.iter_mut().zip(&hi).zip(&lo) {
+        if *hi | *lo == 0 {
+            *direction = UNKNOWN;
+        }
+    }
+    Ok(())
+}

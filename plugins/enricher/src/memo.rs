@@ -1,0 +1,157 @@
+//! What is remembered of a table, so that a value crosses once per generation and not once per row.
+
+use sluice_sdk::Table;
+
+/// Opens the table that `key` of the configuration names.
+pub(crate) fn open(key: &str, name: &str) -> Result<Table, String> {
+    Table::open(name).map_err(|error| format!("`{key}`: cannot open table `{name}`: {error}"))
+}
+
+/// A table of numbers: code to number, 0 for none.
+#[derive(Debug)]
+pub(crate) struct Numbers {
+    pub(crate) table: Table,
+    key: &'static str,
+    generation: Option<u64>,
+    /// By code; not learned yet where `None`. No longer than the table has codes.
+    numbers: Vec<Option<u32>>,
+    /// Whether a value that is no number was complained about in this generation.
+    complained: bool,
+}
+
+impl Numbers {
+    pub(crate) fn open(key: &'static str, name: &str) -> Result<Numbers, String> {
+        let table = open(key, name)?;
+        Ok(Numbers { table, key, generation: None, numbers: Vec::new(), complained: false })
+    }
+
+    /// Begins a batch: forgets everything if the table was exchanged.
+    pub(crate) fn begin(&mut self) {
+        let generation = self.table.generation();
+        if self.generation != Some(generation) {
+            self.generation = Some(generation);
+            self.numbers.clear();
+            self.numbers.push(Some(0));
+            self.complained = false;
+        }
+    }
+
+    /// Replaces codes by their numbers.
+    pub(crate) fn resolve(&mut self, codes: &mut [u32]) {
+        for code in codes {
+            *code = match self.numbers.get(*code as usize) {
+                Some(Some(number)) => *number,
+                _ => self.learn(*code),
+            };
+        }
+    }
+
+    #[cold]
+    fn learn(&mut self, code: u32) -> u32 {
+        if code >= self.table.codes() {
+            return 0;
+        }
+        let value = self.table.value(code).unwrap_or_default();
+        let digits = value.strip_prefix("AS").unwrap_or(&value);
+        let number = digits.parse().unwrap_or_else(|_| {
+            if !self.complained {
+                self.complained = true;
+                sluice_sdk::warn!(
+                    "{}: the table's value `{value}` is no number; it and others like it count as none",
+                    self.key
+                );
+            }
+            0
+        });
+        let at = code as usize;
+        if self.numbers.len() <= at {
+            self.numbers.resize(at + 1, None);
+        }
+        if let Some(slot) = self.numbers.get_mut(at) {
+            *slot = Some(number);
+        }
+        number
+    }
+}
+
+/// A table of texts, and the dictionary of the current batch: only the words that occur in it.
+#[derive(Debug)]
+pub(crate) struct Words {
+    pub(crate) table: Table,
+    generation: Option<u64>,
+    /// By code: the text once learned, and the batch's index for it if `batch` is the current one.
+    known: Vec<Known>,
+    batch: u32,
+    /// The words of the batch, the empty one first; buffers of earlier batches stay behind `used`.
+    words: Vec<String>,
+    used: usize,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Known {
+    text: Option<Box<str>>,
+    batch: u32,
+    index: u32,
+}
+
+impl Words {
+    pub(crate) fn open(key: &str, name: &str) -> Result<Words, String> {
+        let table = open(key, name)?;
+        Ok(Words { table, generation: None, known: Vec::new(), batch: 0, words: vec![String::new()], used: 1 })
+    }
+
+    /// Begins a batch with an empty dictionary; forgets everything if the table was exchanged.
+    pub(crate) fn begin(&mut self) {
+        let generation = self.table.generation();
+        self.batch = self.batch.wrapping_add(1);
+        // After 2^32 batches old marks would mean something again.
+        if self.generation != Some(generation) || self.batch == 0 {
+            self.generation = Some(generation);
+            self.known.clear();
+            self.batch = 1;
+        }
+        self.used = 1;
+    }
+
+    /// Replaces codes of the table by indices into [`words`](Self::words); 0 is the empty text.
+    pub(crate) fn resolve(&mut self, codes: &mut [u32]) {
+        for code in codes {
+            *code = match self.known.get(*code as usize) {
+                Some(known) if known.batch == self.batch => known.index,
+                _ if *code == 0 => 0,
+                _ => self.learn(*code),
+            };
+        }
+    }
+
+    /// The dictionary of the batch.
+    pub(crate) fn words(&self) -> &[String] {
+        self.words.get(..self.used).unwrap_or_default()
+    }
+
+    #[cold]
+    fn learn(&mut self, code: u32) -> u32 {
+        if code >= self.table.codes() {
+            return 0;
+        }
+        let at = code as usize;
+        if self.known.len() <= at {
+            self.known.resize(at + 1, Known::default());
+        }
+        let Some(known) = self.known.get_mut(at) else { return 0 };
+        let text = known.text.get_or_insert_with(|| self.table.value(code).unwrap_or_default().into_boxed_str());
+        if text.is_empty() {
+            return 0;
+        }
+        if self.words.len() == self.used {
+            self.words.push(String::new());
+        }
+        let Some(word) = self.words.get_mut(self.used) else { return 0 };
+        word.clear();
+        word.push_str(text);
+        known.batch = self.batch;
+        known.index = self.used as u32;
+        self.used += 1;
+        known.index
+    }
+}
