@@ -1,2 +1,58 @@
-//! Placeholder.
-fn main() {}
+//! sluice, the binary: command line, configuration, wiring, exit codes. Nobody else prints or exits.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the part that talks to people")]
+
+mod admin;
+mod build;
+mod cli;
+mod config;
+mod decode;
+mod demo;
+mod failure;
+mod generate;
+mod plan;
+mod report;
+mod run;
+mod signals;
+mod watch;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::{Cli, Command};
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = log_to_stderr(&cli).and_then(|()| match cli.command {
+        Command::Run { config } => run::run(&config),
+        Command::Check { config } => run::check(&config),
+        Command::Decode { files, format } => decode::decode(&files, format),
+        Command::Generate(args) => generate::generate(&args),
+        Command::Demo { time, rate, write } => demo::demo(time, rate, write.as_deref()),
+    });
+    let Err(failure) = outcome else { return ExitCode::SUCCESS };
+    eprint!("sluice: {failure}");
+    let mut cause = failure.source();
+    while let Some(error) = cause {
+        eprint!(": {error}");
+        cause = error.source();
+    }
+    eprintln!();
+    ExitCode::from(failure.exit_code())
+}
+
+fn log_to_stderr(cli: &Cli) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(&cli.log)
+        .map_err(|error| Failure::usage(format!("--log {}: {error}", cli.log)))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    if cli.log_json {
+        log.json().init();
+    } else {
+        log.init();
+    }
+    Ok(())
+}

@@ -1,0 +1,386 @@
+//! From a plan to a pipeline: first everything that opens no socket, then the sockets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluice_endpoints::sinks::events::EventsSink;
+use sluice_endpoints::sinks::file::FileSink;
+use sluice_endpoints::sinks::null::NullSink;
+use sluice_endpoints::sinks::stdout::StdoutSink;
+use sluice_endpoints::sources::capture::CaptureSource;
+use sluice_endpoints::sources::udp::UdpListener;
+use sluice_flow::{ColumnSet, Pool};
+use sluice_pipeline::{
+    EventOut, EventQueue, Grace, Kind, Metrics, Pipeline, SinkEntry, Source as _, SourceEntry, StageEntry, StageSet,
+    Stop, event_channel,
+};
+use sluice_plugin::keys::{KeySpec, Keys};
+use sluice_plugin::tables::{TableSpec, Tables};
+use sluice_plugin::{
+    ComponentSource, Grant, Granted, Host, HostSettings, Limits, Loaded, OnError, Services, StageSpec,
+};
+use toml::Spanned;
+
+use crate::config::{
+    Config, ConfigError, GrantConfig, Instances, LimitsConfig, Named, OnErrorConfig, SinkKind, SourceKind, Stage,
+    TableConfig, did_you_mean,
+};
+use crate::failure::Failure;
+use crate::plan::{Plan, plan};
+
+include!(concat!(env!("OUT_DIR"), "/built_in.rs"));
+
+/// Alerts that may wait for an `events` sink; more are counted as lost.
+const EVENT_QUEUE: usize = 1024;
+
+/// A file that a plugin may read is at most this long, because it crosses in one piece.
+const MAX_ASSET_BYTES: u64 = 16 << 20;
+
+/// A configuration with its plugins and tables loaded: everything but sockets and files to write.
+pub(crate) struct Prepared {
+    pub(crate) config: Config,
+    pub(crate) plan: Plan,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) tables: Arc<Tables>,
+    pub(crate) stages: Vec<Arc<Loaded>>,
+    events: Vec<(usize, EventQueue)>,
+}
+
+/// Loads and checks everything that a configuration names.
+///
+/// # Errors
+/// The first mistake, with its place in the file.
+pub(crate) fn prepare(config: Config) -> Result<Prepared, Failure> {
+    let plan = plan(&config)?;
+    let metrics = Metrics::new();
+    let cache_dir = config.cache_dir.clone().or_else(user_cache);
+    let host = Host::new(HostSettings { cache_dir }, Arc::clone(&metrics))
+        .map_err(|error| Failure::running("plugins cannot be run", error))?;
+    let tables = Arc::new(tables(&config)?);
+    let keys = Arc::new(keys(&config)?);
+    let assets = Arc::new(assets(&config)?);
+
+    let mut outs = vec![EventOut::default(); config.stages.len()];
+    let mut events = Vec::new();
+    for (sink, heard) in &plan.event_sinks {
+        let labels = vec![("sink", config.sinks[*sink].name.clone())];
+        let lost = metrics.counter("sluice_sink_events_lost", "Alerts that found the queue full.", labels);
+        let (out, queue) = event_channel(EVENT_QUEUE, lost);
+        for stage in heard {
+            outs[*stage].join(&out);
+        }
+        events.push((*sink, queue));
+    }
+
+    let mut stages = Vec::new();
+    for (stage, events) in config.stages.iter().zip(outs) {
+        let services =
+            Services { tables: Arc::clone(&tables), keys: Arc::clone(&keys), assets: Arc::clone(&assets), events };
+        let spec = stage_spec(&config, stage, services)?;
+        let loaded = Loaded::load(&host, spec).map_err(|error| {
+            let path = format!("stages.{}", stage.name);
+            config.doc.error(stage.span.clone(), &path, causes(&error.kind))
+        })?;
+        stages.push(loaded);
+    }
+    Ok(Prepared { config, plan, metrics, tables, stages, events })
+}
+
+/// An error with its causes on one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+fn user_cache() -> Option<PathBuf> {
+    let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let base = base.or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))?;
+    base.is_absolute().then(|| base.join("sluice"))
+}
+
+fn tables(config: &Config) -> Result<Tables, ConfigError> {
+    let mut tables = Tables::default();
+    for table in &config.tables {
+        let spec = match &table.value {
+            TableConfig::Prefix(prefix) => TableSpec::Prefix { path: prefix.path.clone() },
+            TableConfig::Mmdb(mmdb) => TableSpec::Mmdb { path: mmdb.path.clone(), field: mmdb.field.clone() },
+        };
+        let path = format!("tables.{}", table.name);
+        tables
+            .add(&table.name, spec)
+            .map_err(|error| config.doc.error(table.span.clone(), &path, causes(&error)))?;
+    }
+    Ok(tables)
+}
+
+fn keys(config: &Config) -> Result<Keys, ConfigError> {
+    let mut keys = Keys::default();
+    for key in &config.keys {
+        let path = format!("keys.{}", key.name);
+        keys.add(&key.name, KeySpec { path: key.value.path.clone() })
+            .map_err(|error| config.doc.error(key.span.clone(), &path, causes(&error)))?;
+    }
+    Ok(keys)
+}
+
+fn assets(config: &Config) -> Result<BTreeMap<String, Arc<Vec<u8>>>, Failure> {
+    let mut assets = BTreeMap::new();
+    for (name, path) in &config.assets {
+        let what = || format!("assets.{name}: {}", path.display());
+        let length = fs::metadata(path).map_err(|error| Failure::running(what(), error))?.len();
+        if length > MAX_ASSET_BYTES {
+            return Err(Failure::usage(format!("{}: {length} bytes, more than {MAX_ASSET_BYTES}", what())));
+        }
+        let bytes = fs::read(path).map_err(|error| Failure::running(what(), error))?;
+        assets.insert(name.clone(), Arc::new(bytes));
+    }
+    Ok(assets)
+}
+
+fn stage_spec(config: &Config, stage: &Named<Stage>, services: Services) -> Result<StageSpec, ConfigError> {
+    let path = format!("stages.{}", stage.name);
+    let value = &stage.value;
+    let component = component(config, &path, value)?;
+    let is_built_in = matches!(component, ComponentSource::Embedded { .. });
+    let grant = match &value.grant {
+        Some(grant) => Grant::Listed(granted(config, &path, grant.get_ref())?),
+        None if is_built_in => Grant::Requested,
+        None => Grant::Listed(Granted::default()),
+    };
+    // What holds a key, or is our own anonymiser, hides something.
+    let hides = value.plugin.get_ref() == "reducer"
+        || value.grant.as_ref().is_some_and(|grant| !grant.get_ref().keys.is_empty());
+    let is_private = value.is_private.unwrap_or(hides);
+    let on_error = match value.on_error.get_ref() {
+        OnErrorConfig::Pass if is_private => {
+            let problem = "`on_error = \"pass\"` would let rows through that this stage is there to hide; \
+                           use `drop`, `dead-letter` or `stop`";
+            return Err(config.doc.error(value.on_error.span(), &path, problem));
+        }
+        OnErrorConfig::Drop => OnError::Drop,
+        OnErrorConfig::Pass => OnError::Pass,
+        OnErrorConfig::DeadLetter => OnError::DeadLetter,
+        OnErrorConfig::Stop => OnError::Stop,
+    };
+    Ok(StageSpec {
+        name: stage.name.clone(),
+        component,
+        config_json: value.config_json.clone(),
+        grant,
+        on_error,
+        limits: limits(&value.limits),
+        is_private,
+        services,
+        schema: Arc::clone(&config.schema),
+    })
+}
+
+fn component(config: &Config, path: &str, stage: &Stage) -> Result<ComponentSource, ConfigError> {
+    let plugin = stage.plugin.get_ref();
+    if plugin.contains('/') || plugin.ends_with(".wasm") {
+        let base = config.doc.file.parent().unwrap_or(std::path::Path::new(""));
+        return Ok(ComponentSource::File { path: base.join(plugin), sha256: stage.sha256 });
+    }
+    let error = |problem: String| config.doc.error(stage.plugin.span(), path, problem);
+    let Some((name, bytes)) = BUILT_IN.iter().copied().find(|(name, _)| name == plugin) else {
+        let known: Vec<String> = BUILT_IN.iter().map(|(name, _)| format!("`{name}`")).collect();
+        let near = did_you_mean(plugin, BUILT_IN.iter().map(|(name, _)| *name));
+        let known = known.join(", ");
+        return Err(error(format!("no built-in plugin `{plugin}`; there are {known}, or give a path to a .wasm file{near}")));
+    };
+    if stage.sha256.is_some() {
+        return Err(error("`sha256` is for plugins from files; this one is built in".to_owned()));
+    }
+    Ok(ComponentSource::Embedded { name, bytes })
+}
+
+fn granted(config: &Config, path: &str, grant: &GrantConfig) -> Result<Granted, ConfigError> {
+    let path = &format!("{path}.grant");
+    let tables = config.tables.iter().map(|table| table.name.as_str());
+    let keys = config.keys.iter().map(|key| key.name.as_str());
+    let assets = config.assets.keys().map(String::as_str);
+    Ok(Granted {
+        read: columns(config, path, &grant.read)?,
+        write: columns(config, path, &grant.write)?,
+        events: grant.events,
+        tables: names(config, path, &grant.tables, "tables", tables.collect())?,
+        keys: names(config, path, &grant.keys, "keys", keys.collect())?,
+        assets: names(config, path, &grant.assets, "assets", assets.collect())?,
+    })
+}
+
+fn columns(config: &Config, path: &str, names: &[Spanned<String>]) -> Result<ColumnSet, ConfigError> {
+    let mut set = ColumnSet::EMPTY;
+    for name in names {
+        if name.get_ref() == "*" {
+            set = set.union(config.schema.all());
+            continue;
+        }
+        let Some(columns) = config.schema.columns(name.get_ref()) else {
+            let near = did_you_mean(name.get_ref(), config.schema.names());
+            let problem = format!("there is no column `{}`{near}", name.get_ref());
+            return Err(config.doc.error(name.span(), path, problem));
+        };
+        columns.into_iter().for_each(|column| set.insert(column));
+    }
+    Ok(set)
+}
+
+fn names(
+    config: &Config,
+    path: &str,
+    names: &[Spanned<String>],
+    section: &str,
+    known: Vec<&str>,
+) -> Result<BTreeSet<String>, ConfigError> {
+    let checked = names.iter().map(|name| {
+        if known.contains(&name.get_ref().as_str()) {
+            return Ok(name.get_ref().clone());
+        }
+        let near = did_you_mean(name.get_ref(), known.iter().copied());
+        let problem = format!("there is no `[{section}.{}]`{near}", name.get_ref());
+        Err(config.doc.error(name.span(), path, problem))
+    });
+    checked.collect()
+}
+
+fn limits(config: &LimitsConfig) -> Limits {
+    let default = Limits::default();
+    Limits {
+        memory: config.memory_bytes.unwrap_or(default.memory),
+        deadline_ms: config.deadline_ms.unwrap_or(default.deadline_ms),
+        init_deadline_ms: config.init_deadline_ms.unwrap_or(default.init_deadline_ms),
+        log_lines_per_s: config.log_lines_per_s.unwrap_or(default.log_lines_per_s),
+        alerts_per_min: config.alerts_per_min.unwrap_or(default.alerts_per_min),
+        ..default
+    }
+}
+
+impl Prepared {
+    /// Columns that somebody reads or may come to read by a hot swap: the others are not decoded.
+    pub(crate) fn wanted(&self) -> Result<ColumnSet, Failure> {
+        let mut wanted = ColumnSet::EMPTY;
+        for (stage, loaded) in self.config.stages.iter().zip(&self.stages) {
+            let path = format!("stages.{}", stage.name);
+            wanted = match &stage.value.grant {
+                Some(grant) => wanted.union(columns(&self.config, &path, &grant.get_ref().read)?),
+                None => wanted.union(loaded.manifest().reads),
+            };
+        }
+        for sink in &self.config.sinks {
+            let invalid = |error: sluice_endpoints::Invalid| {
+                self.config.doc.error(sink.span.clone(), &format!("sinks.{}", sink.name), error.to_string())
+            };
+            wanted = wanted.union(match &sink.value.kind {
+                SinkKind::Stdout(config) => config.reads(&self.config.schema).map_err(invalid)?,
+                SinkKind::File(config) => config.reads(&self.config.schema).map_err(invalid)?,
+                SinkKind::Null(_) | SinkKind::Events(_) => ColumnSet::EMPTY,
+            });
+        }
+        Ok(wanted)
+    }
+
+    /// Opens sockets and files and wires everything. `on_bound` is told where each UDP source listens.
+    ///
+    /// # Errors
+    /// A port that is taken, a file that cannot be opened.
+    pub(crate) fn open(
+        mut self,
+        stop: &Stop,
+        mut on_bound: impl FnMut(&str, std::net::SocketAddr),
+    ) -> Result<(Pipeline, Vec<std::thread::JoinHandle<()>>), Failure> {
+        let wanted = self.wanted()?;
+        let pool = Pool::default();
+        let mut sources = Vec::new();
+        for (source, edges) in self.config.sources.iter().zip(std::mem::take(&mut self.plan.sources)) {
+            let account = self.metrics.account(Kind::Source, &source.name);
+            let what = format!("sources.{}", source.name);
+            let schema = Arc::clone(&self.config.schema);
+            let runners: Vec<Box<dyn sluice_pipeline::Source>> = match &source.value.kind {
+                SourceKind::Udp(config) => {
+                    let listener = UdpListener::bind(&source.name, config, &self.metrics)
+                        .map_err(|error| Failure::running(what, error))?;
+                    on_bound(&source.name, listener.local_addr());
+                    let sources = listener.sources(&schema, wanted, &pool);
+                    sources.into_iter().map(|source| Box::new(source) as Box<dyn sluice_pipeline::Source>).collect()
+                }
+                SourceKind::Capture(config) => {
+                    let source = CaptureSource::open(&source.name, config, schema, wanted, pool.clone(), &self.metrics)
+                        .map_err(|error| Failure::running(what, error))?;
+                    vec![Box::new(source)]
+                }
+            };
+            sources.push(SourceEntry { runners, account, queue: source.value.queue, edges });
+        }
+
+        let mut stages = Vec::new();
+        for (at, edges) in std::mem::take(&mut self.plan.stages).into_iter().enumerate() {
+            let account = self.metrics.account(Kind::Stage, &self.config.stages[at].name);
+            stages.push(StageEntry { stages: self.instances(at), account, edges });
+        }
+
+        let mut sinks = Vec::new();
+        for at in &self.plan.row_sinks {
+            sinks.push(self.sink(*at, stop)?);
+        }
+        let mut event_threads = Vec::new();
+        for (at, queue) in std::mem::take(&mut self.events) {
+            let sink = &self.config.sinks[at];
+            let SinkKind::Events(config) = &sink.value.kind else { continue };
+            let started = EventsSink::open(&sink.name, config, &self.metrics).and_then(|opened| opened.start(queue));
+            let what = || format!("sinks.{}", sink.name);
+            event_threads.push(started.map_err(|error| Failure::running(what(), error))?);
+        }
+        let pipeline = Pipeline {
+            sources,
+            stages,
+            sinks,
+            workers: self.config.workers,
+            grace: Grace(Duration::from_millis(self.config.shutdown_grace_ms)),
+        };
+        Ok((pipeline, event_threads))
+    }
+
+    /// One instance for a stage whose state has to see every row, else one per worker.
+    fn instances(&self, at: usize) -> StageSet {
+        let loaded = &self.stages[at];
+        let is_one = match self.config.stages[at].value.instances {
+            Some(instances) => instances == Instances::One,
+            None => loaded.manifest().stateful,
+        };
+        if is_one {
+            StageSet::one(loaded.instance())
+        } else {
+            StageSet::each((0..self.config.workers).map(|_| loaded.instance()).collect())
+        }
+    }
+
+    fn sink(&self, at: usize, stop: &Stop) -> Result<SinkEntry, Failure> {
+        let sink = &self.config.sinks[at];
+        let (name, schema, queue) = (&sink.name, &self.config.schema, sink.value.queue);
+        let account = self.metrics.account(Kind::Sink, name);
+        let what = || format!("sinks.{name}");
+        Ok(match &sink.value.kind {
+            SinkKind::Stdout(config) => {
+                let opened = StdoutSink::new(name, config, schema, stop.clone());
+                SinkEntry::new(opened.map_err(|error| Failure::running(what(), error))?, account, queue)
+            }
+            SinkKind::File(config) => {
+                let opened = FileSink::open(name, config, schema);
+                SinkEntry::new(opened.map_err(|error| Failure::running(what(), error))?, account, queue)
+            }
+            SinkKind::Null(_) => SinkEntry::new(NullSink, account, queue),
+            SinkKind::Events(_) => unreachable!("the plan keeps sinks of alerts apart"),
+        })
+    }
+}

@@ -1,0 +1,163 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// A flow collector whose processing is done by WebAssembly plugins.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// What to log, e.g. `debug` or `warn,sluice_endpoints=debug`.
+    #[arg(long, global = true, default_value = "info", env = "SLUICE_LOG", value_name = "FILTER")]
+    pub(crate) log: String,
+    /// Log JSON, one object a line.
+    #[arg(long, global = true)]
+    pub(crate) log_json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the pipelines of FILE until SIGINT or SIGTERM; a second one ends at once, and SIGHUP looks
+    /// for changed plugins and tables.
+    #[command(after_help = "Example: sluice run examples/enrich.toml")]
+    Run {
+        /// The configuration.
+        config: PathBuf,
+    },
+    /// Read FILE, load its plugins and tables and print the pipelines; open no socket and write nothing.
+    #[command(after_help = "Example: sluice check examples/enrich.toml")]
+    Check {
+        /// The configuration.
+        config: PathBuf,
+    },
+    /// Print the flow records of capture files (pcap, pcapng, or raw datagrams one a file) on stdout,
+    /// and what could not be decoded on stderr; exit 1 if nothing could be decoded.
+    #[command(after_help = "Example: sluice decode --format flowdump router.pcap")]
+    Decode {
+        /// Captures, in the order to read them: templates first. A directory means its files by name.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// How a record is written.
+        #[arg(long, value_enum, default_value_t = DecodeFormat::Json)]
+        format: DecodeFormat,
+    },
+    /// Send flow records of made-up traffic to a collector. Sends to no one unless told where.
+    #[command(after_help = "Example: sluice generate --to 127.0.0.1:2055 --version-set v9,ipfix --rate 10000 --for 30s")]
+    Generate(GenerateArgs),
+    /// Show sluice at work: a made-up network with an attack on it, through enricher, DoS detector,
+    /// reducer and splitter to this terminal. Needs nothing but the loopback interface.
+    #[command(after_help = "Example: sluice demo --for 10s")]
+    Demo {
+        /// Stop after this long, e.g. `10s`; without it, at Ctrl-C.
+        #[arg(long = "for", value_parser = duration, value_name = "TIME")]
+        time: Option<Duration>,
+        /// Flow records a second.
+        #[arg(long, default_value_t = 2000)]
+        rate: u64,
+        /// Write the demo's configuration and tables to this directory and stop.
+        #[arg(long, value_name = "DIR")]
+        write: Option<PathBuf>,
+    },
+}
+
+/// How `decode` writes a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DecodeFormat {
+    /// One JSON object a line, as goflow2 writes it.
+    Json,
+    /// One readable line a record.
+    Flowdump,
+    /// Aligned columns.
+    Table,
+}
+
+/// `sluice generate`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct GenerateArgs {
+    /// Where to send.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) to: SocketAddr,
+    /// Export protocols; exporters take them in turn.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Version::V9])]
+    pub(crate) version_set: Vec<Version>,
+    /// Flow records a second, of all exporters together; 0 is as fast as possible.
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) rate: u64,
+    /// Exporters, each with an address of its own where the target is on the loopback interface.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=200))]
+    pub(crate) exporters: u16,
+    /// Sampling rate that the exporters announce.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) sampling_rate: u32,
+    /// Stop after this long, e.g. `30s`; without it, at Ctrl-C.
+    #[arg(long = "for", value_parser = duration, value_name = "TIME")]
+    pub(crate) time: Option<Duration>,
+    /// Stop after this many records.
+    #[arg(long)]
+    pub(crate) records: Option<u64>,
+    /// Attack a host from START for LENGTH, e.g. `5s+10s`.
+    #[arg(long, value_parser = attack, value_name = "START+LENGTH")]
+    pub(crate) attack: Option<(Duration, Duration)>,
+    /// Same traffic for the same number.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+/// An export protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Version {
+    /// NetFlow v5.
+    V5,
+    /// NetFlow v9.
+    V9,
+    /// IPFIX.
+    Ipfix,
+    /// sFlow v5 flow samples.
+    Sflow,
+}
+
+/// A time such as `500ms`, `10s`, `2m` or `1h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| format!("`{text}` is no time; write 10s, 500ms, 2m or 1h"))?;
+    let seconds = |factor: u64| number.checked_mul(factor).map(Duration::from_secs);
+    match unit {
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" => Ok(Duration::from_secs(number)),
+        "m" => seconds(60).ok_or_else(|| format!("`{text}` is too long")),
+        "h" => seconds(3600).ok_or_else(|| format!("`{text}` is too long")),
+        _ => Err(format!("`{text}` has no unit; write 10s, 500ms, 2m or 1h")),
+    }
+}
+
+fn attack(text: &str) -> Result<(Duration, Duration), String> {
+    let (start, length) = text.split_once('+').ok_or("write START+LENGTH, e.g. 5s+10s")?;
+    Ok((duration(start)?, duration(length)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units_and_overflow_is_refused() {
+        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert!(duration("10").unwrap_err().contains("no unit"));
+        assert!(duration("99999999999999999999s").is_err());
+        assert!(duration("9999999999999999999h").unwrap_err().contains("too long"));
+        assert_eq!(attack("1s+2s"), Ok((Duration::from_secs(1), Duration::from_secs(2))));
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,216 @@
+//! A TOML text that can say where in it something is wrong.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+
+/// A mistake in a configuration file: place, problem and way out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}:{line}:{column}: {path}{problem}")]
+pub(crate) struct ConfigError {
+    file: String,
+    line: usize,
+    column: usize,
+    /// The table it is in, `sources.edge: `, or nothing.
+    path: String,
+    problem: String,
+}
+
+/// The text of a file and its name, for errors.
+#[derive(Clone, Debug)]
+pub(crate) struct Document {
+    pub(crate) file: PathBuf,
+    text: String,
+}
+
+/// A table that is being taken apart: its name in the file, its place, and what is left in it.
+#[derive(Debug)]
+pub(crate) struct Table<'d> {
+    pub(crate) path: String,
+    span: Range<usize>,
+    table: DeTable<'d>,
+    keys: Vec<(String, Range<usize>)>,
+}
+
+impl Document {
+    pub(crate) fn new(file: &Path, text: String) -> Document {
+        Document { file: file.to_owned(), text }
+    }
+
+    /// An error at `span`, in the table called `path` (`""` at the top).
+    pub(crate) fn error(&self, span: Range<usize>, path: &str, problem: impl Into<String>) -> ConfigError {
+        let before = self.text.get(..span.start).unwrap_or(&self.text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+        let path = if path.is_empty() { String::new() } else { format!("{path}: ") };
+        ConfigError { file: self.file.display().to_string(), line, column, path, problem: problem.into() }
+    }
+
+    /// The whole file as a table.
+    pub(crate) fn parse(&self) -> Result<Table<'_>, ConfigError> {
+        let table = DeTable::parse(&self.text).map_err(|error| self.from_toml(&error, "", 0..0))?;
+        let span = table.span();
+        Ok(Table::new(String::new(), span, table.into_inner()))
+    }
+
+    /// An error of the TOML reader, in our words.
+    fn from_toml(&self, error: &toml::de::Error, path: &str, fallback: Range<usize>) -> ConfigError {
+        self.error(error.span().unwrap_or(fallback), path, in_our_words(error.message()))
+    }
+}
+
+impl<'d> Table<'d> {
+    fn new(path: String, span: Range<usize>, table: DeTable<'d>) -> Table<'d> {
+        let keys = table.keys().map(|key| (key.get_ref().to_string(), key.span())).collect();
+        Table { path, span, table, keys }
+    }
+
+    /// Where `key` stands, or the table if it does not.
+    pub(crate) fn span(&self, key: &str) -> Range<usize> {
+        let found = self.keys.iter().find(|(name, _)| name == key);
+        found.map_or(self.span.clone(), |(_, span)| span.clone())
+    }
+
+    /// Takes a key out and reads it; `None` if it is not there.
+    pub(crate) fn take<T: DeserializeOwned>(&mut self, doc: &Document, key: &str) -> Result<Option<T>, ConfigError> {
+        let Some(value) = self.table.remove(key) else { return Ok(None) };
+        let span = value.span();
+        let read = T::deserialize(ValueDeserializer::from(value));
+        read.map(Some).map_err(|error| doc.from_toml(&error, &self.path_of(key), span))
+    }
+
+    /// Takes a key out and reads it; an error that says what to add if it is not there.
+    pub(crate) fn need<T: DeserializeOwned>(
+        &mut self,
+        doc: &Document,
+        key: &str,
+        example: &str,
+    ) -> Result<T, ConfigError> {
+        let found = self.take(doc, key)?;
+        found.ok_or_else(|| doc.error(self.span.clone(), &self.path, format!("no `{key}`; add `{key} = {example}`")))
+    }
+
+    /// Takes a table of tables out, each with its name: `[sources.NAME]`.
+    pub(crate) fn tables(&mut self, doc: &Document, key: &str) -> Result<Vec<(String, Table<'d>)>, ConfigError> {
+        let Some(value) = self.table.remove(key) else { return Ok(Vec::new()) };
+        let span = value.span();
+        let DeValue::Table(outer) = value.into_inner() else {
+            return Err(doc.error(span, key, format!("must be tables: `[{key}.NAME]`")));
+        };
+        let mut found = Vec::new();
+        for (name, value) in outer {
+            let (span, name) = (name.span(), name.get_ref().to_string());
+            let path = format!("{key}.{name}");
+            let DeValue::Table(inner) = value.into_inner() else {
+                return Err(doc.error(span, key, format!("`{name}` must be a table: `[{path}]`")));
+            };
+            found.push((name, Table::new(path, span, inner)));
+        }
+        // By place in the file, which is the order that people think in.
+        found.sort_by_key(|(_, table)| table.span.start);
+        Ok(found)
+    }
+
+    /// Takes an inner table out.
+    pub(crate) fn table(&mut self, doc: &Document, key: &str) -> Result<Option<Table<'d>>, ConfigError> {
+        let Some(value) = self.table.remove(key) else { return Ok(None) };
+        let (span, path) = (value.span(), self.path_of(key));
+        match value.into_inner() {
+            DeValue::Table(inner) => Ok(Some(Table::new(path, span, inner))),
+            _ => Err(doc.error(span, &path, "must be a table")),
+        }
+    }
+
+    /// Reads what is left into `T`, whose unknown keys are errors.
+    pub(crate) fn rest<T: DeserializeOwned>(&mut self, doc: &Document) -> Result<T, ConfigError> {
+        let table = std::mem::take(&mut self.table);
+        let value = Spanned::new(self.span.clone(), DeValue::Table(table));
+        T::deserialize(ValueDeserializer::from(value))
+            .map_err(|error| doc.from_toml(&error, &self.path, self.span.clone()))
+    }
+
+    /// Checks that nothing is left; `known` are the keys that were taken.
+    pub(crate) fn finish(&self, doc: &Document, known: &[&str]) -> Result<(), ConfigError> {
+        let Some(key) = self.table.keys().next() else { return Ok(()) };
+        let problem = unknown_key(key.get_ref(), known);
+        Err(doc.error(key.span(), &self.path, problem))
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+}
+
+fn unknown_key(key: &str, known: &[&str]) -> String {
+    let list: Vec<String> = known.iter().map(|key| format!("`{key}`")).collect();
+    let list = list.join(", ");
+    format!("unknown key `{key}`, expected one of {list}{}", did_you_mean(key, known.iter().copied()))
+}
+
+/// `; did you mean `x`?` for the nearest of `known`, or nothing if none is near.
+pub(crate) fn did_you_mean<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let nearest = known.map(|known| (distance(word, known), known)).min();
+    match nearest {
+        Some((distance, known)) if distance <= 1 + word.chars().count() / 3 => format!("; did you mean `{known}`?"),
+        _ => String::new(),
+    }
+}
+
+/// Edits (insert, remove, replace, swap neighbours) that lead from one word to the other.
+fn distance(from: &str, to: &str) -> usize {
+    let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=to.len()).collect()];
+    for i in 1..=from.len() {
+        let mut row = vec![i];
+        for j in 1..=to.len() {
+            let replaced = rows[i - 1][j - 1] + usize::from(from[i - 1] != to[j - 1]);
+            let mut best = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows[from.len()][to.len()]
+}
+
+/// The TOML reader speaks of fields and variants; people write keys and values.
+fn in_our_words(message: &str) -> String {
+    let message = message.trim_end().replace('\n', ", ");
+    let message = message.replacen("unknown field", "unknown key", 1).replacen("missing field", "no key", 1);
+    let message = message.replacen("unknown variant", "unknown value", 1).replacen("duplicate field", "key twice:", 1);
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    if message.starts_with("unknown ")
+        && let Some(word) = quoted.next()
+    {
+        return format!("{message}{}", did_you_mean(word, quoted));
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_word_is_offered_and_a_far_one_is_not() {
+        let known = ["listen", "batch_rows", "batch_delay_ms"];
+        assert_eq!(did_you_mean("batch_row", known.into_iter()), "; did you mean `batch_rows`?");
+        assert_eq!(did_you_mean("lisetn", known.into_iter()), "; did you mean `listen`?");
+        assert_eq!(did_you_mean("colour", known.into_iter()), "");
+    }
+
+    #[test]
+    fn an_error_names_line_and_column() {
+        let doc = Document::new(Path::new("a.toml"), "x = 1\n  y = 2\n".into());
+        let table = doc.parse().unwrap();
+        let error = table.finish(&doc, &["x", "z"]).unwrap_err();
+        assert!(error.to_string().starts_with("a.toml:1:1: unknown key `x`"), "{error}");
+        assert_eq!(doc.error(8..9, "t", "no").to_string(), "a.toml:2:3: t: no");
+    }
+}

@@ -1,0 +1,121 @@
+//! The TOML file: what can be written in it, and reading it with the place of every mistake.
+
+mod document;
+mod read;
+mod sections;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sluice_endpoints::sinks::events::EventsConfig;
+use sluice_endpoints::sinks::file::FileConfig;
+use sluice_endpoints::sinks::null::NullConfig;
+use sluice_endpoints::sinks::stdout::StdoutConfig;
+use sluice_endpoints::sources::capture::CaptureConfig;
+use sluice_endpoints::sources::udp::UdpConfig;
+use sluice_flow::Schema;
+use toml::Spanned;
+
+pub(crate) use document::{ConfigError, Document, did_you_mean};
+pub(crate) use read::{LoadError, load, parse};
+pub(crate) use sections::{AdminConfig, GrantConfig, KeyConfig, LimitsConfig, OnErrorConfig, TableConfig};
+
+/// A whole configuration: read, with every name and value in its place, but not yet wired.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// The text, for errors found later.
+    pub(crate) doc: Document,
+    /// `workers`: threads that run stages. Default: one per core.
+    pub(crate) workers: usize,
+    /// `shutdown_grace_ms`: how long draining may take after a signal. Default 10 000.
+    pub(crate) shutdown_grace_ms: u64,
+    /// `cache_dir`: where compiled plugins are kept. Default: `sluice` in the user's cache directory.
+    pub(crate) cache_dir: Option<PathBuf>,
+    /// `[admin]`, if there is one.
+    pub(crate) admin: Option<AdminConfig>,
+    /// The standard columns and those of `[columns.NAME]`.
+    pub(crate) schema: Arc<Schema>,
+    pub(crate) sources: Vec<Named<Source>>,
+    pub(crate) stages: Vec<Named<Stage>>,
+    pub(crate) sinks: Vec<Named<Sink>>,
+    pub(crate) tables: Vec<Named<TableConfig>>,
+    pub(crate) keys: Vec<Named<KeyConfig>>,
+    /// `[assets.NAME]` with `path`: read-only files for plugins.
+    pub(crate) assets: BTreeMap<String, PathBuf>,
+}
+
+/// Something with a name, and where that stands.
+#[derive(Debug)]
+pub(crate) struct Named<T> {
+    pub(crate) name: String,
+    pub(crate) span: Range<usize>,
+    pub(crate) value: T,
+}
+
+/// `[sources.NAME]`.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// `queue`: batches that may wait for a worker. Default 8.
+    pub(crate) queue: usize,
+    pub(crate) kind: SourceKind,
+}
+
+/// `type` of a source.
+#[derive(Debug)]
+pub(crate) enum SourceKind {
+    Udp(UdpConfig),
+    Capture(CaptureConfig),
+}
+
+/// `[stages.NAME]`.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    /// `inputs`: sources and stages whose rows it gets.
+    pub(crate) inputs: Vec<Spanned<String>>,
+    /// `plugin`: name of a built-in plugin, or a path with a `/` or ending in `.wasm`.
+    pub(crate) plugin: Spanned<String>,
+    /// `sha256`: the component must have this digest.
+    pub(crate) sha256: Option<[u8; 32]>,
+    /// `grant`, and where it stands; none means what a built-in plugin asks for, and nothing for others.
+    pub(crate) grant: Option<Spanned<GrantConfig>>,
+    /// `on_error`: what becomes of a batch that the plugin cannot process. Default `drop`.
+    pub(crate) on_error: Spanned<OnErrorConfig>,
+    /// `private`: the stage hides something, so its rows must never pass unprocessed. Default: true for
+    /// `reducer` and for stages with keys.
+    pub(crate) is_private: Option<bool>,
+    /// `instances`: `"one"` or `"per-worker"`. Default: one for stateful plugins.
+    pub(crate) instances: Option<Instances>,
+    /// `limits`.
+    pub(crate) limits: LimitsConfig,
+    /// `config`, as JSON.
+    pub(crate) config_json: String,
+}
+
+/// `instances` of a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Instances {
+    One,
+    PerWorker,
+}
+
+/// `[sinks.NAME]`.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    /// `inputs`: sources and stages whose rows (for `events`: alerts) it gets.
+    pub(crate) inputs: Vec<Spanned<String>>,
+    /// `queue`: batches that may wait; then whoever feeds it waits. Default 8.
+    pub(crate) queue: usize,
+    pub(crate) kind: SinkKind,
+}
+
+/// `type` of a sink.
+#[derive(Debug)]
+pub(crate) enum SinkKind {
+    Stdout(StdoutConfig),
+    File(FileConfig),
+    Null(NullConfig),
+    Events(EventsConfig),
+}

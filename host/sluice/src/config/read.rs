@@ -1,0 +1,265 @@
+//! From text to [`Config`].
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+
+use sluice_endpoints::Invalid;
+use sluice_endpoints::sinks::events::{EventTarget, EventsConfig};
+use sluice_endpoints::sinks::file::FileConfig;
+use sluice_endpoints::sinks::stdout::StdoutConfig;
+use sluice_endpoints::sources::capture::CaptureConfig;
+use sluice_endpoints::sources::udp::UdpConfig;
+use sluice_flow::{CustomField, Schema, Width};
+
+use super::document::Table;
+use super::sections::{AssetConfig, Assets, ColumnConfig, MmdbConfig, PrefixConfig, TableConfig};
+use super::{Config, ConfigError, Document, Named, Sink, SinkKind, Source, SourceKind, Stage};
+
+/// Batches that may wait in front of a worker or a sink.
+const DEFAULT_QUEUE: usize = 8;
+
+/// Why a file is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    /// It cannot be read.
+    #[error("{}", file.display())]
+    Read {
+        file: PathBuf,
+        #[source]
+        cause: std::io::Error,
+    },
+    /// There is a mistake in it.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+/// Reads a file. Paths in it are relative to the directory it is in.
+pub(crate) fn load(file: &Path) -> Result<Config, LoadError> {
+    let text =
+        std::fs::read_to_string(file).map_err(|cause| LoadError::Read { file: file.to_owned(), cause })?;
+    Ok(parse(Document::new(file, text))?)
+}
+
+/// Reads a text.
+pub(crate) fn parse(doc: Document) -> Result<Config, ConfigError> {
+    let doc = &doc;
+    let base = doc.file.parent().unwrap_or(Path::new("")).to_owned();
+    let mut top = doc.parse()?;
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let workers = at_least_one(doc, &mut top, "workers", cores)?;
+    let shutdown_grace_ms = top.take(doc, "shutdown_grace_ms")?.unwrap_or(10_000);
+    let cache_dir = top.take::<PathBuf>(doc, "cache_dir")?.map(|dir| base.join(dir));
+    let admin = top.table(doc, "admin")?.map(|mut table| table.rest(doc)).transpose()?;
+
+    let schema = Arc::new(schema(doc, &mut top)?);
+    let sources = named(doc, &mut top, "sources", |doc, table| source(doc, table, &base))?;
+    let stages = named(doc, &mut top, "stages", stage)?;
+    let sinks = named(doc, &mut top, "sinks", |doc, table| sink(doc, table, &base, &schema))?;
+    let tables = named(doc, &mut top, "tables", |doc, table| lookup_table(doc, table, &base))?;
+    let mut keys = named(doc, &mut top, "keys", |doc, table| table.rest::<super::KeyConfig>(doc))?;
+    for key in &mut keys {
+        key.value.path = base.join(&key.value.path);
+    }
+    let assets: Assets = named(doc, &mut top, "assets", |doc, table| table.rest::<AssetConfig>(doc))?
+        .into_iter()
+        .map(|asset| (asset.name, base.join(asset.value.path)))
+        .collect();
+
+    let known = [
+        "workers", "shutdown_grace_ms", "cache_dir", "admin", "columns", "sources", "stages", "sinks", "tables",
+        "keys", "assets",
+    ];
+    top.finish(doc, &known)?;
+    for (list, what) in [(sources.is_empty(), "sources"), (sinks.is_empty(), "sinks")] {
+        if list {
+            return Err(doc.error(0..0, "", format!("no {what}; add a `[{what}.NAME]` table")));
+        }
+    }
+    let doc = doc.clone();
+    Ok(Config {
+        doc, workers, shutdown_grace_ms, cache_dir, admin, schema, sources, stages, sinks, tables, keys, assets,
+    })
+}
+
+/// Reads every `[KIND.NAME]`.
+fn named<'d, T>(
+    doc: &'d Document,
+    top: &mut Table<'d>,
+    kind: &str,
+    read: impl Fn(&Document, &mut Table<'d>) -> Result<T, ConfigError>,
+) -> Result<Vec<Named<T>>, ConfigError> {
+    let tables = top.tables(doc, kind)?;
+    let mut found = Vec::with_capacity(tables.len());
+    for (name, mut table) in tables {
+        let span = table.span("");
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        if name.is_empty() || !name.chars().all(fits) {
+            let problem = format!("name `{name}` must be letters, digits, `_` and `-`: it is used in inputs and metrics");
+            return Err(doc.error(span, kind, problem));
+        }
+        found.push(Named { name, span, value: read(doc, &mut table)? });
+    }
+    Ok(found)
+}
+
+fn at_least_one(doc: &Document, table: &mut Table<'_>, key: &str, default: usize) -> Result<usize, ConfigError> {
+    match table.take::<usize>(doc, key)? {
+        Some(0) => Err(doc.error(table.span(key), &table.path, format!("{key}: 0 is none; use 1 or more"))),
+        Some(number) => Ok(number),
+        None => Ok(default),
+    }
+}
+
+fn schema<'d>(doc: &'d Document, top: &mut Table<'d>) -> Result<Schema, ConfigError> {
+    let span = top.span("columns");
+    let columns = named(doc, top, "columns", |doc, table| {
+        let column: ColumnConfig = table.rest(doc)?;
+        let name = column.width.get_ref();
+        let width = Width::of_name(name).ok_or_else(|| {
+            let known = "expected one of `u8`, `u16`, `u32`, `u64`, `text`, `lists`";
+            doc.error(column.width.span(), &table.path, format!("unknown width `{name}`, {known}"))
+        })?;
+        let element = match column.element {
+            Some(element) if *element.id.get_ref() > 0x7fff => {
+                return Err(doc.error(element.id.span(), &table.path, "element ids are below 32768"));
+            }
+            Some(element) => Some((element.enterprise, *element.id.get_ref())),
+            None => None,
+        };
+        Ok((width, element))
+    })?;
+    let first = columns.first().map_or(span, |column| column.span.clone());
+    let custom = columns.into_iter().map(|column| {
+        let (width, element) = column.value;
+        CustomField { name: column.name, width, element }
+    });
+    Schema::with_custom(custom.collect()).map_err(|error| doc.error(first, "columns", error.to_string()))
+}
+
+fn source(doc: &Document, table: &mut Table<'_>, base: &Path) -> Result<Source, ConfigError> {
+    let kind: toml::Spanned<String> = table.need(doc, "type", "\"udp\"")?;
+    let queue = at_least_one(doc, table, "queue", DEFAULT_QUEUE)?;
+    let kind = match kind.get_ref().as_str() {
+        "udp" => {
+            let config: UdpConfig = table.rest(doc)?;
+            valid(doc, table, config.validate())?;
+            SourceKind::Udp(config)
+        }
+        "capture" => {
+            let mut config: CaptureConfig = table.rest(doc)?;
+            valid(doc, table, config.validate())?;
+            for path in &mut config.paths {
+                *path = base.join(&path);
+            }
+            SourceKind::Capture(config)
+        }
+        other => return Err(unknown_type(doc, &kind, table, other, &["udp", "capture"])),
+    };
+    Ok(Source { queue, kind })
+}
+
+fn lookup_table(doc: &Document, table: &mut Table<'_>, base: &Path) -> Result<TableConfig, ConfigError> {
+    let kind: toml::Spanned<String> = table.need(doc, "type", "\"prefix\"")?;
+    match kind.get_ref().as_str() {
+        "prefix" => {
+            let mut config: PrefixConfig = table.rest(doc)?;
+            config.path = base.join(&config.path);
+            Ok(TableConfig::Prefix(config))
+        }
+        "mmdb" => {
+            let mut config: MmdbConfig = table.rest(doc)?;
+            config.path = base.join(&config.path);
+            Ok(TableConfig::Mmdb(config))
+        }
+        other => Err(unknown_type(doc, &kind, table, other, &["prefix", "mmdb"])),
+    }
+}
+
+fn stage(doc: &Document, table: &mut Table<'_>) -> Result<Stage, ConfigError> {
+    let stage = Stage {
+        inputs: table.need(doc, "inputs", "[\"SOURCE\"]")?,
+        plugin: table.need(doc, "plugin", "\"enricher\"")?,
+        sha256: sha256(doc, table)?,
+        grant: table.take(doc, "grant")?,
+        on_error: match table.take(doc, "on_error")? {
+            Some(on_error) => on_error,
+            None => toml::Spanned::new(table.span(""), super::OnErrorConfig::default()),
+        },
+        is_private: table.take(doc, "private")?,
+        instances: table.take(doc, "instances")?,
+        limits: table.take(doc, "limits")?.unwrap_or_default(),
+        config_json: match table.take::<serde_json::Value>(doc, "config")? {
+            Some(value) if !value.is_object() => {
+                return Err(doc.error(table.span("config"), &table.path, "`config` must be a table"));
+            }
+            Some(value) => value.to_string(),
+            None => "{}".to_owned(),
+        },
+    };
+    let known = ["inputs", "plugin", "sha256", "grant", "on_error", "private", "instances", "limits", "config"];
+    table.finish(doc, &known)?;
+    Ok(stage)
+}
+
+fn sha256(doc: &Document, table: &mut Table<'_>) -> Result<Option<[u8; 32]>, ConfigError> {
+    let Some(text) = table.take::<toml::Spanned<String>>(doc, "sha256")? else { return Ok(None) };
+    let hex = text.get_ref();
+    let mut digest = [0_u8; 32];
+    let is_hex = hex.len() == 64 && hex.is_ascii();
+    let bytes = (0..32).map(|at| hex.get(at * 2..at * 2 + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()));
+    for (byte, read) in digest.iter_mut().zip(bytes) {
+        match read {
+            Some(read) if is_hex => *byte = read,
+            _ => return Err(doc.error(text.span(), &table.path, "`sha256` must be 64 hexadecimal digits")),
+        }
+    }
+    Ok(Some(digest))
+}
+
+fn sink(doc: &Document, table: &mut Table<'_>, base: &Path, schema: &Schema) -> Result<Sink, ConfigError> {
+    let kind: toml::Spanned<String> = table.need(doc, "type", "\"stdout\"")?;
+    let inputs = table.need(doc, "inputs", "[\"STAGE\"]")?;
+    let queue = at_least_one(doc, table, "queue", DEFAULT_QUEUE)?;
+    let kind = match kind.get_ref().as_str() {
+        "stdout" => {
+            let config: StdoutConfig = table.rest(doc)?;
+            valid(doc, table, config.validate(schema))?;
+            SinkKind::Stdout(config)
+        }
+        "file" => {
+            let mut config: FileConfig = table.rest(doc)?;
+            valid(doc, table, config.validate(schema))?;
+            config.path = base.join(&config.path);
+            SinkKind::File(config)
+        }
+        "null" => SinkKind::Null(table.rest(doc)?),
+        "events" => {
+            let mut config: EventsConfig = table.rest(doc)?;
+            valid(doc, table, config.validate())?;
+            if let EventTarget::File(path) = &mut config.to {
+                *path = base.join(&path);
+            }
+            SinkKind::Events(config)
+        }
+        other => return Err(unknown_type(doc, &kind, table, other, &["stdout", "file", "null", "events"])),
+    };
+    Ok(Sink { inputs, queue, kind })
+}
+
+fn unknown_type(
+    doc: &Document,
+    kind: &toml::Spanned<String>,
+    table: &Table<'_>,
+    found: &str,
+    known: &[&str],
+) -> ConfigError {
+    let list: Vec<String> = known.iter().map(|known| format!("`{known}`")).collect();
+    let near = super::did_you_mean(found, known.iter().copied());
+    doc.error(kind.span(), &table.path, format!("unknown type `{found}`, expected one of {}{near}", list.join(", ")))
+}
+
+/// Places what a component's own check found.
+fn valid(doc: &Document, table: &Table<'_>, checked: Result<(), Invalid>) -> Result<(), ConfigError> {
+    checked.map_err(|invalid| doc.error(table.span(invalid.key), &table.path, invalid.to_string()))
+}

@@ -1,0 +1,117 @@
+//! `sluice run` and `sluice check`.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use sluice_pipeline::{Metrics, Selection, Stop, Target};
+use tokio::sync::Notify;
+use tracing::info;
+
+use crate::admin::Admin;
+use crate::build::{Prepared, prepare};
+use crate::config;
+use crate::failure::Failure;
+use crate::{report, signals, watch};
+
+/// Runs a configuration file until a signal, or until its captures end.
+pub(crate) fn run(file: &Path) -> Result<(), Failure> {
+    let prepared = prepare(config::load(file)?)?;
+    let stop = Stop::new();
+    run_prepared(prepared, &stop, |name, addr| info!(source = name, %addr, "listening"))
+}
+
+/// Runs what was prepared; ends with the books on stderr.
+pub(crate) fn run_prepared(
+    prepared: Prepared,
+    stop: &Stop,
+    on_bound: impl FnMut(&str, SocketAddr),
+) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::running("no threads", error))?;
+    let metrics = Arc::clone(&prepared.metrics);
+    if let Some(admin) = &prepared.config.admin {
+        let admin = runtime.block_on(Admin::bind(admin.listen))?;
+        runtime.spawn(admin.serve(Arc::clone(&metrics), stop.clone()));
+    }
+    let asked = Arc::new(Notify::new());
+    let reload = { let asked = Arc::clone(&asked); Arc::new(move || asked.notify_one()) };
+    signals::handle(stop.clone(), Some(reload)).map_err(|error| Failure::running("signals", error))?;
+    let watched = watch::Watched::of(&prepared);
+    let (pipeline, event_threads) = prepared.open(stop, on_bound)?;
+    runtime.spawn(watched.watch(stop.clone(), asked));
+
+    info!("running");
+    let outcome = pipeline.run(stop.clone(), runtime.handle());
+    // Whatever ended it, nothing that waits for `stop` is needed any more.
+    stop.cancel();
+    for thread in event_threads {
+        // A panic there has been printed; the books below are right all the same.
+        drop(thread.join());
+    }
+    print_books(&metrics);
+    outcome.map_err(|error| Failure::failed(error.0))
+}
+
+fn print_books(metrics: &Metrics) {
+    eprint!("{}", report::balance_table(&metrics.balances()));
+}
+
+/// Checks a configuration file: everything that `run` does but sockets and files to write; prints the plan.
+pub(crate) fn check(file: &Path) -> Result<(), Failure> {
+    let prepared = prepare(config::load(file)?)?;
+    let wanted = prepared.wanted()?;
+    print!("{}", describe(&prepared));
+    println!("columns decoded: {}", names(&prepared, wanted.iter()));
+    Ok(())
+}
+
+/// The pipelines, as text.
+fn describe(prepared: &Prepared) -> String {
+    use std::fmt::Write;
+    let config = &prepared.config;
+    let mut text = String::new();
+    let mut line = |line: std::fmt::Arguments<'_>| writeln!(text, "{line}").expect("a string grows");
+    let to = |edges: &[sluice_pipeline::Edge]| {
+        let names: Vec<String> = edges
+            .iter()
+            .map(|edge| {
+                let name = match edge.target {
+                    Target::Stage(at) => &config.stages[at].name,
+                    Target::Sink(at) => &config.sinks[prepared.plan.row_sinks[at]].name,
+                };
+                match &edge.selection {
+                    Selection::All => name.clone(),
+                    Selection::Routed => format!("{name} (routed)"),
+                    Selection::Route(route) => format!("{name} ({route})"),
+                    Selection::DeadLetter => format!("{name} (dead letters)"),
+                }
+            })
+            .collect();
+        if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+    };
+    for (source, edges) in config.sources.iter().zip(&prepared.plan.sources) {
+        line(format_args!("source {} -> {}", source.name, to(edges)));
+    }
+    for ((stage, edges), loaded) in config.stages.iter().zip(&prepared.plan.stages).zip(&prepared.stages) {
+        let manifest = loaded.manifest();
+        let kind = if manifest.stateful { "stateful" } else { "stateless" };
+        line(format_args!("stage {} -> {}", stage.name, to(edges)));
+        line(format_args!("  plugin {} {}, {kind}", manifest.name, manifest.version));
+        line(format_args!("  reads  {}", names(prepared, manifest.reads.iter())));
+        line(format_args!("  writes {}", names(prepared, manifest.writes.iter())));
+    }
+    for (at, stages) in &prepared.plan.event_sinks {
+        let stages: Vec<&str> = stages.iter().map(|stage| config.stages[*stage].name.as_str()).collect();
+        line(format_args!("alerts of {} -> {}", stages.join(", "), config.sinks[*at].name));
+    }
+    text
+}
+
+fn names(prepared: &Prepared, columns: impl Iterator<Item = sluice_flow::ColumnId>) -> String {
+    let names: Vec<&str> = columns.filter_map(|column| prepared.config.schema.name(column)).collect();
+    if names.is_empty() { "nothing".to_owned() } else { names.join(" ") }
+}

@@ -1,0 +1,153 @@
+//! The binary as a child process, and what it says.
+
+use std::io::{BufRead, BufReader, Lines, Read};
+use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+
+use serde_json::Value;
+
+/// The binary under test. Compiled plugins are cached per test run, away from the user's cache.
+pub(crate) fn sluice() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
+    command.env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache")).env_remove("SLUICE_LOG");
+    command
+}
+
+/// A running `sluice run`.
+pub(crate) struct Running {
+    child: Child,
+    log: Lines<BufReader<ChildStderr>>,
+    pub(crate) stdout: Lines<BufReader<ChildStdout>>,
+    /// Everything that was logged so far.
+    pub(crate) logged: String,
+}
+
+/// How a run ended.
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    /// What it wrote to stdout after what was read.
+    pub(crate) stdout: String,
+    /// Everything that it logged, and the books.
+    pub(crate) log: String,
+}
+
+impl Running {
+    /// Starts `sluice run CONFIG`, logging JSON.
+    pub(crate) fn start(config: &Path) -> Running {
+        let mut child = sluice()
+            .args(["--log-json", "run"])
+            .arg(config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+        Running { child, log, stdout, logged: String::new() }
+    }
+
+    /// Reads the log up to the first line whose message contains `text`, and returns its fields.
+    pub(crate) fn wait_for(&mut self, text: &str) -> Value {
+        for line in self.log.by_ref() {
+            let line = line.unwrap();
+            self.logged.push_str(&line);
+            self.logged.push('\n');
+            let Ok(entry) = serde_json::from_str::<Value>(&line) else { continue };
+            if entry["fields"]["message"].as_str().is_some_and(|message| message.contains(text)) {
+                return entry["fields"].clone();
+            }
+        }
+        panic!("`{text}` was never logged:\n{}", self.logged);
+    }
+
+    /// Waits until the UDP source listens and says where.
+    pub(crate) fn listening(&mut self) -> SocketAddr {
+        let fields = self.wait_for("listening");
+        let addr = fields["addr"].as_str().unwrap().parse().unwrap();
+        self.wait_for("running");
+        addr
+    }
+
+    /// Sends a signal, e.g. `TERM`.
+    pub(crate) fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([&format!("-{signal}"), &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Stops it in order and returns how it ended.
+    pub(crate) fn stop(self) -> Ended {
+        self.signal("TERM");
+        self.end()
+    }
+
+    /// Waits for its end.
+    pub(crate) fn end(mut self) -> Ended {
+        let mut log = self.logged;
+        let mut stdout = String::new();
+        // Stdout first: the log is short, so the child does not block on it.
+        for line in self.stdout.by_ref() {
+            stdout.push_str(&line.unwrap());
+            stdout.push('\n');
+        }
+        for line in self.log.by_ref() {
+            log.push_str(&line.unwrap());
+            log.push('\n');
+        }
+        let code = self.child.wait().unwrap().code();
+        Ended { code, stdout, log }
+    }
+}
+
+impl Ended {
+    /// Rows in, out and dropped of a component, from the books; asserts that every component's add up.
+    pub(crate) fn books(&self, component: &str) -> (u64, u64, u64) {
+        assert!(!self.log.contains("unaccounted"), "{}", self.log);
+        let line = self.log.lines().find(|line| line.split_whitespace().nth(1) == Some(component));
+        let line = line.unwrap_or_else(|| panic!("no books of {component}:\n{}", self.log));
+        let mut numbers = line.split_whitespace().skip(2).map(|number| number.parse::<u64>().unwrap());
+        let mut next = || numbers.next().unwrap();
+        let (rows_in, rows_out, dropped) = (next(), next(), next());
+        assert_eq!(rows_in, rows_out + dropped, "{line}");
+        (rows_in, rows_out, dropped)
+    }
+}
+
+/// Asks for a page of the admin port over plain HTTP.
+pub(crate) fn get(addr: SocketAddr, path: &str) -> String {
+    use std::io::Write;
+    let mut stream = std::net::TcpStream::connect(addr).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// A NetFlow v5 datagram with a record per destination host `192.0.2.x`, each of 1000 bytes in 10 packets.
+pub(crate) fn netflow5(sequence: u32, hosts: &[u8]) -> Vec<u8> {
+    let mut datagram = Vec::new();
+    datagram.extend([0, 5, 0, hosts.len() as u8]);
+    datagram.extend(3_600_000_u32.to_be_bytes());
+    datagram.extend(1_700_000_000_u32.to_be_bytes());
+    datagram.extend([0; 4]);
+    datagram.extend(sequence.to_be_bytes());
+    datagram.extend([0, 0, 0x40, 100]);
+    for host in hosts {
+        datagram.extend([198, 18, 0, 1, 192, 0, 2, *host, 0, 0, 0, 0, 0, 1, 0, 2]);
+        datagram.extend(10_u32.to_be_bytes());
+        datagram.extend(1000_u32.to_be_bytes());
+        datagram.extend(3_590_000_u32.to_be_bytes());
+        datagram.extend(3_599_000_u32.to_be_bytes());
+        datagram.extend([0xc0, 0, 1, 0xbb, 0, 0x18, 6, 0]);
+        datagram.extend([0; 8]);
+    }
+    datagram
+}
+
+/// A socket to send datagrams from.
+pub(crate) fn exporter(to: SocketAddr) -> UdpSocket {
+    let socket = UdpSocket::bind(if to.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" }).unwrap();
+    socket.connect(to).unwrap();
+    socket
+}
