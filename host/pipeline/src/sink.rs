@@ -55,6 +55,17 @@ pub enum SinkError {
         /// What happened.
         source: BoxError,
     },
+    /// `rows` of this batch were left out on purpose, as configured, and the far end has the others.
+    /// The caller counts them; nothing failed, so nothing is logged and no source gives them again.
+    #[error("{sink} left out {rows} rows ({reason})")]
+    LeftOut {
+        /// Name in the TOML.
+        sink: String,
+        /// Rows that were left out.
+        rows: usize,
+        /// Why, from a closed set.
+        reason: &'static str,
+    },
 }
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -107,10 +118,12 @@ async fn drive<S: Sink>(mut sink: S, mut parcels: mpsc::Receiver<Parcel>, accoun
         let began = Instant::now();
         match deliver(&mut sink, &parcel.batch, &account, &abort).await {
             Ok(()) => account.rows_out(rows),
-            Err((reason, lost)) => {
-                parcel.ack.fail();
-                account.dropped(reason, lost.min(rows));
-                account.rows_out(rows - lost.min(rows));
+            Err(Missing { reason, rows: missing, is_failure }) => {
+                if is_failure {
+                    parcel.ack.fail();
+                }
+                account.dropped(reason, missing.min(rows));
+                account.rows_out(rows - missing.min(rows));
             }
         }
         account.batch(began.elapsed().as_secs_f64());
@@ -124,20 +137,28 @@ async fn drive<S: Sink>(mut sink: S, mut parcels: mpsc::Receiver<Parcel>, accoun
     }
 }
 
-/// Writes one batch until it is taken, rejected, or there is no more time; an error is the reason and
-/// the number of rows lost.
+/// Rows of a batch that the far end does not have.
+struct Missing {
+    reason: &'static str,
+    rows: usize,
+    /// Whether they are lost, or left out on purpose.
+    is_failure: bool,
+}
+
+/// Writes one batch until it is taken, rejected, or there is no more time.
 async fn deliver<S: Sink>(
     sink: &mut S,
     batch: &Batch,
     account: &Account,
     abort: &Stop,
-) -> Result<(), (&'static str, usize)> {
+) -> Result<(), Missing> {
+    let lost = |reason, rows| Err(Missing { reason, rows, is_failure: true });
     let mut delay = FIRST_RETRY;
     let mut retried = false;
     loop {
         let written = tokio::select! {
             written = sink.write(batch) => written,
-            () = abort.cancelled() => return Err(("shutdown", batch.rows())),
+            () = abort.cancelled() => return lost("shutdown", batch.rows()),
         };
         match written {
             Ok(()) => {
@@ -148,7 +169,10 @@ async fn deliver<S: Sink>(
             }
             Err(SinkError::Rejected { rows, source, .. }) => {
                 error!(sink = account.name(), rows, error = &*source as &dyn std::error::Error, "rows rejected");
-                return Err(("rejected", rows));
+                return lost("rejected", rows);
+            }
+            Err(SinkError::LeftOut { rows, reason, .. }) => {
+                return Err(Missing { reason, rows, is_failure: false });
             }
             Err(SinkError::Unavailable { source, .. }) => {
                 if !retried {
@@ -161,7 +185,7 @@ async fn deliver<S: Sink>(
                 retried = true;
                 tokio::select! {
                     () = time::sleep(delay) => {}
-                    () = abort.cancelled() => return Err(("shutdown", batch.rows())),
+                    () = abort.cancelled() => return lost("shutdown", batch.rows()),
                 }
                 delay = (delay * 2).min(LONGEST_RETRY);
             }

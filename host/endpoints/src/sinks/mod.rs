@@ -1,0 +1,12 @@
+//! What takes rows and alerts out, one module each.
+
+mod events;
+mod file;
+mod lent;
+mod null;
+mod stdout;
+
+pub use events::{EventFormat, EventTarget, EventsConfig, EventsSink};
+pub use file::{FileConfig, FileFormat, FileSink, OpenError};
+pub use null::{NullConfig, NullSink};
+pub use stdout::{StdoutConfig, StdoutSink};

@@ -1,0 +1,11 @@
+//! What brings rows in, one module each.
+
+mod capture;
+mod counts;
+mod limits;
+mod receive;
+mod udp;
+
+pub use capture::{CaptureConfig, CaptureSource, Timing};
+pub use limits::LimitsConfig;
+pub use udp::{BindError, UdpConfig, UdpSockets, UdpSource};
