@@ -284,7 +284,7 @@ fn status_of_discard(reason: u32) -> u32 {
         // Administratively prohibited: by a filter.
         9 | 10 | 13 => 129,
         // Unreachable.
-        0..256 => 131,
+        0..=255 => 131,
         // Time to live exceeded.
         257 => 137,
         // Access list.
