@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool for the terminal")]
 
 mod bench;
+mod config_page;
 mod generate;
 mod system;
 mod test;
@@ -19,7 +20,7 @@ cargo xtask COMMAND
   test                     run every test there is: format, lints, tidiness, host, plugins, SDK
   bench [--peers]          run the benchmarks and print one table; --peers adds other collectors
   plugins                  build the built-in plugins and say where the components are
-  generate [--check]       write what is generated from the table of fields, or check that it is current
+  generate [--check]       write what is generated from the code, or check that it is current
   tidy                     check the direction of dependencies, file lengths and generated files
 ";
 

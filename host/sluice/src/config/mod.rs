@@ -9,12 +9,8 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sluice_endpoints::sinks::events::EventsConfig;
-use sluice_endpoints::sinks::file::FileConfig;
-use sluice_endpoints::sinks::null::NullConfig;
-use sluice_endpoints::sinks::stdout::StdoutConfig;
-use sluice_endpoints::sources::capture::CaptureConfig;
-use sluice_endpoints::sources::udp::UdpConfig;
+use sluice_endpoints::sinks::{EventsConfig, FileConfig, NullConfig, StdoutConfig};
+use sluice_endpoints::sources::{CaptureConfig, UdpConfig};
 use sluice_flow::Schema;
 use toml::Spanned;
 
@@ -33,7 +29,7 @@ pub(crate) struct Config {
     pub(crate) shutdown_grace_ms: u64,
     /// `cache_dir`: where compiled plugins are kept. Default: `sluice` in the user's cache directory.
     pub(crate) cache_dir: Option<PathBuf>,
-    /// `[admin]`, if there is one.
+    /// `admin`: a table; metrics and health are served over HTTP if it is there.
     pub(crate) admin: Option<AdminConfig>,
     /// The standard columns and those of `[columns.NAME]`.
     pub(crate) schema: Arc<Schema>,
@@ -59,6 +55,7 @@ pub(crate) struct Named<T> {
 pub(crate) struct Source {
     /// `queue`: batches that may wait for a worker. Default 8.
     pub(crate) queue: usize,
+    /// `type`: `udp` or `capture`. Required.
     pub(crate) kind: SourceKind,
 }
 
@@ -72,24 +69,25 @@ pub(crate) enum SourceKind {
 /// `[stages.NAME]`.
 #[derive(Debug)]
 pub(crate) struct Stage {
-    /// `inputs`: sources and stages whose rows it gets.
+    /// `inputs`: sources and stages whose rows it gets. Required.
     pub(crate) inputs: Vec<Spanned<String>>,
-    /// `plugin`: name of a built-in plugin, or a path with a `/` or ending in `.wasm`.
+    /// `plugin`: name of a built-in plugin, or a path with a `/` or ending in `.wasm`. Required.
     pub(crate) plugin: Spanned<String>,
-    /// `sha256`: the component must have this digest.
+    /// `sha256`: the component must have this digest. For plugins from files.
     pub(crate) sha256: Option<[u8; 32]>,
-    /// `grant`, and where it stands; none means what a built-in plugin asks for, and nothing for others.
+    /// `grant`: what the plugin may do. Default: what a built-in plugin asks for, and nothing for others.
     pub(crate) grant: Option<Spanned<GrantConfig>>,
-    /// `on_error`: what becomes of a batch that the plugin cannot process. Default `drop`.
+    /// `on_error`: what becomes of a batch that the plugin cannot process: `drop`, `pass` (the rows go on as they
+    /// came), `dead-letter` or `stop` (the whole pipeline). Default `drop`.
     pub(crate) on_error: Spanned<OnErrorConfig>,
     /// `private`: the stage hides something, so its rows must never pass unprocessed. Default: true for
     /// `reducer` and for stages with keys.
     pub(crate) is_private: Option<bool>,
     /// `instances`: `"one"` or `"per-worker"`. Default: one for stateful plugins.
     pub(crate) instances: Option<Instances>,
-    /// `limits`.
+    /// `limits`: what one instance may use.
     pub(crate) limits: LimitsConfig,
-    /// `config`, as JSON.
+    /// `config`: a table for the plugin, which gets it as JSON.
     pub(crate) config_json: String,
 }
 
@@ -104,10 +102,11 @@ pub(crate) enum Instances {
 /// `[sinks.NAME]`.
 #[derive(Debug)]
 pub(crate) struct Sink {
-    /// `inputs`: sources and stages whose rows (for `events`: alerts) it gets.
+    /// `inputs`: sources and stages whose rows (for `events`: alerts) it gets. Required.
     pub(crate) inputs: Vec<Spanned<String>>,
     /// `queue`: batches that may wait; then whoever feeds it waits. Default 8.
     pub(crate) queue: usize,
+    /// `type`: `stdout`, `file`, `null` or `events`. Required.
     pub(crate) kind: SinkKind,
 }
 

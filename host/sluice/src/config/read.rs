@@ -5,11 +5,8 @@ use std::sync::Arc;
 use std::thread;
 
 use sluice_endpoints::Invalid;
-use sluice_endpoints::sinks::events::{EventTarget, EventsConfig};
-use sluice_endpoints::sinks::file::FileConfig;
-use sluice_endpoints::sinks::stdout::StdoutConfig;
-use sluice_endpoints::sources::capture::CaptureConfig;
-use sluice_endpoints::sources::udp::UdpConfig;
+use sluice_endpoints::sinks::{EventTarget, EventsConfig, FileConfig, StdoutConfig};
+use sluice_endpoints::sources::{CaptureConfig, UdpConfig};
 use sluice_flow::{CustomField, Schema, Width};
 
 use super::document::Table;

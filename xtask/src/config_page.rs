@@ -1,0 +1,118 @@
+//! The reference of the configuration file, made of the doc comments of the structs that read it.
+
+use std::fs;
+
+use crate::root;
+
+const SOURCES: &str = "host/endpoints/src/sources";
+const SINKS: &str = "host/endpoints/src/sinks";
+const CONFIG: &str = "host/sluice/src/config";
+
+/// A heading of the page: its text, the file, and the struct whose fields are its keys.
+const SECTIONS: &[(&str, &str, &str, &str)] = &[
+    ("Top of the file", CONFIG, "mod.rs", "Config"),
+    ("`[admin]`", CONFIG, "sections.rs", "AdminConfig"),
+    ("`[sources.NAME]`", CONFIG, "mod.rs", "Source"),
+    ("`[sources.NAME]` with `type = \"udp\"`", SOURCES, "udp.rs", "UdpConfig"),
+    ("`[sources.NAME]` with `type = \"capture\"`", SOURCES, "capture.rs", "CaptureConfig"),
+    ("`[sources.NAME.limits]`", SOURCES, "limits.rs", "LimitsConfig"),
+    ("`[stages.NAME]`", CONFIG, "mod.rs", "Stage"),
+    ("`grant` of a stage", CONFIG, "sections.rs", "GrantConfig"),
+    ("`limits` of a stage", CONFIG, "sections.rs", "LimitsConfig"),
+    ("`[sinks.NAME]`", CONFIG, "mod.rs", "Sink"),
+    ("`[sinks.NAME]` with `type = \"stdout\"`", SINKS, "stdout.rs", "StdoutConfig"),
+    ("`[sinks.NAME]` with `type = \"file\"`", SINKS, "file.rs", "FileConfig"),
+    ("`[sinks.NAME]` with `type = \"events\"`", SINKS, "events.rs", "EventsConfig"),
+    ("`[tables.NAME]` with `type = \"prefix\"`", CONFIG, "sections.rs", "PrefixConfig"),
+    ("`[tables.NAME]` with `type = \"mmdb\"`", CONFIG, "sections.rs", "MmdbConfig"),
+    ("`[keys.NAME]`", CONFIG, "sections.rs", "KeyConfig"),
+    ("`[assets.NAME]`", CONFIG, "sections.rs", "AssetConfig"),
+    ("`[columns.NAME]`", CONFIG, "sections.rs", "ColumnConfig"),
+    ("`element` of a column", CONFIG, "sections.rs", "ElementConfig"),
+];
+
+const INTRODUCTION: &str = "\
+Sources, stages and sinks are named tables, wired by `inputs`; names are letters, digits, `_` and `-`. Unknown keys are
+errors. Relative paths count from the folder of the file. `sluice check FILE` finds every mistake without opening a socket.
+
+`inputs` of a stage or sink name sources and stages: `\"NAME\"` is all its rows, `\"NAME.*\"` its rows that have a route,
+`\"NAME.ROUTE\"` the rows of one route, `\"NAME.dead-letter\"` the rows that a stage with `on_error = \"dead-letter\"` could not
+process. `inputs` of an `events` sink name the stages whose alerts it takes. The `null` sink has no keys of its own.
+
+The `config` of a stage belongs to its plugin: [enricher](../../plugins/enricher/README.md),
+[splitter](../../plugins/splitter/README.md), [reducer](../../plugins/reducer/README.md),
+[dos-detector](../../plugins/dos-detector/README.md).
+";
+
+/// The whole page.
+///
+/// # Errors
+/// A struct that is no longer where the list says, or has a key without a word about it.
+pub(crate) fn page(generated: &str) -> Result<String, String> {
+    let mut text = format!("# The configuration file\n\n{generated}\n\n{INTRODUCTION}");
+    for (heading, folder, file, name) in SECTIONS {
+        let path = root().join(folder).join(file);
+        let source = fs::read_to_string(&path).map_err(|error| format!("{folder}/{file}: {error}"))?;
+        let keys = keys(&source, name).ok_or_else(|| format!("{folder}/{file}: no struct {name}"))?;
+        if let Some((key, _)) = keys.iter().find(|(_, doc)| doc.is_empty()) {
+            return Err(format!("{folder}/{file}: {name}.{key} has no doc comment"));
+        }
+        text.push_str(&format!("\n## {heading}\n\n| key | meaning |\n|---|---|\n"));
+        for (key, doc) in keys {
+            text.push_str(&format!("| `{key}` | {} |\n", doc.replace('|', "\\|")));
+        }
+    }
+    Ok(text)
+}
+
+/// Keys of a struct with their doc comments. Where one comment begins with the key (`` `queue`: ``), the
+/// struct is one that is filled by hand, and only such fields are keys.
+fn keys(source: &str, name: &str) -> Option<Vec<(String, String)>> {
+    let lines: Vec<&str> = source.lines().map(str::trim).collect();
+    let start = lines.iter().position(|line| line.ends_with(&format!("struct {name} {{")))?;
+    let mut keys = Vec::new();
+    let mut doc = String::new();
+    for line in lines[start + 1..].iter().take_while(|line| **line != "}") {
+        if let Some(words) = line.strip_prefix("///") {
+            if !doc.is_empty() {
+                doc.push(' ');
+            }
+            doc.push_str(words.trim());
+        } else if let Some((field, _)) = line.split_once(": ")
+            && !line.starts_with("#[")
+        {
+            let field = field.trim_start_matches("pub(crate) ").trim_start_matches("pub ");
+            keys.push((field.to_owned(), std::mem::take(&mut doc)));
+        }
+    }
+    let by_hand: Vec<(String, String)> = keys
+        .iter()
+        .filter_map(|(_, doc)| {
+            let (key, meaning) = doc.strip_prefix('`')?.split_once('`')?;
+            let meaning = meaning.strip_prefix(':')?.trim();
+            let is_key = key.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+            is_key.then(|| (key.to_owned(), capitalised(meaning)))
+        })
+        .collect();
+    Some(if by_hand.is_empty() { keys } else { by_hand })
+}
+
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_and_their_meanings_are_read_from_a_struct() {
+        let source =
+            "pub struct A {\n    /// Rows that close\n    /// a batch.\n    #[serde(default)]\n    pub rows: u32,\n}\n";
+        assert_eq!(keys(source, "A"), Some(vec![("rows".to_owned(), "Rows that close a batch.".to_owned())]));
+        let by_hand = "struct B {\n    /// `queue`: batches that wait.\n    queue: usize,\n    kind: Kind,\n}\n";
+        assert_eq!(keys(by_hand, "B"), Some(vec![("queue".to_owned(), "Batches that wait.".to_owned())]));
+        assert_eq!(keys(source, "C"), None);
+    }
+}
