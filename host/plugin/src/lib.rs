@@ -1,1 +1,42 @@
-//! Placeholder.
+//! Runs WebAssembly components over batches.
+//!
+//! A [`Host`] holds the engine. [`Loaded::load`] makes a component the plugin of a stage: compiled or taken
+//! from the cache, linked with what the operator granted and nothing else, tried once. Each worker
+//! then gets a [`Stage`](sluice_pipeline::Stage) from [`Loaded::instance`]: one store of its own, with a memory
+//! limit and a deadline. [`Loaded::reload`] exchanges the plugin while batches flow.
+//!
+//! A call of a plugin is a transaction. What it writes, keeps and routes is noted beside the batch and
+//! committed when it returned ok; a trap costs one instance and at most one batch.
+//!
+//! This is the only crate that names a wasmtime type.
+
+mod abi;
+mod admit;
+mod cache;
+mod engine;
+mod error;
+mod import;
+mod instance;
+pub mod keys;
+mod limits;
+mod load;
+mod runner;
+mod shared;
+mod spec;
+mod state;
+pub mod tables;
+mod wasi;
+
+pub use engine::{Host, HostSettings};
+pub use error::{LoadError, LoadErrorKind, PluginError};
+pub use limits::{
+    Limits, MAX_ALERTS_PER_CALL, MAX_COMPONENT_BYTES, MAX_LOG_LINE, MAX_METRIC_NAME, MAX_PLUGIN_METRICS,
+    MAX_ROUTE_BYTES, MAX_ROUTES, MAX_WORD_BYTES, MAX_WORDS, RETRIES, SNAPSHOT_INTERVAL_MS,
+};
+pub use load::{Loaded, Manifest, Reloaded};
+pub use spec::{Assets, ComponentSource, Grant, Granted, OnError, Services, StageSpec};
+
+/// `bytes` in hexadecimal.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,128 @@
+//! The types of `wit/` that cross the boundary, as wasmtime lifts and lowers them.
+
+use sluice_flow::ColumnId;
+use wasmtime::component::{ComponentType, Lift, Lower};
+
+/// Version of the package `sluice:plugin` that this collector speaks.
+pub(crate) const VERSION: &str = "0.1.0";
+
+/// `types.width`.
+#[derive(ComponentType, Lift, Lower, Clone, Copy, Debug, PartialEq, Eq)]
+#[component(enum)]
+#[repr(u8)]
+pub(crate) enum Width {
+    #[component(name = "w8")]
+    W8,
+    #[component(name = "w16")]
+    W16,
+    #[component(name = "w32")]
+    W32,
+    #[component(name = "w64")]
+    W64,
+    #[component(name = "text")]
+    Text,
+    #[component(name = "lists")]
+    Lists,
+}
+
+impl From<sluice_flow::Width> for Width {
+    fn from(width: sluice_flow::Width) -> Width {
+        match width {
+            sluice_flow::Width::U8 => Width::W8,
+            sluice_flow::Width::U16 => Width::W16,
+            sluice_flow::Width::U32 => Width::W32,
+            sluice_flow::Width::U64 => Width::W64,
+            sluice_flow::Width::Text => Width::Text,
+            sluice_flow::Width::Lists => Width::Lists,
+        }
+    }
+}
+
+/// `types.cmp`.
+#[derive(ComponentType, Lift, Lower, Clone, Copy, Debug, PartialEq, Eq)]
+#[component(enum)]
+#[repr(u8)]
+#[allow(dead_code, reason = "made by lifting")]
+pub(crate) enum Cmp {
+    #[component(name = "eq")]
+    Eq,
+    #[component(name = "ne")]
+    Ne,
+    #[component(name = "lt")]
+    Lt,
+    #[component(name = "le")]
+    Le,
+    #[component(name = "gt")]
+    Gt,
+    #[component(name = "ge")]
+    Ge,
+}
+
+/// `types.denied`.
+#[derive(ComponentType, Lift, Lower, Clone, Copy, Debug, PartialEq, Eq)]
+#[component(variant)]
+pub(crate) enum Denied {
+    #[component(name = "no-batch")]
+    NoBatch,
+    #[component(name = "not-granted")]
+    NotGranted,
+    #[component(name = "wrong-width")]
+    WrongWidth(Width),
+    #[component(name = "absent")]
+    Absent,
+    #[component(name = "wrong-length")]
+    WrongLength(u32),
+    #[component(name = "out-of-range")]
+    OutOfRange,
+}
+
+/// `log.level`.
+#[derive(ComponentType, Lift, Lower, Clone, Copy, Debug, PartialEq, Eq)]
+#[component(enum)]
+#[repr(u8)]
+#[allow(dead_code, reason = "made by lifting")]
+pub(crate) enum Level {
+    #[component(name = "error")]
+    Error,
+    #[component(name = "warn")]
+    Warn,
+    #[component(name = "info")]
+    Info,
+    #[component(name = "debug")]
+    Debug,
+}
+
+/// `events.alert`.
+#[derive(ComponentType, Lift, Lower, Clone, Debug)]
+#[component(record)]
+pub(crate) struct Alert {
+    pub(crate) kind: String,
+    pub(crate) severity: u8,
+    pub(crate) subject: String,
+    pub(crate) value: f64,
+    pub(crate) threshold: f64,
+    pub(crate) note: String,
+}
+
+/// `stage.manifest`.
+#[derive(ComponentType, Lift, Lower, Clone, Debug)]
+#[component(record)]
+pub(crate) struct Manifest {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) reads: Vec<ColumnId>,
+    pub(crate) writes: Vec<ColumnId>,
+    pub(crate) stateful: bool,
+    #[component(name = "tick-ms")]
+    pub(crate) tick_ms: Option<u32>,
+}
+
+/// `stage.failure`.
+#[derive(ComponentType, Lift, Lower, Clone, Debug)]
+#[component(variant)]
+pub(crate) enum Failure {
+    #[component(name = "retry-later")]
+    RetryLater(String),
+    #[component(name = "fatal")]
+    Fatal(String),
+}

@@ -1,0 +1,105 @@
+//! The WebAssembly engine: one per process, with the thread that its deadlines run on.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluice_pipeline::Metrics;
+use wasmtime::component::Component;
+use wasmtime::{Config, Engine, Strategy};
+
+use crate::cache::Cache;
+use crate::error::{LoadErrorKind, PluginError};
+
+/// Time between two ticks of the clock that deadlines are counted in.
+const TICK: Duration = Duration::from_millis(1);
+
+/// Stack of a plugin.
+const STACK_BYTES: usize = 512 << 10;
+
+/// How the host is set up.
+#[derive(Clone, Debug, Default)]
+pub struct HostSettings {
+    /// Directory for compiled code. Made with mode 0700; refused if somebody else could write there.
+    /// None: every start compiles anew.
+    pub cache_dir: Option<PathBuf>,
+}
+
+/// What all plugins of a process share: engine, compiled-code cache and metrics.
+pub struct Host {
+    engine: Engine,
+    cache: Option<Cache>,
+    metrics: Arc<Metrics>,
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host").field("cache", &self.cache).finish_non_exhaustive()
+    }
+}
+
+impl Host {
+    /// Sets up the engine and starts the thread that ends calls past their deadline; that thread ends
+    /// when the last plugin and the host are gone.
+    ///
+    /// # Errors
+    /// If the engine does not work here, or the cache directory is not safe to use.
+    pub fn new(settings: HostSettings, metrics: Arc<Metrics>) -> Result<Arc<Host>, PluginError> {
+        let engine = Engine::new(&config()).map_err(|error| PluginError::Engine(error.into()))?;
+        let cache = settings.cache_dir.map(|path| Cache::open(path, &engine)).transpose()?;
+        let weak = engine.weak();
+        let clock = move || {
+            // An engine that is gone has no calls to end.
+            while let Some(engine) = weak.upgrade() {
+                engine.increment_epoch();
+                drop(engine);
+                std::thread::sleep(TICK);
+            }
+        };
+        std::thread::Builder::new().name("plugin-clock".to_owned()).spawn(clock).map_err(PluginError::Thread)?;
+        Ok(Arc::new(Host { engine, cache, metrics }))
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Compiles a component, or takes it from the cache. `digest` is the SHA-256 of `bytes`.
+    pub(crate) fn compile(&self, name: &str, bytes: &[u8], digest: &[u8; 32]) -> Result<Component, LoadErrorKind> {
+        if let Some(component) = self.cache.as_ref().and_then(|cache| cache.load(&self.engine, digest)) {
+            return Ok(component);
+        }
+        let failed =
+            |error: wasmtime::Error| LoadErrorKind::Compile { component: name.to_owned(), error: format!("{error:#}") };
+        let Some(cache) = &self.cache else { return Component::from_binary(&self.engine, bytes).map_err(failed) };
+        let component = Component::from_binary(&self.engine, bytes).map_err(failed)?;
+        let code = component.serialize().map_err(failed)?;
+        if let Err(error) = cache.store(digest, &code) {
+            // Costs time at the next start, nothing else.
+            tracing::warn!(cache = %cache.path().display(), %error, "compiled code not stored");
+        }
+        Ok(component)
+    }
+}
+
+/// What is switched off is attack surface or a source of different results; `reference` numbers in
+/// `docs/explanation` say what each costs.
+fn config() -> Config {
+    let mut config = Config::new();
+    config
+        .strategy(Strategy::Cranelift)
+        // A synchronous call costs 150 ns instead of 800, and the asynchronous ABI is not compiled in.
+        .concurrency_support(false)
+        .epoch_interruption(true)
+        .max_wasm_stack(STACK_BYTES)
+        // The same input gives the same bits on every machine.
+        .cranelift_nan_canonicalization(true)
+        .wasm_relaxed_simd(false)
+        .wasm_memory64(false)
+        .wasm_tail_call(true);
+    config
+}

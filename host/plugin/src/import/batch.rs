@@ -1,0 +1,234 @@
+//! `batch`: the columns of the batch that is being processed.
+
+use std::sync::Arc;
+
+use sluice_flow::{Column, ColumnId, Lists, Routes, Texts, Width};
+use wasmtime::StoreContextMut;
+use wasmtime::component::{LinkerInstance, WasmList};
+
+use crate::abi::Denied;
+use crate::limits::{MAX_ROUTE_BYTES, MAX_ROUTES, MAX_WORD_BYTES, MAX_WORDS};
+use crate::state::State;
+
+type Context<'a> = StoreContextMut<'a, State>;
+
+/// Links a getter and a setter for one width.
+macro_rules! column {
+    ($linker:ident, $get:literal, $set:literal, $variant:ident, $type:ty, $buffer:ident) => {
+        $linker.func_wrap($get, |cx: Context<'_>, (column,): (ColumnId,)| {
+            Ok((match cx.data().readable(column) {
+                Ok((Some(Column::$variant(values)), _)) => Ok(Arc::clone(values)),
+                Ok(_) => Err(unreadable(cx.data(), column, Width::$variant)),
+                Err(denied) => Err(denied),
+            },))
+        })?;
+        $linker.func_wrap($set, |mut cx: Context<'_>, (column, values): (ColumnId, WasmList<$type>)| {
+            let rows = match cx.data().writable_as(column, Width::$variant) {
+                Ok(rows) => rows,
+                Err(denied) => return Ok((Err(denied),)),
+            };
+            if values.len() != rows {
+                return Ok((Err(wrong_length(rows)),));
+            }
+            let mut buffer = match cx.data_mut().current_mut() {
+                Ok(current) => current.batch().pool().$buffer(),
+                Err(denied) => return Ok((Err(denied),)),
+            };
+            buffer.extend(values.as_le_slice(&cx).iter().map(|value| <$type>::from_le(*value)));
+            let current = cx.data_mut().current_mut();
+            Ok((current.map(|current| current.put(column, Some(Column::$variant(Arc::new(buffer))))),))
+        })?;
+    };
+}
+
+pub(super) fn link(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
+    linker
+        .func_wrap("column-of", |cx: Context<'_>, (name,): (String,)| Ok((cx.data().shared.schema.column(&name),)))?;
+    linker.func_wrap("rows", |cx: Context<'_>, (): ()| {
+        Ok((cx.data().current.as_ref().map_or(0, |current| current.rows() as u32),))
+    })?;
+    linker.func_wrap("id", |cx: Context<'_>, (): ()| Ok((cx.data().batch_id,)))?;
+    linker.func_wrap("now-ms", |cx: Context<'_>, (): ()| Ok((cx.data().now_ms,)))?;
+    linker.func_wrap("has", |cx: Context<'_>, (column,): (ColumnId,)| {
+        Ok((matches!(cx.data().readable(column), Ok((Some(_), _))),))
+    })?;
+    column!(linker, "u8s", "set-u8s", U8, u8, u8s);
+    column!(linker, "u16s", "set-u16s", U16, u16, u16s);
+    column!(linker, "u32s", "set-u32s", U32, u32, u32s);
+    column!(linker, "u64s", "set-u64s", U64, u64, u64s);
+    linker.func_wrap("f64s", |cx: Context<'_>, (column,): (ColumnId,)| Ok((floats(cx.data(), column),)))?;
+    linker.func_wrap("raw", |cx: Context<'_>, (column,): (ColumnId,)| Ok((raw(cx.data(), column),)))?;
+    linker.func_wrap("set-raw", |mut cx: Context<'_>, (column, bytes): (ColumnId, WasmList<u8>)| {
+        let values = column_of_bytes(cx.data(), column, bytes.as_le_slice(&cx));
+        Ok((values.and_then(|values| put(cx.data_mut(), column, Some(values))),))
+    })?;
+    linker.func_wrap("texts", |cx: Context<'_>, (column,): (ColumnId,)| {
+        Ok((match cx.data().readable(column) {
+            Ok((Some(Column::Text(texts)), _)) => Ok((texts.words.clone(), texts.codes.clone())),
+            Ok(_) => Err(unreadable(cx.data(), column, Width::Text)),
+            Err(denied) => Err(denied),
+        },))
+    })?;
+    linker.func_wrap(
+        "set-texts",
+        |mut cx: Context<'_>, (column, words, codes): (ColumnId, Vec<String>, WasmList<u32>)| {
+            let values = texts(cx.data(), column, words, codes.as_le_slice(&cx));
+            Ok((values.and_then(|values| put(cx.data_mut(), column, Some(values))),))
+        },
+    )?;
+    linker.func_wrap("u32-lists", |cx: Context<'_>, (column,): (ColumnId,)| {
+        Ok((match cx.data().readable(column) {
+            Ok((Some(Column::Lists(lists)), _)) => Ok((lists.offsets.clone(), lists.values.clone())),
+            Ok(_) => Err(unreadable(cx.data(), column, Width::Lists)),
+            Err(denied) => Err(denied),
+        },))
+    })?;
+    linker.func_wrap(
+        "set-u32-lists",
+        |mut cx: Context<'_>, (column, offsets, values): (ColumnId, WasmList<u32>, WasmList<u32>)| {
+            let values = lists(cx.data(), column, offsets.as_le_slice(&cx), values.as_le_slice(&cx));
+            Ok((values.and_then(|values| put(cx.data_mut(), column, Some(values))),))
+        },
+    )?;
+    linker.func_wrap("clear", |mut cx: Context<'_>, (column,): (ColumnId,)| {
+        let allowed = cx.data().writable(column);
+        Ok((allowed.and_then(|_| put(cx.data_mut(), column, None)),))
+    })?;
+    linker.func_wrap("keep", |mut cx: Context<'_>, (bitmap,): (WasmList<u32>,)| {
+        let words = bitmap.as_le_slice(&cx).iter().map(|word| u32::from_le(*word)).collect();
+        Ok((keep(cx.data_mut(), words),))
+    })?;
+    linker.func_wrap("route", |mut cx: Context<'_>, (names, index): (Vec<String>, WasmList<u16>)| {
+        let index = index.as_le_slice(&cx).iter().map(|index| u16::from_le(*index)).collect();
+        Ok((route(cx.data_mut(), names, index),))
+    })?;
+    Ok(())
+}
+
+/// Why a column that may be read has nothing of `width` in it.
+fn unreadable(state: &State, column: ColumnId, width: Width) -> Denied {
+    match state.shared.schema.width(column) {
+        Some(found) if found == width => Denied::Absent,
+        Some(found) => Denied::WrongWidth(found.into()),
+        None => Denied::NotGranted,
+    }
+}
+
+fn wrong_length(length: usize) -> Denied {
+    Denied::WrongLength(u32::try_from(length).unwrap_or(u32::MAX))
+}
+
+fn put(state: &mut State, column: ColumnId, values: Option<Column>) -> Result<(), Denied> {
+    state.current_mut()?.put(column, values);
+    Ok(())
+}
+
+fn floats(state: &State, column: ColumnId) -> Result<Vec<f64>, Denied> {
+    match state.readable(column)?.0 {
+        Some(Column::U8(values)) => Ok(values.iter().map(|value| f64::from(*value)).collect()),
+        Some(Column::U16(values)) => Ok(values.iter().map(|value| f64::from(*value)).collect()),
+        Some(Column::U32(values)) => Ok(values.iter().map(|value| f64::from(*value)).collect()),
+        Some(Column::U64(values)) => Ok(values.iter().map(|value| *value as f64).collect()),
+        Some(Column::Text(_) | Column::Lists(_)) | None => Err(not_a_number(state, column)),
+    }
+}
+
+fn raw(state: &State, column: ColumnId) -> Result<Arc<Vec<u8>>, Denied> {
+    fn bytes<T: Copy, const N: usize>(values: &[T], to_le: impl Fn(T) -> [u8; N]) -> Arc<Vec<u8>> {
+        Arc::new(values.iter().flat_map(|value| to_le(*value)).collect())
+    }
+    match state.readable(column)?.0 {
+        Some(Column::U8(values)) => Ok(Arc::clone(values)),
+        Some(Column::U16(values)) => Ok(bytes(values, u16::to_le_bytes)),
+        Some(Column::U32(values)) => Ok(bytes(values, u32::to_le_bytes)),
+        Some(Column::U64(values)) => Ok(bytes(values, u64::to_le_bytes)),
+        Some(Column::Text(_) | Column::Lists(_)) | None => Err(not_a_number(state, column)),
+    }
+}
+
+/// Why a column has no numbers.
+pub(super) fn not_a_number(state: &State, column: ColumnId) -> Denied {
+    match state.shared.schema.width(column) {
+        Some(found @ (Width::Text | Width::Lists)) => Denied::WrongWidth(found.into()),
+        Some(_) => Denied::Absent,
+        None => Denied::NotGranted,
+    }
+}
+
+fn column_of_bytes(state: &State, column: ColumnId, bytes: &[u8]) -> Result<Column, Denied> {
+    fn values<T, const N: usize>(
+        bytes: &[u8],
+        rows: usize,
+        of_le: impl Fn([u8; N]) -> T,
+    ) -> Result<Arc<Vec<T>>, Denied> {
+        let (chunks, rest) = bytes.as_chunks::<N>();
+        if chunks.len() != rows || !rest.is_empty() {
+            return Err(wrong_length(rows * N));
+        }
+        Ok(Arc::new(chunks.iter().map(|chunk| of_le(*chunk)).collect()))
+    }
+    let width = state.writable(column)?;
+    let rows = state.writable_as(column, width)?;
+    match width {
+        Width::U8 => Ok(Column::U8(values(bytes, rows, u8::from_le_bytes)?)),
+        Width::U16 => Ok(Column::U16(values(bytes, rows, u16::from_le_bytes)?)),
+        Width::U32 => Ok(Column::U32(values(bytes, rows, u32::from_le_bytes)?)),
+        Width::U64 => Ok(Column::U64(values(bytes, rows, u64::from_le_bytes)?)),
+        Width::Text | Width::Lists => Err(Denied::WrongWidth(width.into())),
+    }
+}
+
+fn texts(state: &State, column: ColumnId, words: Vec<String>, codes: &[u32]) -> Result<Column, Denied> {
+    let rows = state.writable_as(column, Width::Text)?;
+    if codes.len() != rows {
+        return Err(wrong_length(rows));
+    }
+    let codes: Vec<u32> = codes.iter().map(|code| u32::from_le(*code)).collect();
+    let is_good = words.len() <= MAX_WORDS
+        && words.iter().all(|word| word.len() <= MAX_WORD_BYTES)
+        && codes.iter().all(|code| (*code as usize) < words.len());
+    if !is_good {
+        return Err(Denied::OutOfRange);
+    }
+    Ok(Column::Text(Arc::new(Texts { words: words.into_iter().map(Arc::from).collect(), codes })))
+}
+
+fn lists(state: &State, column: ColumnId, offsets: &[u32], values: &[u32]) -> Result<Column, Denied> {
+    let rows = state.writable_as(column, Width::Lists)?;
+    if offsets.len() != rows + 1 {
+        return Err(wrong_length(rows + 1));
+    }
+    let lists = Lists {
+        offsets: offsets.iter().map(|offset| u32::from_le(*offset)).collect(),
+        values: values.iter().map(|value| u32::from_le(*value)).collect(),
+    };
+    if !lists.is_well_formed() {
+        return Err(Denied::OutOfRange);
+    }
+    Ok(Column::Lists(Arc::new(lists)))
+}
+
+fn keep(state: &mut State, bitmap: Vec<u32>) -> Result<(), Denied> {
+    let current = state.current_mut()?;
+    let words = current.rows().div_ceil(32);
+    if bitmap.len() != words {
+        return Err(wrong_length(words));
+    }
+    current.keep = Some(bitmap);
+    Ok(())
+}
+
+fn route(state: &mut State, names: Vec<String>, index: Vec<u16>) -> Result<(), Denied> {
+    let current = state.current_mut()?;
+    if index.len() != current.rows() {
+        return Err(wrong_length(current.rows()));
+    }
+    let is_good = names.len() <= MAX_ROUTES
+        && names.iter().all(|name| (1..=MAX_ROUTE_BYTES).contains(&name.len()))
+        && index.iter().all(|index| usize::from(*index) < names.len());
+    if !is_good {
+        return Err(Denied::OutOfRange);
+    }
+    current.routes = Some(Routes { names: names.into_iter().map(Arc::from).collect(), index });
+    Ok(())
+}

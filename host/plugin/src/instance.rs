@@ -1,0 +1,200 @@
+//! One instance of a plugin in its own store, and calls into it.
+
+use std::sync::Arc;
+
+use rustix::time::{ClockId, clock_gettime};
+use wasmtime::component::{InstancePre, TypedFunc};
+use wasmtime::{Engine, Store, Trap};
+
+use crate::abi::{Failure, Manifest};
+use crate::admit::Exports;
+use crate::shared::Shared;
+use crate::state::State;
+
+/// How a call ended its instance.
+#[derive(Debug)]
+pub(crate) struct Trapped {
+    pub(crate) kind: TrapKind,
+    /// What the engine says, on one line.
+    pub(crate) text: String,
+}
+
+/// Why a call ended its instance; also the reason under which its rows are dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TrapKind {
+    /// The code trapped, or broke a rule of the boundary.
+    Trap,
+    /// The call took longer than its deadline.
+    Deadline,
+    /// The code wanted more memory than it may have.
+    Memory,
+}
+
+impl TrapKind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            TrapKind::Trap => "trap",
+            TrapKind::Deadline => "deadline",
+            TrapKind::Memory => "memory",
+        }
+    }
+}
+
+/// A running instance. Dropped with its store after a trap: what a trap leaves behind cannot be trusted.
+pub(crate) struct Instance {
+    pub(crate) store: Store<State>,
+    init: TypedFunc<(Arc<str>,), (Result<Manifest, String>,)>,
+    process: TypedFunc<(), (Result<(), Failure>,)>,
+    tick: Option<TypedFunc<(u64,), ()>>,
+    snapshot: Option<TypedFunc<(), (Vec<u8>,)>>,
+    restore: Option<TypedFunc<(Arc<Vec<u8>>,), (Result<bool, String>,)>>,
+}
+
+/// Why there is no instance.
+#[derive(Debug)]
+pub(crate) enum NoInstance {
+    /// A function has another type than in `wit/`.
+    Misfit(String),
+    /// It trapped while starting.
+    Trapped(Trapped),
+}
+
+impl Instance {
+    /// Instantiates the component. `init` is not called.
+    pub(crate) fn new(
+        engine: &Engine,
+        pre: &InstancePre<State>,
+        exports: &Exports,
+        shared: &Arc<Shared>,
+    ) -> Result<Instance, NoInstance> {
+        let limits = &shared.limits;
+        let mut store = Store::new(engine, State::new(Arc::clone(shared)));
+        store.limiter(|state| &mut state.limiter);
+        store.set_hostcall_fuel(limits.hostcall_bytes);
+        store.set_max_component_handles(limits.handles);
+        store.set_epoch_deadline(ticks(limits.init_deadline_ms));
+        let instance = match pre.instantiate(&mut store) {
+            Ok(instance) => instance,
+            Err(error) => return Err(NoInstance::Trapped(trapped(&store, &error))),
+        };
+        let misfit = |error: wasmtime::Error| NoInstance::Misfit(one_line(&error));
+        Ok(Instance {
+            init: instance.get_typed_func(&mut store, &exports.init).map_err(misfit)?,
+            process: instance.get_typed_func(&mut store, &exports.process).map_err(misfit)?,
+            tick: exports
+                .tick
+                .as_ref()
+                .map(|at| instance.get_typed_func(&mut store, at))
+                .transpose()
+                .map_err(misfit)?,
+            snapshot: exports
+                .snapshot
+                .as_ref()
+                .map(|at| instance.get_typed_func(&mut store, at))
+                .transpose()
+                .map_err(misfit)?,
+            restore: exports
+                .restore
+                .as_ref()
+                .map(|at| instance.get_typed_func(&mut store, at))
+                .transpose()
+                .map_err(misfit)?,
+            store,
+        })
+    }
+
+    /// Calls a function under a deadline, and counts its CPU time.
+    fn call<T>(&mut self, deadline_ms: u64, call: impl FnOnce(&mut Self) -> wasmtime::Result<T>) -> Result<T, Trapped> {
+        self.store.set_epoch_deadline(ticks(deadline_ms));
+        let began = cpu_ns();
+        let answer = call(self);
+        let shared = Arc::clone(&self.store.data().shared);
+        shared.meters.cpu_ns.inc_by(cpu_ns().saturating_sub(began));
+        shared.meters.memory.set(shared.memory.get() as f64);
+        self.store.data_mut().end_call();
+        answer.map_err(|error| trapped(&self.store, &error))
+    }
+
+    /// `stage.init`.
+    pub(crate) fn init(&mut self) -> Result<Result<Manifest, String>, Trapped> {
+        let shared = Arc::clone(&self.store.data().shared);
+        self.store.data_mut().begin_call();
+        self.call(shared.limits.init_deadline_ms, |this| {
+            let config: Arc<str> = Arc::from(shared.config_json.as_str());
+            Ok(this.init.call(&mut this.store, (config,))?.0)
+        })
+    }
+
+    /// `stage.process`, on the batch that the state was given.
+    pub(crate) fn process(&mut self) -> Result<Result<(), Failure>, Trapped> {
+        let deadline_ms = self.store.data().shared.limits.deadline_ms;
+        self.store.data().shared.meters.calls.inc();
+        self.call(deadline_ms, |this| Ok(this.process.call(&mut this.store, ())?.0))
+    }
+
+    /// `timer.tick`, if there is one.
+    pub(crate) fn tick(&mut self, now_ms: u64) -> Result<(), Trapped> {
+        let Some(tick) = self.tick.clone() else { return Ok(()) };
+        let state = self.store.data_mut();
+        state.now_ms = now_ms;
+        state.begin_call();
+        state.shared.meters.calls.inc();
+        let deadline_ms = state.shared.limits.deadline_ms;
+        self.call(deadline_ms, |this| tick.call(&mut this.store, (now_ms,)))
+    }
+
+    /// Whether there is a `timer.tick`.
+    pub(crate) fn ticks(&self) -> bool {
+        self.tick.is_some()
+    }
+
+    /// Whether the state can be taken out and put in again.
+    pub(crate) fn keeps_state(&self) -> bool {
+        self.snapshot.is_some() && self.restore.is_some()
+    }
+
+    /// `state.snapshot`, if there is one.
+    pub(crate) fn snapshot(&mut self) -> Result<Option<Vec<u8>>, Trapped> {
+        let Some(snapshot) = self.snapshot.clone() else { return Ok(None) };
+        self.store.data_mut().begin_call();
+        let limits = self.store.data().shared.limits.clone();
+        // A snapshot is one list, and larger than a column.
+        self.store.set_hostcall_fuel(limits.snapshot_bytes);
+        let bytes = self.call(limits.init_deadline_ms, |this| Ok(snapshot.call(&mut this.store, ())?.0))?;
+        self.store.set_hostcall_fuel(limits.hostcall_bytes);
+        Ok(Some(bytes))
+    }
+
+    /// `state.restore`, if there is one: whether the state was understood.
+    pub(crate) fn restore(&mut self, state: Arc<Vec<u8>>) -> Result<Result<bool, String>, Trapped> {
+        let Some(restore) = self.restore.clone() else { return Ok(Ok(false)) };
+        self.store.data_mut().begin_call();
+        let deadline_ms = self.store.data().shared.limits.init_deadline_ms;
+        self.call(deadline_ms, |this| Ok(restore.call(&mut this.store, (state,))?.0))
+    }
+}
+
+/// A deadline in ticks of a millisecond: at least so long, since the running tick is partly gone.
+fn ticks(deadline_ms: u64) -> u64 {
+    deadline_ms.saturating_add(1)
+}
+
+/// CPU time of this thread. Calls do not change threads.
+fn cpu_ns() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
+}
+
+fn trapped(store: &Store<State>, error: &wasmtime::Error) -> Trapped {
+    let kind = match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => TrapKind::Deadline,
+        _ if store.data().limiter.refused => TrapKind::Memory,
+        _ => TrapKind::Trap,
+    };
+    Trapped { kind, text: one_line(error) }
+}
+
+/// The innermost cause, without the back trace, which has lines.
+fn one_line(error: &wasmtime::Error) -> String {
+    error.root_cause().to_string().replace('\n', " ")
+}

@@ -1,0 +1,137 @@
+//! What one plugin may use: the numbers, and the wasmtime limiter that holds it to them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use wasmtime::ResourceLimiter;
+
+/// Bytes a component file may have. A large input is what compiler bugs need, and what makes
+/// compilation slow; an interpreter with its libraries (Python) has 40 MiB.
+pub const MAX_COMPONENT_BYTES: usize = 64 << 20;
+
+/// Words that a plugin may give for a text column, and bytes of one word.
+pub const MAX_WORDS: usize = 1 << 16;
+/// Bytes that one word of a text column may have.
+pub const MAX_WORD_BYTES: usize = 4096;
+/// Names that one call of `route` may give.
+pub const MAX_ROUTES: usize = 4096;
+/// Bytes that the name of a route may have: what a Kafka topic allows.
+pub const MAX_ROUTE_BYTES: usize = 249;
+/// Alerts that one call may raise; more are counted as suppressed.
+pub const MAX_ALERTS_PER_CALL: usize = 1024;
+/// Counters and gauges that a stage may have; calls for more are counted as refused.
+pub const MAX_PLUGIN_METRICS: usize = 64;
+/// Bytes of the name of a plugin's own metric.
+pub const MAX_METRIC_NAME: usize = 64;
+/// Bytes of a log line that are kept.
+pub const MAX_LOG_LINE: usize = 4096;
+/// Times that a batch is given again to a plugin that answered `retry-later`.
+pub const RETRIES: usize = 2;
+/// Batch time in milliseconds between two snapshots that are kept for a recycled instance.
+pub const SNAPSHOT_INTERVAL_MS: u64 = 10_000;
+/// Core instances, memories and tables of one component instance: adapters bring a few of each.
+const MAX_CORE_INSTANCES: usize = 64;
+
+/// What one instance of a plugin may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of linear memory. Default 64 MiB. What goes beyond traps.
+    pub memory: usize,
+    /// Milliseconds that a batch or a tick may take before the instance is stopped. Default 1000.
+    pub deadline_ms: u64,
+    /// Milliseconds that `init`, `snapshot` and `restore` may take. Default 10,000.
+    pub init_deadline_ms: u64,
+    /// Bytes that one call of a host function may hand over. Default 16 MiB.
+    pub hostcall_bytes: usize,
+    /// Bytes of a snapshot. Default 64 MiB.
+    pub snapshot_bytes: usize,
+    /// Tables, keys and WASI handles open at a time. Default 64.
+    pub handles: usize,
+    /// Elements of a WebAssembly table. Default 100,000.
+    pub table_elements: usize,
+    /// Log lines a second, and as many at once; more are counted. Default 20.
+    pub log_lines_per_s: u32,
+    /// Alerts a minute, and as many at once; more are counted. Default 600.
+    pub alerts_per_min: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            memory: 64 << 20,
+            deadline_ms: 1000,
+            init_deadline_ms: 10_000,
+            hostcall_bytes: 16 << 20,
+            snapshot_bytes: 64 << 20,
+            handles: 64,
+            table_elements: 100_000,
+            log_lines_per_s: 20,
+            alerts_per_min: 600,
+        }
+    }
+}
+
+/// Bytes of linear memory of every instance of a stage, together.
+#[derive(Debug, Default)]
+pub(crate) struct MemoryInUse(AtomicU64);
+
+impl MemoryInUse {
+    /// Bytes now.
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Holds one store to its limits, and remembers whether memory was refused: a guest answers a
+/// refusal by trapping, which would otherwise look like any other trap.
+#[derive(Debug)]
+pub(crate) struct Limiter {
+    memory: usize,
+    table_elements: usize,
+    used: usize,
+    shared: Arc<MemoryInUse>,
+    /// Whether memory was refused since this was last set to false.
+    pub(crate) refused: bool,
+}
+
+impl Limiter {
+    pub(crate) fn new(limits: &Limits, shared: Arc<MemoryInUse>) -> Limiter {
+        Limiter { memory: limits.memory, table_elements: limits.table_elements, used: 0, shared, refused: false }
+    }
+}
+
+impl Drop for Limiter {
+    fn drop(&mut self) {
+        self.shared.0.fetch_sub(self.used as u64, Ordering::Relaxed);
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let more = desired.saturating_sub(current);
+        // The sum over all memories of the component counts, not each of them.
+        if self.used.saturating_add(more) > self.memory {
+            self.refused = true;
+            return Ok(false);
+        }
+        self.used += more;
+        self.shared.0.fetch_add(more as u64, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= self.table_elements)
+    }
+
+    fn instances(&self) -> usize {
+        MAX_CORE_INSTANCES
+    }
+
+    fn tables(&self) -> usize {
+        MAX_CORE_INSTANCES
+    }
+
+    fn memories(&self) -> usize {
+        MAX_CORE_INSTANCES
+    }
+}

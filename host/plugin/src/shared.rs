@@ -1,0 +1,269 @@
+//! What every instance of a stage shares: its name, grants, limits, metrics and rate limits.
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use sluice_flow::Schema;
+use sluice_pipeline::{Event, Labels, Metrics};
+
+use crate::abi::{Alert, Level};
+use crate::limits::{Limits, MAX_LOG_LINE, MAX_METRIC_NAME, MAX_PLUGIN_METRICS, MemoryInUse};
+use crate::spec::{Grant, OnError, Services, StageSpec};
+
+/// Bytes of each text of an alert that are kept.
+const MAX_ALERT_TEXT: usize = 1024;
+
+type FloatGauge = Gauge<f64, AtomicU64>;
+
+/// So many a second, and so many at once.
+#[derive(Debug)]
+pub(crate) struct Bucket {
+    tokens: f64,
+    size: f64,
+    per_second: f64,
+    filled: Option<Instant>,
+}
+
+impl Bucket {
+    pub(crate) fn new(size: u32, per_second: f64) -> Bucket {
+        Bucket { tokens: f64::from(size), size: f64::from(size), per_second, filled: None }
+    }
+
+    /// Takes one, if there is one.
+    pub(crate) fn take(&mut self, now: Instant) -> bool {
+        let since = self.filled.map_or(0.0, |filled| now.saturating_duration_since(filled).as_secs_f64());
+        self.filled = Some(now);
+        self.tokens = (self.tokens + since * self.per_second).min(self.size);
+        let is_left = self.tokens >= 1.0;
+        if is_left {
+            self.tokens -= 1.0;
+        }
+        is_left
+    }
+}
+
+/// The numbers of a stage.
+pub(crate) struct Meters {
+    pub(crate) calls: Counter,
+    pub(crate) cpu_ns: Counter,
+    pub(crate) memory: FloatGauge,
+    pub(crate) kept_rows: Counter,
+    pub(crate) log_suppressed: Counter,
+    pub(crate) alerts: Counter,
+    pub(crate) alerts_suppressed: Counter,
+    pub(crate) metrics_refused: Counter,
+    pub(crate) swaps: Counter,
+    pub(crate) swaps_refused: Counter,
+    pub(crate) generation: FloatGauge,
+    metrics: Arc<Metrics>,
+    stage: String,
+}
+
+impl Meters {
+    fn new(metrics: &Arc<Metrics>, stage: &str) -> Meters {
+        let labels = || vec![("stage", stage.to_owned())];
+        let counter = |name: &str, help: &str| metrics.counter(name, help, labels());
+        let gauge = |name: &str, help: &str| metrics.gauge(name, help, labels());
+        Meters {
+            calls: counter("sluice_stage_plugin_calls", "Calls of the plugin's process and tick."),
+            cpu_ns: counter(
+                "sluice_stage_plugin_cpu_nanoseconds",
+                "CPU time of the calling threads within the plugin.",
+            ),
+            memory: gauge("sluice_stage_plugin_memory_bytes", "Linear memory of all instances."),
+            kept_rows: counter("sluice_stage_plugin_kept_rows", "Rows that the plugin let through."),
+            log_suppressed: counter("sluice_stage_plugin_log_suppressed", "Log lines beyond the stage's rate."),
+            alerts: counter("sluice_stage_plugin_alerts", "Alerts raised."),
+            alerts_suppressed: counter("sluice_stage_plugin_alerts_suppressed", "Alerts beyond the stage's rate."),
+            metrics_refused: counter(
+                "sluice_stage_plugin_metrics_refused",
+                "Calls for metrics with a bad name, or beyond the number a stage may have.",
+            ),
+            swaps: counter("sluice_stage_plugin_swaps", "Instances exchanged for a newer version."),
+            swaps_refused: counter(
+                "sluice_stage_plugin_swaps_refused",
+                "Newer versions, or their instances, that were refused; the old one runs on.",
+            ),
+            generation: gauge("sluice_stage_plugin_generation", "Number of the version that is published, from 1."),
+            metrics: Arc::clone(metrics),
+            stage: stage.to_owned(),
+        }
+    }
+
+    /// The counter of traps of one kind.
+    pub(crate) fn trap(&self, kind: &'static str) {
+        let labels: Labels = vec![("stage", self.stage.clone()), ("kind", kind.to_owned())];
+        self.metrics.counter("sluice_stage_plugin_traps", "Calls that ended the instance, by kind.", labels).inc();
+    }
+
+    /// Publishes which plugin runs: 1 for the one that does, 0 for those before.
+    pub(crate) fn info(&self, plugin: &str, version: &str, digest: &str, is_current: bool) {
+        let labels = vec![
+            ("stage", self.stage.clone()),
+            ("plugin", plugin.to_owned()),
+            ("version", version.to_owned()),
+            ("digest", digest.to_owned()),
+        ];
+        let help = "Plugin, version and SHA-256 of the component: 1 for the one that runs.";
+        self.metrics.gauge("sluice_stage_plugin_info", help, labels).set(f64::from(u8::from(is_current)));
+    }
+}
+
+/// A metric of the plugin's own.
+#[derive(Clone)]
+pub(crate) enum OwnMetric {
+    Counter(Counter),
+    Gauge(FloatGauge),
+}
+
+/// What every instance of a stage shares.
+pub(crate) struct Shared {
+    pub(crate) name: Arc<str>,
+    pub(crate) schema: Arc<Schema>,
+    pub(crate) grant: Grant,
+    pub(crate) config_json: String,
+    pub(crate) on_error: OnError,
+    pub(crate) limits: Limits,
+    pub(crate) services: Services,
+    pub(crate) meters: Meters,
+    pub(crate) memory: Arc<MemoryInUse>,
+    log_lines: Mutex<Bucket>,
+    alerts: Mutex<Bucket>,
+    own: Mutex<HashMap<(String, bool), OwnMetric>>,
+}
+
+impl Shared {
+    pub(crate) fn new(spec: &StageSpec, metrics: &Arc<Metrics>) -> Shared {
+        let limits = &spec.limits;
+        Shared {
+            name: Arc::from(spec.name.as_str()),
+            schema: Arc::clone(&spec.schema),
+            grant: spec.grant.clone(),
+            config_json: spec.config_json.clone(),
+            on_error: spec.on_error,
+            limits: limits.clone(),
+            services: spec.services.clone(),
+            meters: Meters::new(metrics, &spec.name),
+            memory: Arc::default(),
+            log_lines: Mutex::new(Bucket::new(limits.log_lines_per_s, f64::from(limits.log_lines_per_s))),
+            alerts: Mutex::new(Bucket::new(limits.alerts_per_min, f64::from(limits.alerts_per_min) / 60.0)),
+            own: Mutex::default(),
+        }
+    }
+
+    /// Writes a line of the plugin's to the log, if its rate allows.
+    pub(crate) fn log(&self, level: Level, message: &str) {
+        let is_allowed = self.log_lines.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now());
+        if !is_allowed {
+            self.meters.log_suppressed.inc();
+            return;
+        }
+        let line = printable(message, MAX_LOG_LINE);
+        let stage = &*self.name;
+        match level {
+            Level::Error => tracing::error!(target: "plugin", stage, "{line}"),
+            Level::Warn => tracing::warn!(target: "plugin", stage, "{line}"),
+            Level::Info => tracing::info!(target: "plugin", stage, "{line}"),
+            Level::Debug => tracing::debug!(target: "plugin", stage, "{line}"),
+        }
+    }
+
+    /// Raises alerts, as far as the rate allows.
+    pub(crate) fn raise(&self, alerts: &mut Vec<Alert>, time_ms: u64) {
+        if alerts.is_empty() {
+            return;
+        }
+        let mut bucket = self.alerts.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        for alert in alerts.drain(..) {
+            if !bucket.take(now) {
+                self.meters.alerts_suppressed.inc();
+                continue;
+            }
+            self.meters.alerts.inc();
+            self.services.events.emit(&Event {
+                stage: Arc::clone(&self.name),
+                time_ms,
+                kind: printable(&alert.kind, MAX_ALERT_TEXT),
+                severity: alert.severity.min(7),
+                subject: printable(&alert.subject, MAX_ALERT_TEXT),
+                value: alert.value,
+                threshold: alert.threshold,
+                note: printable(&alert.note, MAX_ALERT_TEXT),
+            });
+        }
+    }
+
+    /// The plugin's own metric called `name`; none if the name is bad or there are too many.
+    pub(crate) fn own_metric(&self, name: &str, is_counter: bool) -> Option<OwnMetric> {
+        let is_good = (1..=MAX_METRIC_NAME).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (name.to_owned(), is_counter);
+        if let Some(metric) = own.get(&key) {
+            return Some(metric.clone());
+        }
+        if !is_good || own.len() >= MAX_PLUGIN_METRICS {
+            return None;
+        }
+        let labels = vec![("stage", self.meters.stage.clone()), ("name", name.to_owned())];
+        let metrics = &self.meters.metrics;
+        let metric = if is_counter {
+            OwnMetric::Counter(metrics.counter("sluice_plugin_count", "Counters of the plugins' own.", labels))
+        } else {
+            OwnMetric::Gauge(metrics.gauge("sluice_plugin_gauge", "Gauges of the plugins' own.", labels))
+        };
+        own.insert(key, metric.clone());
+        Some(metric)
+    }
+}
+
+/// `text` up to `bytes` bytes, on one line: what a terminal or a log would act on is escaped.
+fn printable(text: &str, bytes: usize) -> String {
+    let mut line = String::with_capacity(text.len().min(bytes));
+    for c in text.trim_end().chars() {
+        let start = line.len();
+        // Also what reverses or hides text.
+        let is_plain = !c.is_control()
+            && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if is_plain {
+            line.push(c);
+        } else {
+            line.extend(c.escape_default());
+        }
+        if line.len() > bytes {
+            line.truncate(start);
+            break;
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_bucket_gives_its_size_at_once_and_its_rate_after() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(3, 2.0);
+        let taken = |bucket: &mut Bucket, at: Duration| (0..10).filter(|_| bucket.take(start + at)).count();
+        assert_eq!(taken(&mut bucket, Duration::ZERO), 3);
+        assert_eq!(taken(&mut bucket, Duration::from_millis(400)), 0);
+        assert_eq!(taken(&mut bucket, Duration::from_millis(500)), 1);
+        assert_eq!(taken(&mut bucket, Duration::from_secs(60)), 3);
+    }
+
+    #[test]
+    fn what_a_plugin_says_stays_on_one_line_of_limited_length() {
+        assert_eq!(printable("a\nERROR forged\x1b[2J\n", 100), "a\\nERROR forged\\u{1b}[2J");
+        assert_eq!(printable("äöü", 5), "äö");
+        assert_eq!(printable("ab\n\n", 3), "ab");
+    }
+}

@@ -1,0 +1,167 @@
+//! What a stage is made of: the component, what the operator grants it, and what happens when it fails.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sluice_flow::{ColumnSet, Schema};
+use sluice_pipeline::EventOut;
+
+use crate::keys::Keys;
+use crate::limits::Limits;
+use crate::tables::Tables;
+
+/// Everything that makes a plugin a stage of a pipeline.
+#[derive(Clone, Debug)]
+pub struct StageSpec {
+    /// Name of the stage in the TOML; it is in every error, log line and metric.
+    pub name: String,
+    /// Where the code is.
+    pub component: ComponentSource,
+    /// The stage's `config` table as JSON; `{}` if there is none.
+    pub config_json: String,
+    /// What the plugin may do.
+    pub grant: Grant,
+    /// What becomes of a batch that the plugin fails on.
+    pub on_error: OnError,
+    /// What the plugin may use.
+    pub limits: Limits,
+    /// Whether the stage hides something (a reducer, an anonymiser): then [`OnError::Pass`] is refused,
+    /// since it would let through what was to be hidden.
+    pub is_private: bool,
+    /// What the host lends to the plugin, as far as it is granted.
+    pub services: Services,
+    /// The columns there are.
+    pub schema: Arc<Schema>,
+}
+
+/// Where a component comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ComponentSource {
+    /// A file, read again on [`reload`](crate::Loaded::reload).
+    File {
+        /// Path of the component.
+        path: PathBuf,
+        /// The SHA-256 it must have. A file with another one is refused.
+        sha256: Option<[u8; 32]>,
+    },
+    /// A component that is part of the program. Never changes.
+    Embedded {
+        /// Name of the built-in plugin.
+        name: &'static str,
+        /// The component.
+        bytes: &'static [u8],
+    },
+}
+
+impl ComponentSource {
+    /// What to call it in a message: the path, or the name of the built-in plugin.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match self {
+            ComponentSource::File { path, .. } => path.display().to_string(),
+            ComponentSource::Embedded { name, .. } => format!("built-in plugin `{name}`"),
+        }
+    }
+}
+
+/// What a plugin may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Grant {
+    /// Whatever its manifest asks for, alerts, and every table, key and asset there is: for built-in
+    /// plugins without a `grant` in the TOML. What is outside the manifest is still refused.
+    Requested,
+    /// What is listed, and nothing else.
+    Listed(Granted),
+}
+
+/// What an operator granted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Granted {
+    /// Columns the plugin may read.
+    pub read: ColumnSet,
+    /// Columns the plugin may write or clear.
+    pub write: ColumnSet,
+    /// Whether it may raise alerts.
+    pub events: bool,
+    /// Tables it may open.
+    pub tables: BTreeSet<String>,
+    /// Keys it may open.
+    pub keys: BTreeSet<String>,
+    /// Assets it may read.
+    pub assets: BTreeSet<String>,
+}
+
+/// What becomes of the rows of a batch that the plugin failed on (trapped, took too long, refused).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnError {
+    /// They are dropped under the reason of the failure.
+    #[default]
+    Drop,
+    /// They go on as they came.
+    Pass,
+    /// They go to those who take the stage's `dead-letter` output.
+    DeadLetter,
+    /// They are dropped and the whole pipeline stops.
+    Stop,
+}
+
+/// What the host lends to plugins. One for all stages; each opens only what it was granted.
+#[derive(Clone, Debug, Default)]
+pub struct Services {
+    /// Tables by name.
+    pub tables: Arc<Tables>,
+    /// Keys by name.
+    pub keys: Arc<Keys>,
+    /// Contents of the files that plugins may read, by name.
+    pub assets: Arc<Assets>,
+    /// Where alerts go.
+    pub events: EventOut,
+}
+
+/// Contents of asset files by name, as they were when the collector started.
+pub type Assets = BTreeMap<String, Arc<Vec<u8>>>;
+
+/// Which interfaces of the host a component may be linked with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Linkable {
+    pub(crate) events: bool,
+    pub(crate) tables: bool,
+    pub(crate) keys: bool,
+    pub(crate) assets: bool,
+}
+
+impl Grant {
+    pub(crate) fn linkable(&self) -> Linkable {
+        match self {
+            Grant::Requested => Linkable { events: true, tables: true, keys: true, assets: true },
+            Grant::Listed(granted) => Linkable {
+                events: granted.events,
+                tables: !granted.tables.is_empty(),
+                keys: !granted.keys.is_empty(),
+                assets: !granted.assets.is_empty(),
+            },
+        }
+    }
+
+    pub(crate) fn allows_table(&self, name: &str) -> bool {
+        match self {
+            Grant::Requested => true,
+            Grant::Listed(granted) => granted.tables.contains(name),
+        }
+    }
+
+    pub(crate) fn allows_key(&self, name: &str) -> bool {
+        match self {
+            Grant::Requested => true,
+            Grant::Listed(granted) => granted.keys.contains(name),
+        }
+    }
+
+    pub(crate) fn allows_asset(&self, name: &str) -> bool {
+        match self {
+            Grant::Requested => true,
+            Grant::Listed(granted) => granted.assets.contains(name),
+        }
+    }
+}

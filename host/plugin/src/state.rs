@@ -1,0 +1,258 @@
+//! The data of one store: what an instance may see, what it has written in this call, and what it holds.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sluice_flow::{Batch, Column, ColumnId, ColumnSet, Routes, Width};
+
+use crate::abi::{Alert, Denied};
+use crate::keys::OpenKey;
+use crate::limits::{Limiter, MAX_ALERTS_PER_CALL};
+use crate::shared::{OwnMetric, Shared};
+use crate::tables::Table;
+use crate::wasi::Wasi;
+
+/// A table that a plugin has opened.
+#[derive(Debug)]
+pub(crate) struct OpenTable {
+    name: String,
+    /// As it was when the call began: it does not change within one.
+    pub(crate) table: Arc<Table>,
+}
+
+/// What a call of `process` works on: the batch as it came, and beside it what the plugin wrote. Nothing
+/// of this reaches the batch before [`commit`](Current::commit).
+#[derive(Debug)]
+pub(crate) struct Current {
+    batch: Batch,
+    /// Columns written (or cleared: `None`) in this call. A plugin writes a handful.
+    shadow: Vec<(ColumnId, Option<Column>)>,
+    pub(crate) keep: Option<Vec<u32>>,
+    pub(crate) routes: Option<Routes>,
+}
+
+impl Current {
+    fn new(batch: Batch) -> Current {
+        Current { batch, shadow: Vec::new(), keep: None, routes: None }
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.batch.rows()
+    }
+
+    pub(crate) fn batch(&self) -> &Batch {
+        &self.batch
+    }
+
+    /// The column as the plugin sees it: its own, or the batch's.
+    pub(crate) fn column(&self, column: ColumnId) -> Option<&Column> {
+        match self.shadow.iter().find(|(written, _)| *written == column) {
+            Some((_, shadow)) => shadow.as_ref(),
+            None => self.batch.column(column),
+        }
+    }
+
+    /// Takes the column out of the shadow, so that it can be changed in place.
+    pub(crate) fn take(&mut self, column: ColumnId) -> Option<Column> {
+        let at = self.shadow.iter().position(|(written, _)| *written == column)?;
+        self.shadow.swap_remove(at).1
+    }
+
+    pub(crate) fn put(&mut self, column: ColumnId, values: Option<Column>) {
+        match self.shadow.iter_mut().find(|(written, _)| *written == column) {
+            Some((_, shadow)) => {
+                let old = std::mem::replace(shadow, values);
+                self.batch.pool().recycle(old.into_iter());
+            }
+            None => self.shadow.push((column, values)),
+        }
+    }
+
+    /// The batch as it came; what was written is forgotten.
+    pub(crate) fn roll_back(self) -> Batch {
+        let pool = self.batch.pool();
+        pool.recycle(self.shadow.into_iter().filter_map(|(_, column)| column));
+        self.batch
+    }
+
+    /// The batch with everything that was written, and how many rows `keep` left out.
+    pub(crate) fn commit(self) -> (Batch, usize) {
+        let Current { mut batch, shadow, keep, routes } = self;
+        for (column, values) in shadow {
+            match values {
+                Some(values) => batch.set(column, values).expect("checked when it was written"),
+                None => batch.clear(column),
+            }
+        }
+        if routes.is_some() {
+            batch.set_routes(routes).expect("checked when it was given");
+        }
+        let dropped = keep.map_or(0, |bitmap| batch.keep(&bitmap));
+        (batch, dropped)
+    }
+}
+
+/// The data of one store.
+pub(crate) struct State {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) limiter: Limiter,
+    /// Columns that may be read and written; nothing before `init` returned.
+    pub(crate) read: ColumnSet,
+    pub(crate) write: ColumnSet,
+    /// The batch, within `process`.
+    pub(crate) current: Option<Current>,
+    /// Batch time in milliseconds, and id of the batch: the last ones between batches.
+    pub(crate) now_ms: u64,
+    pub(crate) batch_id: u64,
+    pub(crate) tables: Vec<Option<OpenTable>>,
+    pub(crate) keys: Vec<Option<OpenKey>>,
+    pub(crate) own_metrics: HashMap<(String, bool), OwnMetric>,
+    pub(crate) alerts: Vec<Alert>,
+    pub(crate) wasi: Wasi,
+}
+
+impl State {
+    pub(crate) fn new(shared: Arc<Shared>) -> State {
+        let limiter = Limiter::new(&shared.limits, Arc::clone(&shared.memory));
+        State {
+            shared,
+            limiter,
+            read: ColumnSet::EMPTY,
+            write: ColumnSet::EMPTY,
+            current: None,
+            now_ms: 0,
+            batch_id: 0,
+            tables: Vec::new(),
+            keys: Vec::new(),
+            own_metrics: HashMap::new(),
+            alerts: Vec::new(),
+            wasi: Wasi::default(),
+        }
+    }
+
+    /// Begins a call of `process`.
+    pub(crate) fn begin(&mut self, batch: Batch) {
+        self.now_ms = batch.now_ms();
+        self.batch_id = batch.id();
+        self.current = Some(Current::new(batch));
+        self.begin_call();
+    }
+
+    /// Begins any call: tables are as they are now, and stay so; randomness begins anew.
+    pub(crate) fn begin_call(&mut self) {
+        self.limiter.refused = false;
+        self.alerts.clear();
+        self.wasi.begin(self.batch_id, self.now_ms);
+        for open in self.tables.iter_mut().flatten() {
+            if let Some(table) = self.shared.services.tables.get(&open.name) {
+                open.table = table;
+            }
+        }
+    }
+
+    /// Ends any call: half lines on the standard streams are logged.
+    pub(crate) fn end_call(&mut self) {
+        let State { wasi, shared, .. } = self;
+        wasi.flush(shared);
+    }
+
+    fn current(&self) -> Result<&Current, Denied> {
+        self.current.as_ref().ok_or(Denied::NoBatch)
+    }
+
+    pub(crate) fn current_mut(&mut self) -> Result<&mut Current, Denied> {
+        self.current.as_mut().ok_or(Denied::NoBatch)
+    }
+
+    /// The column for reading, with the rows of the batch; no column where it is absent.
+    pub(crate) fn readable(&self, column: ColumnId) -> Result<(Option<&Column>, usize), Denied> {
+        let current = self.current()?;
+        if !self.read.contains(column) || self.shared.schema.width(column).is_none() {
+            return Err(Denied::NotGranted);
+        }
+        Ok((current.column(column), current.rows()))
+    }
+
+    /// What the column holds, if the plugin may write it.
+    pub(crate) fn writable(&self, column: ColumnId) -> Result<Width, Denied> {
+        self.current()?;
+        let width = self.shared.schema.width(column).ok_or(Denied::NotGranted)?;
+        if !self.write.contains(column) {
+            return Err(Denied::NotGranted);
+        }
+        Ok(width)
+    }
+
+    /// The same, for a column that must hold `width`; with the rows of the batch.
+    pub(crate) fn writable_as(&self, column: ColumnId, width: Width) -> Result<usize, Denied> {
+        let found = self.writable(column)?;
+        if found != width {
+            return Err(Denied::WrongWidth(found.into()));
+        }
+        Ok(self.current()?.rows())
+    }
+
+    /// The two columns of an address as 64-bit values: none where both are absent.
+    pub(crate) fn address(&self, hi: ColumnId, lo: ColumnId) -> Result<Option<AddressPair>, Denied> {
+        let half = |column| -> Result<_, Denied> {
+            let (values, rows) = self.readable(column)?;
+            let width = self.shared.schema.width(column).ok_or(Denied::NotGranted)?;
+            match values {
+                Some(Column::U64(values)) => Ok((Some(Arc::clone(values)), rows)),
+                None if width == Width::U64 => Ok((None, rows)),
+                _ => Err(Denied::WrongWidth(width.into())),
+            }
+        };
+        let (hi, rows) = half(hi)?;
+        let (lo, _) = half(lo)?;
+        // Where one half is absent the other may still have something in it.
+        let zeros = || Arc::new(vec![0; rows]);
+        Ok(match (hi, lo) {
+            (None, None) => None,
+            (hi, lo) => Some((hi.unwrap_or_else(zeros), lo.unwrap_or_else(zeros))),
+        })
+    }
+
+    /// Opens the table `name`; the answer is its handle.
+    pub(crate) fn open_table(&mut self, name: String) -> Result<u32, String> {
+        if !self.shared.grant.allows_table(&name) {
+            return Err(format!("the stage's grant does not include the table `{name}`"));
+        }
+        let table = self.shared.services.tables.get(&name).ok_or_else(|| format!("there is no table `{name}`"))?;
+        place(&mut self.tables, OpenTable { name, table }, self.shared.limits.handles)
+    }
+
+    /// Opens the key `name`; the answer is its handle.
+    pub(crate) fn open_key(&mut self, name: &str) -> Result<u32, String> {
+        if !self.shared.grant.allows_key(name) {
+            return Err(format!("the stage's grant does not include the key `{name}`"));
+        }
+        let key = self.shared.services.keys.get(name).ok_or_else(|| format!("there is no key `{name}`"))?;
+        place(&mut self.keys, OpenKey::new(key), self.shared.limits.handles)
+    }
+
+    /// Keeps an alert for the end of the call.
+    pub(crate) fn alert(&mut self, alert: Alert) {
+        if self.alerts.len() < MAX_ALERTS_PER_CALL {
+            self.alerts.push(alert);
+        } else {
+            self.shared.meters.alerts_suppressed.inc();
+        }
+    }
+}
+
+/// High and low halves of the addresses of all rows.
+pub(crate) type AddressPair = (Arc<Vec<u64>>, Arc<Vec<u64>>);
+
+/// Puts `value` into the first free place.
+fn place<T>(places: &mut Vec<Option<T>>, value: T, max: usize) -> Result<u32, String> {
+    if let Some(free) = places.iter().position(Option::is_none) {
+        places[free] = Some(value);
+        return Ok(free as u32);
+    }
+    if places.len() >= max {
+        return Err(format!("more than {max} are open"));
+    }
+    places.push(Some(value));
+    Ok(places.len() as u32 - 1)
+}

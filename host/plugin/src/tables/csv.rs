@@ -1,0 +1,211 @@
+//! Prefix tables as text: `prefix,value` a line, or `value,v4 prefixes,v6 prefixes`.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::{MAX_PREFIXES, MAX_VALUE_BYTES, Rows};
+
+/// What is wrong in one line.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BadLine {
+    pub(crate) line: usize,
+    pub(crate) problem: String,
+}
+
+/// Reads a prefix table.
+///
+/// A line has two fields, `prefix,value`, or three, `value,prefixes,prefixes`, where several prefixes
+/// in one field are separated by commas (the field is then quoted), semicolons or blanks, as
+/// in the files of bwNetFlow (`"cid","v4","v6"`). Fields may be quoted; `""` in quotes is a quote. Empty
+/// lines and lines that begin with `#` mean nothing; so does a first line of names. An address
+/// without a length is a prefix of full length; bits beyond the length are ignored.
+///
+/// # Errors
+/// The first bad line: another number of fields, something that is no prefix, a prefix that an
+/// earlier line gives another value, more than [`MAX_PREFIXES`].
+pub(crate) fn read(text: &str) -> Result<Rows, BadLine> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut rows = Rows::default();
+    let mut seen: HashMap<IpNet, (u32, usize)> = HashMap::new();
+    let mut is_first = true;
+    for (line, number) in text.lines().zip(1..) {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let bad = |problem: String| BadLine { line: number, problem };
+        let fields = fields(line).ok_or_else(|| bad("a quote is not closed".into()))?;
+        let fields: Vec<&str> = fields.iter().map(|field| field.trim()).collect();
+        let (value, prefixes): (&str, Vec<&str>) = match fields[..] {
+            [prefix, value] => (value, vec![prefix]),
+            [value, v4, v6] => {
+                let split = |list: &'static [char]| list;
+                let separators = split(&[',', ';', ' ', '\t']);
+                let each = v4.split(separators).chain(v6.split(separators));
+                (value, each.filter(|prefix| !prefix.is_empty()).collect())
+            }
+            _ => {
+                return Err(bad(format!("{} fields where `prefix,value` has 2 and `value,v4,v6` has 3", fields.len())));
+            }
+        };
+        let is_header = std::mem::take(&mut is_first)
+            && !prefixes.is_empty()
+            && prefixes.iter().all(|prefix| !prefix.contains(['.', ':', '/']));
+        if is_header {
+            continue;
+        }
+        if value.is_empty() {
+            return Err(bad("the value is empty".into()));
+        }
+        if value.len() > MAX_VALUE_BYTES {
+            return Err(bad(format!("the value has {} bytes, {MAX_VALUE_BYTES} are allowed", value.len())));
+        }
+        let code = rows.code(value);
+        for text in prefixes {
+            let prefix = prefix(text).ok_or_else(|| bad(format!("`{text}` is no prefix, e.g. `192.0.2.0/24`")))?;
+            match seen.insert(prefix, (code, number)) {
+                Some((earlier, at)) if earlier != code => {
+                    let other = rows.value(earlier);
+                    return Err(bad(format!("{prefix} is `{value}` here and `{other}` in line {at}")));
+                }
+                Some(_) => {}
+                None => rows.push(prefix, code),
+            }
+            if seen.len() > MAX_PREFIXES {
+                return Err(bad(format!("more than {MAX_PREFIXES} prefixes")));
+            }
+        }
+    }
+    Ok(rows)
+}
+
+fn prefix(text: &str) -> Option<IpNet> {
+    let net = match text.parse::<IpNet>() {
+        Ok(net) => net.trunc(),
+        Err(_) => IpNet::from(text.parse::<IpAddr>().ok()?),
+    };
+    // ::ffff:192.0.2.0/120 is 192.0.2.0/24: an address has one form in a column.
+    if let IpNet::V6(v6) = net
+        && v6.prefix_len() >= 96
+        && let Some(v4) = v6.addr().to_ipv4_mapped()
+    {
+        return IpNet::new(IpAddr::V4(v4), v6.prefix_len() - 96).ok();
+    }
+    Some(net)
+}
+
+/// The fields of a line, without their quotes; `None` if a quote is not closed.
+fn fields(line: &str) -> Option<Vec<String>> {
+    let mut fields = vec![String::new()];
+    let mut is_quoted = false;
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        let field = fields.last_mut()?;
+        match c {
+            '"' if is_quoted && chars.peek() == Some(&'"') => {
+                field.push('"');
+                chars.next();
+            }
+            '"' => is_quoted = !is_quoted,
+            ',' if !is_quoted => fields.push(String::new()),
+            _ => field.push(c),
+        }
+    }
+    (!is_quoted).then_some(fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    fn check(text: &str, expected: Expect) {
+        let found = match read(text) {
+            Ok(rows) => {
+                let each = rows.prefixes.iter().map(|(net, code)| format!("{net} {}\n", rows.value(*code)));
+                each.collect()
+            }
+            Err(bad) => format!("line {}: {}\n", bad.line, bad.problem),
+        };
+        expected.assert_eq(&found);
+    }
+
+    #[test]
+    fn prefix_and_value_a_line_with_comments_and_a_header() {
+        check(
+            "# customers\nprefix,cid\n192.0.2.0/24,100\n\n2001:db8::/32, 200 \n198.51.100.7,\"a, \"\"b\"\"\"\n",
+            expect![[r#"
+                192.0.2.0/24 100
+                2001:db8::/32 200
+                198.51.100.7/32 a, "b"
+            "#]],
+        );
+    }
+
+    #[test]
+    fn value_and_cells_of_prefixes() {
+        check(
+            "\"cid\",\"v4\",\"v6\"\n\"100\",\"10.0.0.0/8,192.168.1.0/16\",\"2001:db8::/32\"\n\"200\",\"\",\"fd00::/8 fe80::/10\"\n",
+            expect![[r#"
+                10.0.0.0/8 100
+                192.168.0.0/16 100
+                2001:db8::/32 100
+                fd00::/8 200
+                fe80::/10 200
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_mapped_prefix_is_an_ipv4_prefix() {
+        check(
+            "::ffff:192.0.2.0/120,1\n",
+            expect![[r#"
+                192.0.2.0/24 1
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_bad_line_is_named_with_what_is_wrong() {
+        check(
+            "10.0.0/8,1\n",
+            expect![[r#"
+                line 1: `10.0.0/8` is no prefix, e.g. `192.0.2.0/24`
+            "#]],
+        );
+        check(
+            "prefix,cid\n10.0.0.0/8\n",
+            expect![[r#"
+                line 2: 1 fields where `prefix,value` has 2 and `value,v4,v6` has 3
+            "#]],
+        );
+        check(
+            "10.0.0.0/8,1\n10.0.0.0/8,2\n",
+            expect![[r#"
+                line 2: 10.0.0.0/8 is `2` here and `1` in line 1
+            "#]],
+        );
+        check(
+            "10.0.0.0/33,1\n",
+            expect![[r#"
+                line 1: `10.0.0.0/33` is no prefix, e.g. `192.0.2.0/24`
+            "#]],
+        );
+        check(
+            "10.0.0.0/8,\"1\n",
+            expect![[r#"
+                line 1: a quote is not closed
+            "#]],
+        );
+        check(
+            "10.0.0.0/8,\n",
+            expect![[r#"
+                line 1: the value is empty
+            "#]],
+        );
+    }
+}

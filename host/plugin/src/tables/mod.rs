@@ -1,0 +1,356 @@
+//! Tables that the host owns and plugins look up in: one copy for every instance, exchanged as a
+//! whole when their file changes.
+//!
+//! IPv4 is looked up in flat arrays, IPv6 in a level-compressed trie. Values are texts, each with a
+//! code above 0.
+
+mod csv;
+mod flat;
+mod mmdb;
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::Ipv6Addr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+use iptrie::{Ipv6LCTrieMap, Ipv6Prefix, Ipv6RTrieMap};
+use sha2::{Digest, Sha256};
+
+use flat::Flat;
+
+/// Bytes that a table file may have: the largest MMDB files have about 500 MiB.
+pub const MAX_TABLE_BYTES: u64 = 1 << 30;
+/// Prefixes that a table may have.
+pub const MAX_PREFIXES: usize = 16 << 20;
+/// Bytes that a value may have.
+pub const MAX_VALUE_BYTES: usize = 1024;
+
+/// A file that changed less than this before it was read may change again without its times
+/// telling, so its times are not trusted.
+const RACY: Duration = Duration::from_secs(2);
+
+/// Where a table comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TableSpec {
+    /// A text file, `prefix,value` or `value,v4 prefixes,v6 prefixes` a line.
+    Prefix {
+        /// Path of the file.
+        path: PathBuf,
+    },
+    /// A file in MaxMind's format.
+    Mmdb {
+        /// Path of the file.
+        path: PathBuf,
+        /// Path of the value within a record, e.g. `country.iso_code`.
+        field: String,
+    },
+}
+
+impl TableSpec {
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            TableSpec::Prefix { path } | TableSpec::Mmdb { path, .. } => path,
+        }
+    }
+}
+
+/// Why a table could not be loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TableError {
+    /// The file could not be read.
+    #[error("{} cannot be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is larger than a table may be.
+    #[error("{} has {bytes} bytes, a table may have {MAX_TABLE_BYTES}", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+    },
+    /// A line of a prefix file is wrong.
+    #[error("{}:{line}: {problem}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Number of the line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// An MMDB file is wrong.
+    #[error("{}: {problem}", path.display())]
+    Mmdb {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// There is no such table.
+    #[error("there is no table `{0}`")]
+    Unknown(String),
+}
+
+/// The rows of a table while it is read.
+#[derive(Debug, Default)]
+pub(crate) struct Rows {
+    pub(crate) prefixes: Vec<(IpNet, u32)>,
+    values: Vec<Arc<str>>,
+    codes: HashMap<Arc<str>, u32>,
+}
+
+impl Rows {
+    /// The code of `value`, above 0: the same for the same text.
+    fn code(&mut self, value: &str) -> u32 {
+        if let Some(code) = self.codes.get(value) {
+            return *code;
+        }
+        let value: Arc<str> = Arc::from(value);
+        self.values.push(Arc::clone(&value));
+        let code = self.values.len() as u32;
+        self.codes.insert(value, code);
+        code
+    }
+
+    fn value(&self, code: u32) -> &str {
+        (code as usize).checked_sub(1).and_then(|at| self.values.get(at)).map_or("", |value| value)
+    }
+
+    fn push(&mut self, prefix: IpNet, code: u32) {
+        self.prefixes.push((prefix, code));
+    }
+}
+
+/// A table, as it was in its file.
+pub struct Table {
+    v4: Flat,
+    v6: Option<Ipv6LCTrieMap<u32>>,
+    values: Vec<Arc<str>>,
+    prefixes: usize,
+    generation: u64,
+}
+
+impl std::fmt::Debug for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Table({} prefixes, {} values, generation {})", self.prefixes, self.values.len(), self.generation)
+    }
+}
+
+impl Table {
+    /// Reads the file of `spec`.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is wrong; the message names the file and, for text, the line.
+    pub fn load(spec: &TableSpec) -> Result<Table, TableError> {
+        Table::parse(spec, read(spec.path())?)
+    }
+
+    fn parse(spec: &TableSpec, bytes: Vec<u8>) -> Result<Table, TableError> {
+        let rows = match spec {
+            TableSpec::Prefix { path } => {
+                let line = |line, problem| TableError::Line { path: path.clone(), line, problem };
+                let text = std::str::from_utf8(&bytes).map_err(|error| {
+                    let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+                    line(before.iter().filter(|byte| **byte == b'\n').count() + 1, "not UTF-8 text".to_owned())
+                })?;
+                csv::read(text).map_err(|bad| line(bad.line, bad.problem))?
+            }
+            TableSpec::Mmdb { path, field } => {
+                mmdb::read(bytes, field).map_err(|problem| TableError::Mmdb { path: path.clone(), problem })?
+            }
+        };
+        Ok(Table::of(rows))
+    }
+
+    fn of(rows: Rows) -> Table {
+        /// Each table that is loaded in this process has its own number.
+        static GENERATION: AtomicU64 = AtomicU64::new(1);
+        let mut v4 = Vec::new();
+        let mut v6: Option<Ipv6RTrieMap<u32>> = None;
+        for (prefix, code) in &rows.prefixes {
+            match prefix {
+                IpNet::V4(net) => v4.push((net.addr().to_bits(), net.prefix_len(), *code)),
+                IpNet::V6(net) => {
+                    let prefix = Ipv6Prefix::new(net.addr(), net.prefix_len()).expect("an Ipv6Net has up to 128 bits");
+                    v6.get_or_insert_with(|| Ipv6RTrieMap::with_root(0)).insert(prefix, *code);
+                }
+            }
+        }
+        Table {
+            v4: Flat::new(v4),
+            v6: v6.map(Ipv6RTrieMap::compress),
+            values: rows.values,
+            prefixes: rows.prefixes.len(),
+            generation: GENERATION.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    /// Code of the longest prefix that covers the address given as halves (IPv4 as IPv4-mapped
+    /// IPv6); 0 if there is none, and for `::`, which stands for "absent".
+    #[inline]
+    #[must_use]
+    pub fn lookup(&self, hi: u64, lo: u64) -> u32 {
+        if hi == 0 && lo >> 32 == 0xffff {
+            return self.v4.lookup(lo as u32);
+        }
+        match &self.v6 {
+            Some(v6) if hi != 0 || lo != 0 => *v6.lookup(&Ipv6Addr::from_bits(u128::from(hi) << 64 | u128::from(lo))).1,
+            _ => 0,
+        }
+    }
+
+    /// Codes of many addresses, appended to `codes`; as many as the shorter list has.
+    pub fn lookup_all(&self, hi: &[u64], lo: &[u64], codes: &mut Vec<u32>) {
+        // Flows of one exporter come in runs of equal addresses.
+        let mut last = (0, 0, 0);
+        codes.extend(hi.iter().zip(lo).map(|(&hi, &lo)| {
+            if (hi, lo) != (last.0, last.1) {
+                last = (hi, lo, self.lookup(hi, lo));
+            }
+            last.2
+        }));
+    }
+
+    /// The value of a code, or `None` for 0 and codes that were never given.
+    #[must_use]
+    pub fn value(&self, code: u32) -> Option<&str> {
+        self.values.get((code as usize).checked_sub(1)?).map(|value| &**value)
+    }
+
+    /// One more than the highest code.
+    #[must_use]
+    pub fn codes(&self) -> u32 {
+        self.values.len() as u32 + 1
+    }
+
+    /// Number of this state of the table; unique among all tables of the process.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Prefixes in the table.
+    #[must_use]
+    pub fn prefixes(&self) -> usize {
+        self.prefixes
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TableError> {
+    let read = |source| TableError::Read { path: path.to_owned(), source };
+    let bytes = std::fs::metadata(path).map_err(read)?.len();
+    if bytes > MAX_TABLE_BYTES {
+        return Err(TableError::TooLarge { path: path.to_owned(), bytes });
+    }
+    std::fs::read(path).map_err(read)
+}
+
+/// What tells one state of a file from another without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    bytes: u64,
+    modified: Option<SystemTime>,
+    /// Whether the times say enough.
+    is_settled: bool,
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Stamp> {
+        let metadata = std::fs::metadata(path).ok()?;
+        let modified = metadata.modified().ok();
+        let age = modified.and_then(|modified| SystemTime::now().duration_since(modified).ok());
+        Some(Stamp { bytes: metadata.len(), modified, is_settled: age.is_some_and(|age| age > RACY) })
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    spec: TableSpec,
+    current: ArcSwap<Table>,
+    /// Stamp and digest of the file that `current` was read from. Locked while a reload is under way.
+    source: Mutex<(Option<Stamp>, [u8; 32])>,
+}
+
+impl Entry {
+    fn load(spec: TableSpec) -> Result<Entry, TableError> {
+        let stamp = Stamp::of(spec.path());
+        let bytes = read(spec.path())?;
+        let digest = Sha256::digest(&bytes).into();
+        let current = ArcSwap::from_pointee(Table::parse(&spec, bytes)?);
+        Ok(Entry { spec, current, source: Mutex::new((stamp, digest)) })
+    }
+}
+
+/// The tables of a collector, by name.
+#[derive(Debug, Default)]
+pub struct Tables {
+    entries: BTreeMap<String, Entry>,
+}
+
+impl Tables {
+    /// Loads every table.
+    ///
+    /// # Errors
+    /// The first one that cannot be loaded, and its name.
+    pub fn load(specs: impl IntoIterator<Item = (String, TableSpec)>) -> Result<Tables, (String, TableError)> {
+        let mut entries = BTreeMap::new();
+        for (name, spec) in specs {
+            match Entry::load(spec) {
+                Ok(entry) => entries.insert(name, entry),
+                Err(error) => return Err((name, error)),
+            };
+        }
+        Ok(Tables { entries })
+    }
+
+    /// Names of the tables.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    /// Where a table comes from.
+    #[must_use]
+    pub fn spec(&self, name: &str) -> Option<&TableSpec> {
+        self.entries.get(name).map(|entry| &entry.spec)
+    }
+
+    /// The table as it is now. Keeps its contents when the name's table is exchanged.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Arc<Table>> {
+        self.entries.get(name).map(|entry| entry.current.load_full())
+    }
+
+    /// Reads a table again if its file changed, and exchanges it. Says whether it did.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is wrong; the table is then as it was.
+    pub fn reload(&self, name: &str) -> Result<bool, TableError> {
+        let entry = self.entries.get(name).ok_or_else(|| TableError::Unknown(name.to_owned()))?;
+        let mut source = entry.source.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamp = Stamp::of(entry.spec.path());
+        if stamp.is_some_and(|stamp| stamp.is_settled) && source.0 == stamp {
+            return Ok(false);
+        }
+        let bytes = read(entry.spec.path())?;
+        let digest: [u8; 32] = Sha256::digest(&bytes).into();
+        if digest == source.1 {
+            source.0 = stamp;
+            return Ok(false);
+        }
+        entry.current.store(Arc::new(Table::parse(&entry.spec, bytes)?));
+        *source = (stamp, digest);
+        Ok(true)
+    }
+}
