@@ -129,7 +129,8 @@ impl Stacks {
 ///
 /// A header that is cut short or contradicts itself ends the reading: what stood before it stays.
 /// Ports, TCP flags and ICMP types are read as soon as their own bytes are there. Later fragments
-/// have no ports. `proto` of IPv6 is the one after the extension headers (RFC 8200, section 4).
+/// have no ports. `proto` of IPv6 is the one after the extension headers (RFC 8200, section 4), or as
+/// far along them as the packet goes.
 pub(crate) fn dissect(packet: &[u8], link: Link, headers: &mut Headers, mut stacks: Option<&mut Stacks>) {
     *headers = Headers::default();
     match link {
@@ -335,3 +336,6 @@ fn transport(segment: &[u8], headers: &mut Headers, stacks: &mut Option<&mut Sta
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests;
