@@ -329,3 +329,6 @@ impl RowLists {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,9 +97,6 @@ impl Sample {
         self.interfaces(source, input, output);
         let mut unknown = 0;
         for _ in 0..records {
-            if sample.is_empty() {
-                break;
-            }
             let format = sample.u32("record")?;
             let record = sample.structure("record")?;
             if !self.record(format, record, lists)? {
@@ -128,6 +125,8 @@ impl Sample {
             0 => 0,
             source if source == self.in_if => 1,
             source if source == self.out_if => 2,
+            // One of several interfaces that the packet left by.
+            _ if output.0 == 2 => 2,
             _ => 0,
         };
     }

@@ -17,10 +17,6 @@ impl<'a> Xdr<'a> {
         Xdr { left: datagram, offset: 0 }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.left.is_empty()
-    }
-
     /// The next `N` bytes.
     #[inline]
     pub(super) fn array<const N: usize>(&mut self, what: &'static str) -> Result<&'a [u8; N], DecodeError> {
