@@ -192,3 +192,6 @@ fn uptime(settings: &EncoderSettings, at_ms: u64) -> u32 {
 fn at_most_u32(value: u64) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;
