@@ -321,3 +321,6 @@ fn set(out: &mut BatchBuilder, column: ColumnId, width: Width, value: u64) {
         Width::Text | Width::Lists => {}
     }
 }
+
+#[cfg(test)]
+mod tests;
