@@ -2,6 +2,8 @@
 //!
 //! Tunnels are not entered: what a router forwards on is the outermost packet.
 
+#![warn(clippy::indexing_slicing)]
+
 /// VLAN tags that are read in one frame; real ones have one or two.
 const MAX_TAGS: usize = 4;
 

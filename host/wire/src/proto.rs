@@ -4,6 +4,8 @@
 //! The code goes by the table of fields ([`FIELDS`]); [`FlowMessage`] is the type that prost makes of
 //! the schema, for those who want a struct. Operators' own columns have no protobuf number and are not written.
 
+#![warn(clippy::indexing_slicing)]
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
 
@@ -279,11 +281,11 @@ pub fn decode_delimited(left: &mut &[u8], out: &mut BatchBuilder) -> Result<(), 
 }
 
 fn list_of(lists: &mut Vec<(ColumnId, Vec<u32>)>, column: ColumnId) -> &mut Vec<u32> {
-    let at = lists.iter().position(|(number, _)| *number == column).unwrap_or_else(|| {
+    let at = lists.iter().position(|(number, _)| *number == column).unwrap_or(lists.len());
+    if at == lists.len() {
         lists.push((column, Vec::new()));
-        lists.len() - 1
-    });
-    &mut lists[at].1
+    }
+    &mut lists.get_mut(at).expect("it was found or added").1
 }
 
 /// The bytes of a length-delimited field.

@@ -1,6 +1,8 @@
 //! sFlow version 5 (sflow.org, July 2004): flow samples to rows. Counter samples and notices of
 //! discarded packets are counted and skipped.
 
+#![warn(clippy::indexing_slicing)]
+
 mod sample;
 mod xdr;
 

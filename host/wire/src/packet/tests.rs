@@ -1,6 +1,6 @@
 use etherparse::{
-    EtherType, Icmpv4Type, Icmpv6Type, IpFragOffset, IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6FragmentHeader,
-    Ipv6Header, Ipv6RawExtHeader, LaxNetSlice, LaxSlicedPacket, LinkSlice, PacketBuilder, TransportSlice,
+    EtherType, IpFragOffset, IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6FragmentHeader, Ipv6Header, Ipv6RawExtHeader,
+    LaxNetSlice, LaxSlicedPacket, LinkSlice, PacketBuilder, TransportSlice,
 };
 use expect_test::{Expect, expect};
 use proptest::prelude::*;

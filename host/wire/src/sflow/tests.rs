@@ -211,7 +211,7 @@ fn samples_without_header_are_described_by_other_records() {
         &[datagram(
             1,
             &[
-                sample(9, &[ipv4.clone()]),
+                sample(9, std::slice::from_ref(&ipv4)),
                 sample(9, &[ipv6, ethernet]),
                 sample(9, &[header(), ipv4]),
                 sample(9, &[raw_header(7, &[0xff, 3, 0, 0x21])]),
