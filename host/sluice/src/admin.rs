@@ -60,9 +60,5 @@ async fn metrics_text(State(known): State<Known>) -> impl IntoResponse {
 
 /// 200 while running, 503 while draining: a load balancer then sends no more.
 async fn healthz(State(known): State<Known>) -> impl IntoResponse {
-    if known.stop.is_cancelled() {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
-    } else {
-        (StatusCode::OK, "ok\n")
-    }
+    if known.stop.is_cancelled() { (StatusCode::SERVICE_UNAVAILABLE, "draining\n") } else { (StatusCode::OK, "ok\n") }
 }

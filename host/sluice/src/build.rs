@@ -7,16 +7,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluice_endpoints::sinks::events::EventsSink;
-use sluice_endpoints::sinks::file::FileSink;
-use sluice_endpoints::sinks::null::NullSink;
-use sluice_endpoints::sinks::stdout::StdoutSink;
-use sluice_endpoints::sources::capture::CaptureSource;
-use sluice_endpoints::sources::udp::UdpListener;
-use sluice_flow::{ColumnSet, Pool};
+use sluice_endpoints::sinks::{EventsSink, FileSink, NullSink, StdoutSink};
+use sluice_endpoints::sources::{CaptureSource, UdpSockets};
+use sluice_flow::ColumnSet;
 use sluice_pipeline::{
-    EventOut, EventQueue, Grace, Kind, Metrics, Pipeline, SinkEntry, Source as _, SourceEntry, StageEntry, StageSet,
-    Stop, event_channel,
+    EventOut, EventQueue, Grace, Kind, Metrics, Pipeline, SinkEntry, SourceEntry, StageEntry, StageSet, Stop,
+    event_channel,
 };
 use sluice_plugin::keys::{KeySpec, Keys};
 use sluice_plugin::tables::{TableSpec, Tables};
@@ -109,28 +105,31 @@ fn user_cache() -> Option<PathBuf> {
 }
 
 fn tables(config: &Config) -> Result<Tables, ConfigError> {
-    let mut tables = Tables::default();
-    for table in &config.tables {
+    let specs = config.tables.iter().map(|table| {
         let spec = match &table.value {
             TableConfig::Prefix(prefix) => TableSpec::Prefix { path: prefix.path.clone() },
             TableConfig::Mmdb(mmdb) => TableSpec::Mmdb { path: mmdb.path.clone(), field: mmdb.field.clone() },
         };
-        let path = format!("tables.{}", table.name);
-        tables
-            .add(&table.name, spec)
-            .map_err(|error| config.doc.error(table.span.clone(), &path, causes(&error)))?;
-    }
-    Ok(tables)
+        (table.name.clone(), spec)
+    });
+    Tables::load(specs).map_err(|(name, error)| misplaced(config, "tables", &config.tables, &name, &error))
 }
 
 fn keys(config: &Config) -> Result<Keys, ConfigError> {
-    let mut keys = Keys::default();
-    for key in &config.keys {
-        let path = format!("keys.{}", key.name);
-        keys.add(&key.name, KeySpec { path: key.value.path.clone() })
-            .map_err(|error| config.doc.error(key.span.clone(), &path, causes(&error)))?;
-    }
-    Ok(keys)
+    let specs = config.keys.iter().map(|key| (key.name.clone(), KeySpec::File { path: key.value.path.clone() }));
+    Keys::load(specs).map_err(|(name, error)| misplaced(config, "keys", &config.keys, &name, &error))
+}
+
+/// An error of something with a name, at its place in the file.
+fn misplaced<T>(
+    config: &Config,
+    section: &str,
+    all: &[Named<T>],
+    name: &str,
+    error: &dyn std::error::Error,
+) -> ConfigError {
+    let span = all.iter().find(|named| named.name == name).map_or(0..0, |named| named.span.clone());
+    config.doc.error(span, &format!("{section}.{name}"), causes(error))
 }
 
 fn assets(config: &Config) -> Result<BTreeMap<String, Arc<Vec<u8>>>, Failure> {
@@ -196,7 +195,9 @@ fn component(config: &Config, path: &str, stage: &Stage) -> Result<ComponentSour
         let known: Vec<String> = BUILT_IN.iter().map(|(name, _)| format!("`{name}`")).collect();
         let near = did_you_mean(plugin, BUILT_IN.iter().map(|(name, _)| *name));
         let known = known.join(", ");
-        return Err(error(format!("no built-in plugin `{plugin}`; there are {known}, or give a path to a .wasm file{near}")));
+        return Err(error(format!(
+            "no built-in plugin `{plugin}`; there are {known}, or give a path to a .wasm file{near}"
+        )));
     };
     if stage.sha256.is_some() {
         return Err(error("`sha256` is for plugins from files; this one is built in".to_owned()));
@@ -300,7 +301,6 @@ impl Prepared {
         mut on_bound: impl FnMut(&str, std::net::SocketAddr),
     ) -> Result<(Pipeline, Vec<std::thread::JoinHandle<()>>), Failure> {
         let wanted = self.wanted()?;
-        let pool = Pool::default();
         let mut sources = Vec::new();
         for (source, edges) in self.config.sources.iter().zip(std::mem::take(&mut self.plan.sources)) {
             let account = self.metrics.account(Kind::Source, &source.name);
@@ -308,14 +308,14 @@ impl Prepared {
             let schema = Arc::clone(&self.config.schema);
             let runners: Vec<Box<dyn sluice_pipeline::Source>> = match &source.value.kind {
                 SourceKind::Udp(config) => {
-                    let listener = UdpListener::bind(&source.name, config, &self.metrics)
-                        .map_err(|error| Failure::running(what, error))?;
-                    on_bound(&source.name, listener.local_addr());
-                    let sources = listener.sources(&schema, wanted, &pool);
+                    let sockets =
+                        UdpSockets::bind(&source.name, config).map_err(|error| Failure::running(what, error))?;
+                    on_bound(&source.name, sockets.local_addr());
+                    let sources = sockets.sources(&schema, wanted, &self.metrics);
                     sources.into_iter().map(|source| Box::new(source) as Box<dyn sluice_pipeline::Source>).collect()
                 }
                 SourceKind::Capture(config) => {
-                    let source = CaptureSource::open(&source.name, config, schema, wanted, pool.clone(), &self.metrics)
+                    let source = CaptureSource::open(&source.name, config, &schema, wanted, &self.metrics)
                         .map_err(|error| Failure::running(what, error))?;
                     vec![Box::new(source)]
                 }

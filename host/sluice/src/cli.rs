@@ -47,7 +47,9 @@ pub(crate) enum Command {
         format: DecodeFormat,
     },
     /// Send flow records of made-up traffic to a collector. Sends to no one unless told where.
-    #[command(after_help = "Example: sluice generate --to 127.0.0.1:2055 --version-set v9,ipfix --rate 10000 --for 30s")]
+    #[command(
+        after_help = "Example: sluice generate --to 127.0.0.1:2055 --version-set v9,ipfix --rate 10000 --for 30s"
+    )]
     Generate(GenerateArgs),
     /// Show sluice at work: a made-up network with an attack on it, through enricher, DoS detector,
     /// reducer and splitter to this terminal. Needs nothing but the loopback interface.

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sluice_endpoints::exporter::{Exporters, Pacer, Sent};
 use sluice_pipeline::Stop;
-use sluice_wire::export::{Attack, Datagrams, Encoder, EncoderSettings, Flood, Flow, Traffic, TrafficSettings, Version};
+use sluice_wire::export::{
+    Attack, Datagrams, Encoder, EncoderSettings, Flood, Flow, Traffic, TrafficSettings, Version,
+};
 
-use crate::cli::{GenerateArgs, self};
+use crate::cli::{self, GenerateArgs};
 use crate::failure::Failure;
 use crate::signals;
 

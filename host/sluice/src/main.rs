@@ -17,6 +17,7 @@ mod signals;
 mod watch;
 
 use std::error::Error;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -46,9 +47,9 @@ fn main() -> ExitCode {
 }
 
 fn log_to_stderr(cli: &Cli) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&cli.log)
-        .map_err(|error| Failure::usage(format!("--log {}: {error}", cli.log)))?;
+    let filter = EnvFilter::try_new(&cli.log).map_err(|error| Failure::usage(format!("--log {}: {error}", cli.log)))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let log = log.with_ansi(std::io::stderr().is_terminal());
     if cli.log_json {
         log.json().init();
     } else {

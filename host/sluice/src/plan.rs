@@ -153,7 +153,8 @@ impl Plan {
     fn check(&self, config: &Config) -> Result<(), ConfigError> {
         for (source, edges) in config.sources.iter().zip(&self.sources) {
             if edges.is_empty() {
-                let problem = format!("nothing takes the rows of `{0}`; name it in the `inputs` of a stage or sink", source.name);
+                let problem =
+                    format!("nothing takes the rows of `{0}`; name it in the `inputs` of a stage or sink", source.name);
                 return Err(config.doc.error(source.span.clone(), "sources", problem));
             }
         }
@@ -161,14 +162,16 @@ impl Plan {
             let takes_dead = edges.iter().any(|edge| edge.selection == Selection::DeadLetter);
             let on_error = &stage.value.on_error;
             if on_error.get_ref() == &OnErrorConfig::DeadLetter && !takes_dead {
-                let problem = format!("nothing takes the dead letters; name `{}.{DEAD_LETTER}` in a sink's `inputs`", stage.name);
+                let problem =
+                    format!("nothing takes the dead letters; name `{}.{DEAD_LETTER}` in a sink's `inputs`", stage.name);
                 return Err(config.doc.error(on_error.span(), &format!("stages.{}", stage.name), problem));
             }
             // A stage at the end is of use only for its alerts.
             let is_heard = self.event_sinks.iter().any(|(_, stages)| stages.contains(&at));
             let takes_rows = edges.iter().any(|edge| edge.selection != Selection::DeadLetter);
             if !takes_rows && !is_heard {
-                let problem = format!("nothing takes the rows of `{0}`; name it in the `inputs` of a stage or sink", stage.name);
+                let problem =
+                    format!("nothing takes the rows of `{0}`; name it in the `inputs` of a stage or sink", stage.name);
                 return Err(config.doc.error(stage.span.clone(), "stages", problem));
             }
         }

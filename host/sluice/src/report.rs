@@ -44,10 +44,8 @@ mod tests {
             rows_out,
             dropped: BTreeMap::from([(reason, 3)]),
         };
-        let books = [
-            balance(Kind::Source, "edge", 10, 7, "pipeline_full"),
-            balance(Kind::Sink, "screen", 7, 2, "rejected"),
-        ];
+        let books =
+            [balance(Kind::Source, "edge", 10, 7, "pipeline_full"), balance(Kind::Sink, "screen", 7, 2, "rejected")];
         expect![[r#"
                    name             in          out      dropped  why
             source edge             10            7            3  3 pipeline_full

@@ -38,7 +38,10 @@ pub(crate) fn run_prepared(
         runtime.spawn(admin.serve(Arc::clone(&metrics), stop.clone()));
     }
     let asked = Arc::new(Notify::new());
-    let reload = { let asked = Arc::clone(&asked); Arc::new(move || asked.notify_one()) };
+    let reload = {
+        let asked = Arc::clone(&asked);
+        Arc::new(move || asked.notify_one())
+    };
     signals::handle(stop.clone(), Some(reload)).map_err(|error| Failure::running("signals", error))?;
     let watched = watch::Watched::of(&prepared);
     let (pipeline, event_threads) = prepared.open(stop, on_bound)?;

@@ -49,13 +49,17 @@ impl Watched {
     fn look(&self, is_asked: bool) {
         for (stage, loaded) in &self.stages {
             match loaded.reload() {
-                Ok(Reloaded::Swapped { name, version, .. }) => {
-                    info!(stage, plugin = %name, version = %version, "new plugin takes over at the next batch");
+                Ok(Reloaded::Swapped { from, to, generation }) => {
+                    info!(stage, from, to, generation, "new plugin takes over at the next batch");
                 }
                 Ok(Reloaded::Unchanged) if is_asked => info!(stage, "plugin unchanged"),
                 Ok(Reloaded::Unchanged) => {}
                 Err(cause) => {
-                    error!(stage, error = &cause as &dyn std::error::Error, "plugin not exchanged, the old one goes on");
+                    error!(
+                        stage,
+                        error = &cause as &dyn std::error::Error,
+                        "plugin not exchanged, the old one goes on"
+                    );
                 }
             }
         }
@@ -64,7 +68,11 @@ impl Watched {
                 Ok(true) => info!(table = name, "table exchanged"),
                 Ok(false) => {}
                 Err(cause) => {
-                    error!(table = name, error = &cause as &dyn std::error::Error, "table not exchanged, the old one goes on");
+                    error!(
+                        table = name,
+                        error = &cause as &dyn std::error::Error,
+                        "table not exchanged, the old one goes on"
+                    );
                 }
             }
         }

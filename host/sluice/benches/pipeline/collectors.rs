@@ -3,7 +3,7 @@
 
 use std::env;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -17,8 +17,10 @@ use serde_json::Value;
 use crate::load::Load;
 use crate::{Lost, Measured, announce};
 
-/// Longest time that a collector may take to listen, to finish what it received, and to end.
+/// Longest time that a collector may take to listen, to answer, and to end.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest time that a collector is given to work off what it has received and queued.
+const WORK_OFF: Duration = Duration::from_secs(15);
 /// Time between two looks at a process that is waited for.
 const LOOK: Duration = Duration::from_millis(100);
 /// A process that uses less CPU time than [`IDLE_CPU`] in this is done with what it received.
@@ -101,20 +103,20 @@ impl Process {
         Err(self.failed(&format!("did not listen on port {port}")))
     }
 
-    /// Waits until the process has nothing to do, and returns what it has used.
+    /// Waits until the process has nothing to do, or for 15 seconds, and returns what it has used.
     pub(crate) fn settle(&mut self) -> Result<Usage, String> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + WORK_OFF;
         let (mut since, mut before) = (Instant::now(), self.usage()?);
-        while Instant::now() < until {
+        loop {
             thread::sleep(LOOK);
             let now = self.usage()?;
             if now.cpu.saturating_sub(before.cpu) > IDLE_CPU {
                 (since, before) = (Instant::now(), now);
-            } else if since.elapsed() >= IDLE {
+            }
+            if since.elapsed() >= IDLE || Instant::now() >= until {
                 return Ok(now);
             }
         }
-        Err(self.failed("did not come to rest"))
     }
 
     /// What the process has used so far.
@@ -223,7 +225,7 @@ impl Sluice {
 
     /// The metrics, as text.
     pub(crate) fn metrics(&mut self) -> Result<Metrics, String> {
-        let fetch = || -> std::io::Result<String> {
+        let fetch = || -> io::Result<String> {
             let mut stream = TcpStream::connect(self.metrics)?;
             stream.set_read_timeout(Some(PATIENCE))?;
             stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
@@ -256,22 +258,30 @@ pub(crate) const PEER_SECONDS: u64 = 5;
 /// Bytes asked for as receive buffer: sluice's default.
 const RECEIVE_BUFFER_BYTES: &str = "16777216";
 
-/// Another collector.
+/// Another collector, and what it is told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
     /// Writes nfdump's binary files.
     Nfcapd,
     /// Writes JSON lines to a file.
-    Goflow2,
+    Goflow2Json,
+    /// Writes protobuf messages, each after its length, to a file.
+    Goflow2Protobuf,
 }
 
-pub(crate) const PEERS: [Peer; 2] = [Peer::Nfcapd, Peer::Goflow2];
+/// The peers with the rates at which they run; 0 is as fast as can be sent.
+pub(crate) const PEERS: [(Peer, u64); 4] = [
+    (Peer::Nfcapd, PEER_RATE),
+    (Peer::Nfcapd, 0),
+    (Peer::Goflow2Json, PEER_RATE / 5),
+    (Peer::Goflow2Protobuf, PEER_RATE),
+];
 
 impl Peer {
-    pub(crate) fn name(self) -> &'static str {
+    pub(crate) fn program(self) -> &'static str {
         match self {
             Peer::Nfcapd => "nfcapd",
-            Peer::Goflow2 => "goflow2",
+            Peer::Goflow2Json | Peer::Goflow2Protobuf => "goflow2",
         }
     }
 
@@ -279,7 +289,8 @@ impl Peer {
     pub(crate) fn title(self) -> &'static str {
         match self {
             Peer::Nfcapd => "nfcapd: udp -> file (nfdump)",
-            Peer::Goflow2 => "goflow2: udp -> file (json)",
+            Peer::Goflow2Json => "goflow2: udp -> file (json)",
+            Peer::Goflow2Protobuf => "goflow2: udp -> file (protobuf)",
         }
     }
 
@@ -287,7 +298,9 @@ impl Peer {
     pub(crate) fn remedy(self) -> &'static str {
         match self {
             Peer::Nfcapd => "apt-get install nfdump",
-            Peer::Goflow2 => "go install github.com/netsampler/goflow2/v2/cmd/goflow2@latest",
+            Peer::Goflow2Json | Peer::Goflow2Protobuf => {
+                "go install github.com/netsampler/goflow2/v2/cmd/goflow2@latest"
+            }
         }
     }
 }
@@ -296,45 +309,47 @@ impl Peer {
 pub(crate) fn find(peer: Peer) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let go = env::var_os("HOME").map(|home| PathBuf::from(home).join("go/bin"));
-    env::split_paths(&path).chain(go).map(|dir| dir.join(peer.name())).find(|file| file.is_file())
+    env::split_paths(&path).chain(go).map(|dir| dir.join(peer.program())).find(|file| file.is_file())
 }
 
 /// Lets a peer receive the same datagrams as sluice.
-pub(crate) fn run_peer(peer: Peer, program: &Path, rate: u64, dir: &Path, load: &mut Load) -> Result<Measured, String> {
+pub(crate) fn run_peer(peer: Peer, path: &Path, rate: u64, dir: &Path, load: &mut Load) -> Result<Measured, String> {
     let name = if rate == 0 { format!("{}, flooded", peer.title()) } else { peer.title().to_owned() };
     announce(&name, rate, PEER_SECONDS);
-    let failed = |error: std::io::Error| format!("{}: {error}", peer.name());
-    let out = dir.join(peer.name());
+    let program = peer.program();
+    let failed = |error: io::Error| format!("{program}: {error}");
+    let out = dir.join(program);
     fs::create_dir_all(&out).map_err(failed)?;
+    let flows = out.join("flows");
     let port = free_port()?;
-    let mut command = Command::new(program);
-    let mut process = match peer {
-        Peer::Nfcapd => {
-            command.args(["-b", "127.0.0.1", "-p", &port.to_string(), "-B", RECEIVE_BUFFER_BYTES, "-t", "86400", "-w"]);
-            Process::start(peer.name(), command.arg(&out))?
-        }
-        Peer::Goflow2 => {
-            command.args(["-listen", &format!("netflow://127.0.0.1:{port}"), "-addr", "127.0.0.1:0"]);
-            command.args(["-format", "json", "-transport", "file", "-transport.file"]);
-            Process::start(peer.name(), command.arg(out.join("flows.json")))?
-        }
-    };
+    let mut command = Command::new(path);
+    if peer == Peer::Nfcapd {
+        command.args(["-b", "127.0.0.1", "-p", &port.to_string(), "-B", RECEIVE_BUFFER_BYTES, "-t", "86400", "-w"]);
+        command.arg(&out);
+    } else {
+        command.args(["-listen", &format!("netflow://127.0.0.1:{port}"), "-addr", "127.0.0.1:0"]);
+        let form = if peer == Peer::Goflow2Json { ["json", "\n"] } else { ["bin", ""] };
+        command.args(["-format", form[0], "-transport.file.sep", form[1], "-transport", "file", "-transport.file"]);
+        command.arg(&flows);
+    }
+    let mut process = Process::start(program, &mut command)?;
     process.wait_for_port(port)?;
     let before = process.settle()?;
     let sent = load.send(([127, 0, 0, 1], port).into(), rate, Duration::from_secs(PEER_SECONDS))?;
     let after = process.settle()?;
     process.stop(Signal::INT)?;
     let delivered = match peer {
-        Peer::Nfcapd => stored_by_nfcapd(program, &out)?,
-        Peer::Goflow2 => lines(&out.join("flows.json")).map_err(failed)?,
+        Peer::Nfcapd => stored_by_nfcapd(path, &out)?,
+        Peer::Goflow2Json => lines(&flows).map_err(failed)?,
+        Peer::Goflow2Protobuf => messages(&flows).map_err(failed)?,
     };
     fs::remove_dir_all(&out).map_err(failed)?;
     let measured = Measured {
         name,
         sent,
         delivered,
-        // All that is missing: neither says where it was lost.
-        lost: Lost { kernel: sent.records.saturating_sub(delivered), queue: None, other: None },
+        // Neither says where it lost what is missing.
+        lost: Lost { kernel: None, queue: None, other: Some(sent.records.saturating_sub(delivered)) },
         cpu: after.cpu.saturating_sub(before.cpu),
         resident: after.resident,
         most_resident: after.most_resident,
@@ -353,16 +368,32 @@ fn stored_by_nfcapd(nfcapd: &Path, dir: &Path) -> Result<u64, String> {
     flows.ok_or_else(|| format!("nfdump does not say how many flows there are: {said}"))
 }
 
-fn lines(file: &Path) -> std::io::Result<u64> {
+fn lines(file: &Path) -> io::Result<u64> {
     let mut reader = BufReader::with_capacity(1 << 20, File::open(file)?);
     let mut lines = 0;
-    loop {
-        let bytes = reader.fill_buf()?;
-        if bytes.is_empty() {
-            return Ok(lines);
-        }
-        lines += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
-        let length = bytes.len();
-        reader.consume(length);
+    while reader.skip_until(b'\n')? > 0 {
+        lines += 1;
     }
+    Ok(lines)
+}
+
+/// Protobuf messages, each after its length as a varint.
+fn messages(file: &Path) -> io::Result<u64> {
+    let mut reader = BufReader::with_capacity(1 << 20, File::open(file)?);
+    let mut messages = 0;
+    let mut byte = [0];
+    while !reader.fill_buf()?.is_empty() {
+        let (mut length, mut shift) = (0, 0);
+        loop {
+            reader.read_exact(&mut byte)?;
+            length |= i64::from(byte[0] & 0x7f) << shift;
+            shift += 7;
+            if byte[0] < 0x80 || shift > 28 {
+                break;
+            }
+        }
+        reader.seek_relative(length)?;
+        messages += 1;
+    }
+    Ok(messages)
 }

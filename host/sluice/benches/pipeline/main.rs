@@ -91,7 +91,7 @@ struct Measured {
 /// Where records were lost; `None` where a collector does not tell.
 #[derive(Clone, Copy, Debug, Default)]
 struct Lost {
-    kernel: u64,
+    kernel: Option<u64>,
     queue: Option<u64>,
     other: Option<u64>,
 }
@@ -138,16 +138,13 @@ fn bench(with_peers: bool, word: &str) -> Result<(), String> {
         for case in COMPARED.iter().filter(|case| case.name.contains(word)) {
             measured.push(run(case, dir.path(), &mut load)?.0);
         }
-        for peer in PEERS.into_iter().filter(|peer| peer.title().contains(word)) {
+        for (peer, rate) in PEERS.into_iter().filter(|(peer, _)| peer.title().contains(word)) {
             match find(peer) {
-                Some(program) => {
-                    for rate in [PEER_RATE, 0] {
-                        measured.push(run_peer(peer, &program, rate, dir.path(), &mut load)?);
-                    }
-                }
-                None => skipped.push(format!("skipped: {} is not installed ({})", peer.name(), peer.remedy())),
+                Some(program) => measured.push(run_peer(peer, &program, rate, dir.path(), &mut load)?),
+                None => skipped.push(format!("skipped: {} is not installed ({})", peer.program(), peer.remedy())),
             }
         }
+        skipped.dedup();
     }
 
     println!("\n{}\n{}", machine(), table(&measured));
@@ -195,7 +192,7 @@ fn run(case: &Case, dir: &Path, load: &mut Load) -> Result<(Measured, String), S
         name: case.name.to_owned(),
         sent,
         delivered,
-        lost: Lost { kernel, queue: Some(queue), other: Some(decoded.saturating_sub(delivered + queue)) },
+        lost: Lost { kernel: Some(kernel), queue: Some(queue), other: Some(decoded.saturating_sub(delivered + queue)) },
         cpu: after.cpu.saturating_sub(before.cpu),
         resident: after.resident,
         most_resident: after.most_resident,
@@ -321,7 +318,7 @@ fn table(measured: &[Measured]) -> String {
             line.name,
             line.sent.records,
             line.delivered,
-            line.lost.kernel,
+            count(line.lost.kernel),
             count(line.lost.queue),
             count(line.lost.other),
             1000.0 / rate,

@@ -15,7 +15,7 @@ use sluice_flow::Schema;
 use toml::Spanned;
 
 pub(crate) use document::{ConfigError, Document, did_you_mean};
-pub(crate) use read::{LoadError, load, parse};
+pub(crate) use read::{LoadError, load};
 pub(crate) use sections::{AdminConfig, GrantConfig, KeyConfig, LimitsConfig, OnErrorConfig, TableConfig};
 
 /// A whole configuration: read, with every name and value in its place, but not yet wired.

@@ -33,8 +33,7 @@ pub(crate) enum LoadError {
 
 /// Reads a file. Paths in it are relative to the directory it is in.
 pub(crate) fn load(file: &Path) -> Result<Config, LoadError> {
-    let text =
-        std::fs::read_to_string(file).map_err(|cause| LoadError::Read { file: file.to_owned(), cause })?;
+    let text = std::fs::read_to_string(file).map_err(|cause| LoadError::Read { file: file.to_owned(), cause })?;
     Ok(parse(Document::new(file, text))?)
 }
 
@@ -64,8 +63,17 @@ pub(crate) fn parse(doc: Document) -> Result<Config, ConfigError> {
         .collect();
 
     let known = [
-        "workers", "shutdown_grace_ms", "cache_dir", "admin", "columns", "sources", "stages", "sinks", "tables",
-        "keys", "assets",
+        "workers",
+        "shutdown_grace_ms",
+        "cache_dir",
+        "admin",
+        "columns",
+        "sources",
+        "stages",
+        "sinks",
+        "tables",
+        "keys",
+        "assets",
     ];
     top.finish(doc, &known)?;
     for (list, what) in [(sources.is_empty(), "sources"), (sinks.is_empty(), "sinks")] {
@@ -75,7 +83,18 @@ pub(crate) fn parse(doc: Document) -> Result<Config, ConfigError> {
     }
     let doc = doc.clone();
     Ok(Config {
-        doc, workers, shutdown_grace_ms, cache_dir, admin, schema, sources, stages, sinks, tables, keys, assets,
+        doc,
+        workers,
+        shutdown_grace_ms,
+        cache_dir,
+        admin,
+        schema,
+        sources,
+        stages,
+        sinks,
+        tables,
+        keys,
+        assets,
     })
 }
 
@@ -92,7 +111,8 @@ fn named<'d, T>(
         let span = table.span("");
         let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         if name.is_empty() || !name.chars().all(fits) {
-            let problem = format!("name `{name}` must be letters, digits, `_` and `-`: it is used in inputs and metrics");
+            let problem =
+                format!("name `{name}` must be letters, digits, `_` and `-`: it is used in inputs and metrics");
             return Err(doc.error(span, kind, problem));
         }
         found.push(Named { name, span, value: read(doc, &mut table)? });
@@ -221,12 +241,12 @@ fn sink(doc: &Document, table: &mut Table<'_>, base: &Path, schema: &Schema) -> 
     let kind = match kind.get_ref().as_str() {
         "stdout" => {
             let config: StdoutConfig = table.rest(doc)?;
-            valid(doc, table, config.validate(schema))?;
+            valid(doc, table, config.validate().and_then(|()| config.reads(schema).map(drop)))?;
             SinkKind::Stdout(config)
         }
         "file" => {
             let mut config: FileConfig = table.rest(doc)?;
-            valid(doc, table, config.validate(schema))?;
+            valid(doc, table, config.validate().and_then(|()| config.reads(schema).map(drop)))?;
             config.path = base.join(&config.path);
             SinkKind::File(config)
         }

@@ -36,7 +36,8 @@ fn every_mistake_is_answered_as_written_beside_it() {
 
 #[test]
 fn run_refuses_what_check_refuses() {
-    let output = sluice().current_dir(folder("bad")).args(["--log=warn", "run", "typo-in-a-key.toml"]).output().unwrap();
+    let output =
+        sluice().current_dir(folder("bad")).args(["--log=warn", "run", "typo-in-a-key.toml"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("typo-in-a-key.toml:4:1: sources.edge: unknown key `batch_row`"), "{said}");
@@ -47,5 +48,8 @@ fn run_refuses_what_check_refuses() {
 fn a_file_that_is_not_there_is_named() {
     let output = sluice().args(["check", "nowhere.toml"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert_eq!(String::from_utf8(output.stderr).unwrap(), "sluice: nowhere.toml: No such file or directory (os error 2)\n");
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "sluice: nowhere.toml: No such file or directory (os error 2)\n"
+    );
 }

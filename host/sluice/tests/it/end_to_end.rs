@@ -154,8 +154,7 @@ fn a_capture_is_played_to_its_end_into_a_file() {
     assert_eq!(ended.books("all"), (4, 4, 0));
     assert_eq!(ended.books("udp"), (0, 0, 0));
     let written = fs::read_to_string(folder.path().join("rows.json")).unwrap();
-    let hosts: Vec<String> =
-        written.lines().map(|line| json(line)["dst_addr"].as_str().unwrap().to_owned()).collect();
+    let hosts: Vec<String> = written.lines().map(|line| json(line)["dst_addr"].as_str().unwrap().to_owned()).collect();
     assert_eq!(hosts, ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"]);
 }
 

@@ -63,7 +63,8 @@ fn a_plugin_that_is_exchanged_under_load_loses_and_doubles_nothing() {
                     let before = sent.fetch_add(30, Ordering::AcqRel);
                     socket.send(&netflow5(before as u32, &hosts)).unwrap();
                 }
-                let received = format!("sluice_source_in_rows_total{{source=\"edge\"}} {}\n", sent.load(Ordering::Acquire));
+                let received =
+                    format!("sluice_source_in_rows_total{{source=\"edge\"}} {}\n", sent.load(Ordering::Acquire));
                 while !get(admin, "/metrics").contains(&received) {}
             }
         }
