@@ -1,4 +1,4 @@
-//! Rows as bytes: JSON lines, a table, a flow dump.
+//! Rows as bytes: JSON lines, a table, a flow dump, protobuf.
 
 mod field;
 mod flowdump;
@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use serde::Deserialize;
 use sluice_flow::{Batch, ColumnSet, Schema};
+use sluice_wire::proto;
 
 use crate::Invalid;
 
@@ -25,6 +26,21 @@ pub enum Format {
     Table,
     /// One line a row for people, like tcpdump.
     Flowdump,
+    /// One `sluice.flow.v1.FlowMessage` a row, preceded by its length as a varint: goflow2's `bin`.
+    Protobuf,
+}
+
+impl Format {
+    /// Refuses a choice of fields for a format that has fields of its own.
+    pub(crate) fn takes(self, fields: &[String]) -> Result<(), Invalid> {
+        match self {
+            Format::Flowdump | Format::Protobuf if !fields.is_empty() => {
+                let remedy = "leave `fields` out, or use the format json or table";
+                Err(Invalid::new("fields", "the format has fields of its own", remedy))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Writes rows in one format. Holds what goes from batch to batch: the width of a table's columns.
@@ -36,6 +52,8 @@ enum Inner {
     Json(json::Json),
     Table(table::Table),
     Flowdump,
+    /// And the columns of the schema, which are what is read.
+    Protobuf(ColumnSet),
 }
 
 impl Formatter {
@@ -43,9 +61,10 @@ impl Formatter {
     /// are named. A field is a column, an address (`src_addr`), a name from goflow2's JSON, or `route`.
     ///
     /// # Errors
-    /// A field that does not exist, with the nearest one that does; fields for a flow dump, whose line
-    /// is what it is.
+    /// A field that does not exist, with the nearest one that does; fields for a format that has fields
+    /// of its own.
     pub fn new(format: Format, schema: &Schema, fields: &[String]) -> Result<Formatter, Invalid> {
+        format.takes(fields)?;
         let chosen = fields.iter().map(|name| {
             field::of_name(schema, name).ok_or_else(|| {
                 let remedy = match field::nearest(schema, name) {
@@ -59,11 +78,14 @@ impl Formatter {
         let chosen = (!chosen.is_empty()).then_some(chosen);
         Ok(Formatter(match format {
             Format::Json => Inner::Json(json::Json::new(schema, chosen)),
-            Format::Table => Inner::Table(table::Table::new(schema, chosen)),
-            Format::Flowdump if chosen.is_some() => {
-                return Err(Invalid::new("fields", "a flow dump has fields of its own", "leave `fields` out"));
+            Format::Table => {
+                // People see the names that they asked for; programs see goflow2's.
+                let asked = |(field, name): (field::Field, &String)| field::Field { name: name.clone(), ..field };
+                let chosen = chosen.map(|chosen| chosen.into_iter().zip(fields).map(asked).collect());
+                Inner::Table(table::Table::new(schema, chosen))
             }
             Format::Flowdump => Inner::Flowdump,
+            Format::Protobuf => Inner::Protobuf(schema.all()),
         }))
     }
 
@@ -75,6 +97,7 @@ impl Formatter {
             Inner::Json(json) => json.reads(&mut set),
             Inner::Table(table) => table.reads(&mut set),
             Inner::Flowdump => set = flowdump::reads(),
+            Inner::Protobuf(columns) => set = *columns,
         }
         set
     }
@@ -86,6 +109,7 @@ impl Formatter {
             Inner::Json(json) => json.write(batch, rows, out),
             Inner::Table(table) => table.write(batch, rows, out),
             Inner::Flowdump => flowdump::write(batch, rows, out),
+            Inner::Protobuf(_) => rows.for_each(|row| proto::encode_delimited(batch, row, out)),
         }
     }
 }

@@ -46,17 +46,25 @@ struct Cell {
     width: usize,
 }
 
+impl Cell {
+    fn new(name: &str, kind: Kind) -> Cell {
+        Cell { name: name.to_uppercase(), kind, width: name.chars().count() }
+    }
+}
+
 impl Table {
     pub(crate) fn new(schema: &Schema, chosen: Option<Vec<Field>>) -> Table {
         let is_default = chosen.is_none();
-        let fields = chosen.unwrap_or_else(|| DEFAULT.iter().filter_map(|name| of_name(schema, name)).collect());
-        let cells = fields.into_iter().map(|field| {
-            let kind = match field.kind {
-                // Nobody reads nanoseconds since 1970.
-                Kind::Number(column @ (col::RECEIVED_NS | col::FIRST_NS | col::LAST_NS)) => Kind::Time(column),
-                kind => kind,
-            };
-            Cell { width: field.name.chars().count(), name: field.name, kind }
+        let fields = chosen.unwrap_or_else(|| {
+            let field = |name: &&str| Some(Field { name: (*name).to_owned(), ..of_name(schema, name)? });
+            DEFAULT.iter().filter_map(field).collect()
+        });
+        let cells = fields.into_iter().map(|field| match field.kind {
+            // Nobody reads nanoseconds since 1970.
+            Kind::Number(column @ (col::RECEIVED_NS | col::FIRST_NS | col::LAST_NS)) => {
+                Cell::new(field.name.trim_end_matches("_ns"), Kind::Time(column))
+            }
+            kind => Cell::new(&field.name, kind),
         });
         Table { cells: cells.collect(), is_default, shown: Vec::new(), until_header: 0 }
     }
@@ -108,7 +116,7 @@ impl Table {
 
     fn header(&self, out: &mut Vec<u8>) {
         for (cell, _) in self.cells.iter().zip(&self.shown).filter(|(_, shown)| **shown) {
-            pad(out, cell, cell.name.chars().count(), cell.name.to_uppercase().as_bytes());
+            pad(out, cell, cell.name.chars().count(), cell.name.as_bytes());
         }
         end_line(out);
     }

@@ -1,4 +1,4 @@
-//! A file of JSON lines that is rotated, reopened when it was moved away, and never holds half a line.
+//! A file of rows that is rotated, reopened when it was moved away, and never holds half a row.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -26,7 +26,7 @@ const MOST_KEPT: u64 = 1000;
 pub struct FileConfig {
     /// File to append to, e.g. `"/var/log/sluice/flows.json"`; made if it is not there. Required.
     pub path: PathBuf,
-    /// `"json"`: one object a line. Default `"json"`.
+    /// `"json"`: one object a line; `"protobuf"`: messages, each preceded by its length. Default `"json"`.
     #[serde(default)]
     pub format: FileFormat,
     /// Fields to write, in this order, e.g. `["src_addr", "bytes"]`. Default: every field.
@@ -49,9 +49,20 @@ pub struct FileConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FileFormat {
-    /// One JSON object a line.
+    /// One JSON object a line, as goflow2 writes.
     #[default]
     Json,
+    /// One `sluice.flow.v1.FlowMessage` a row, preceded by its length as a varint: goflow2's `bin`.
+    Protobuf,
+}
+
+impl FileFormat {
+    fn of_rows(self) -> Format {
+        match self {
+            FileFormat::Json => Format::Json,
+            FileFormat::Protobuf => Format::Protobuf,
+        }
+    }
 }
 
 fn default_keep() -> u64 {
@@ -87,7 +98,8 @@ impl FileConfig {
         if let Some(seconds) = self.rotate_s {
             Invalid::unless_within("rotate_s", seconds, 1, u64::from(u32::MAX))?;
         }
-        Invalid::unless_within("keep", self.keep, 1, MOST_KEPT)
+        Invalid::unless_within("keep", self.keep, 1, MOST_KEPT)?;
+        self.format.of_rows().takes(&self.fields)
     }
 
     /// The columns that the sink reads, and with that the check of `fields`.
@@ -99,7 +111,7 @@ impl FileConfig {
     }
 
     fn formatter(&self, schema: &Schema) -> Result<Formatter, Invalid> {
-        Formatter::new(Format::Json, schema, &self.fields)
+        Formatter::new(self.format.of_rows(), schema, &self.fields)
     }
 }
 
@@ -139,6 +151,7 @@ struct State {
     rotate_bytes: u64,
     rotate_after: Option<Duration>,
     keep: u64,
+    format: FileFormat,
     formatter: Formatter,
     file: Open,
     lines: Vec<u8>,
@@ -161,13 +174,15 @@ impl FileSink {
     /// The configuration, or the file system.
     pub fn open(name: &str, config: &FileConfig, schema: &Schema) -> Result<FileSink, OpenError> {
         config.validate()?;
-        let file = Open::at(&config.path).map_err(|source| OpenError::Open { path: config.path.clone(), source })?;
+        let file = Open::at(&config.path, config.format)
+            .map_err(|source| OpenError::Open { path: config.path.clone(), source })?;
         let state = State {
             name: name.to_owned(),
             path: config.path.clone(),
             rotate_bytes: config.rotate_bytes.unwrap_or(u64::MAX),
             rotate_after: config.rotate_s.map(Duration::from_secs),
             keep: config.keep,
+            format: config.format,
             formatter: config.formatter(schema)?,
             file,
             lines: Vec::new(),
@@ -219,13 +234,13 @@ impl State {
         if !self.file.is_still_at(&self.path) {
             info!(sink = self.name, path = %self.path.display(), "file was moved away, beginning a new one");
             self.file.sync()?;
-            self.file = Open::at(&self.path)?;
+            self.file = Open::at(&self.path, self.format)?;
         }
         let is_old = self.rotate_after.is_some_and(|after| self.file.since.elapsed() >= after);
         if self.file.is_regular && self.file.len > 0 && (is_old || self.file.len >= self.rotate_bytes) {
             self.file.sync()?;
             set_aside(&self.path, self.keep)?;
-            self.file = Open::at(&self.path)?;
+            self.file = Open::at(&self.path, self.format)?;
         }
         Ok(())
     }
@@ -248,8 +263,8 @@ fn set_aside(path: &Path, keep: u64) -> io::Result<()> {
 }
 
 impl Open {
-    /// Opens a file for appending; a line that a crash tore is cut off from what follows.
-    fn at(path: &Path) -> io::Result<Open> {
+    /// Opens a file for appending; a line that a crash tore is ended, so that it cannot tear the next.
+    fn at(path: &Path, format: FileFormat) -> io::Result<Open> {
         // Read, too: the last byte says whether the last line is whole. A device may refuse that.
         let file = OpenOptions::new()
             .append(true)
@@ -259,7 +274,8 @@ impl Open {
             .or_else(|_| OpenOptions::new().append(true).create(true).open(path))?;
         let metadata = file.metadata()?;
         let mut open = Open { file, len: metadata.len(), since: Instant::now(), is_regular: metadata.is_file() };
-        if open.is_regular && open.len > 0 && !open.ends_in_a_line()? {
+        let has_lines = open.is_regular && open.len > 0 && format == FileFormat::Json;
+        if has_lines && !open.ends_in_a_line()? {
             open.append(b"\n")?;
         }
         Ok(open)

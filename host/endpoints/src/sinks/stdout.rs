@@ -18,11 +18,11 @@ const ROWS_AT_ONCE: usize = 256;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StdoutConfig {
-    /// `"json"`, `"table"` or `"flowdump"`. Default `"json"`.
+    /// `"json"`, `"table"`, `"flowdump"` or `"protobuf"`. Default `"json"`.
     #[serde(default)]
     pub format: Format,
     /// Fields to write, in this order, e.g. `["src_addr", "dst_addr", "bytes"]`. Default: every field in
-    /// JSON; in a table, those that a person looks at first. A flow dump has its own.
+    /// JSON; in a table, those that a person looks at first. The other formats have their own.
     #[serde(default)]
     pub fields: Vec<String>,
     /// Rows shown per second, so that a terminal stays readable, e.g. `20`; the others are dropped and
@@ -40,10 +40,7 @@ impl StdoutConfig {
         if self.limit_per_s == Some(0) {
             return Err(Invalid::new("limit_per_s", "0 rows a second show nothing", "use 1 or more, or leave it out"));
         }
-        if self.format == Format::Flowdump && !self.fields.is_empty() {
-            return Err(Invalid::new("fields", "a flow dump has fields of its own", "leave `fields` out"));
-        }
-        Ok(())
+        self.format.takes(&self.fields)
     }
 
     /// The columns that the sink reads, and with that the check of `fields`.

@@ -40,19 +40,27 @@ fn check(format: EventFormat, events: &[Event], expected: Expect) {
 #[test]
 fn an_alert_is_one_line_for_people() {
     let bare = Event { note: String::new(), severity: 200, time_ms: u64::MAX, ..raised() };
-    check(EventFormat::Text, &[raised(), bare], expect![[r#"
+    check(
+        EventFormat::Text,
+        &[raised(), bare],
+        expect![[r#"
         2023-11-14T22:13:20.000Z CRITICAL dos-raised 192.0.2.10: 1.2 Gbit/s of UDP, threshold 1 Gbit/s\u{1b}[2J (detector)
         584556019-04-03T14:25:51.615Z DEBUG dos-raised 192.0.2.10: 1200000000 (threshold 1000000000) (detector)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn an_alert_is_one_object_for_programs() {
     let strange = Event { value: f64::NAN, ..raised() };
-    check(EventFormat::Json, &[raised(), strange], expect![[r#"
+    check(
+        EventFormat::Json,
+        &[raised(), strange],
+        expect![[r#"
         {"time":"2023-11-14T22:13:20.000Z","stage":"detector","kind":"dos-raised","severity":2,"subject":"192.0.2.10","value":1200000000.0,"threshold":1000000000.0,"note":"1.2 Gbit/s of UDP, threshold 1 Gbit/s\u001b[2J"}
         {"time":"2023-11-14T22:13:20.000Z","stage":"detector","kind":"dos-raised","severity":2,"subject":"192.0.2.10","value":null,"threshold":1000000000.0,"note":"1.2 Gbit/s of UDP, threshold 1 Gbit/s\u001b[2J"}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

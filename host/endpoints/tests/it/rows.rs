@@ -70,3 +70,24 @@ pub(crate) fn numbered(id: u64, rows: usize) -> Batch {
     batch.set(col::BYTES, Column::U64(Arc::new((0..rows as u64).collect()))).unwrap();
     batch
 }
+
+/// A NetFlow v5 datagram of `records` records; record `n` has `n + 1` bytes and one packet.
+pub(crate) fn netflow5(sequence: u32, records: u32) -> Vec<u8> {
+    let mut datagram = Vec::new();
+    datagram.extend(5_u16.to_be_bytes());
+    datagram.extend((records as u16).to_be_bytes());
+    datagram.extend(10_000_u32.to_be_bytes());
+    datagram.extend(1_700_000_000_u32.to_be_bytes());
+    datagram.extend(0_u32.to_be_bytes());
+    datagram.extend(sequence.to_be_bytes());
+    datagram.extend([0, 0, 0, 0]);
+    for record in 0..records {
+        datagram.extend([192, 0, 2, 1, 198, 51, 100, 1, 0, 0, 0, 0, 0, 1, 0, 2]);
+        datagram.extend(1_u32.to_be_bytes());
+        datagram.extend((record + 1).to_be_bytes());
+        datagram.extend(1_000_u32.to_be_bytes());
+        datagram.extend(2_000_u32.to_be_bytes());
+        datagram.extend([1, 187, 0, 80, 0, 16, 6, 0, 0, 0, 0, 0, 24, 24, 0, 0]);
+    }
+    datagram
+}

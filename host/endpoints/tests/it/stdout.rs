@@ -124,6 +124,6 @@ fn what_cannot_work_is_refused_with_a_remedy() {
     );
     assert_eq!(
         refused(StdoutConfig { format, ..bytes_only() }),
-        "fields: a flow dump has fields of its own; leave `fields` out"
+        "fields: the format has fields of its own; leave `fields` out, or use the format json or table"
     );
 }
