@@ -128,8 +128,16 @@ impl<'d> Table<'d> {
     pub(crate) fn rest<T: DeserializeOwned>(&mut self, doc: &Document) -> Result<T, ConfigError> {
         let table = std::mem::take(&mut self.table);
         let value = Spanned::new(self.span.clone(), DeValue::Table(table));
-        T::deserialize(ValueDeserializer::from(value))
-            .map_err(|error| doc.from_toml(&error, &self.path, self.span.clone()))
+        T::deserialize(ValueDeserializer::from(value)).map_err(|error| {
+            // The reader names the keys it does not know, and not those whose value it does not like.
+            let at = error.span().map_or(self.span.start, |span| span.start);
+            let key = self.keys.iter().filter(|(_, span)| span.end <= at).max_by_key(|(_, span)| span.end);
+            let is_about_a_key = self.keys.iter().any(|(_, span)| span.start == at);
+            match key {
+                Some((key, _)) if !is_about_a_key => doc.from_toml(&error, &self.path_of(key), self.span.clone()),
+                _ => doc.from_toml(&error, &self.path, self.span.clone()),
+            }
+        })
     }
 
     /// Checks that nothing is left; `known` are the keys that were taken.
@@ -182,6 +190,9 @@ fn distance(from: &str, to: &str) -> usize {
 fn in_our_words(message: &str) -> String {
     let message = message.trim_end().replace('\n', ", ");
     let message = message.replacen("unknown field", "unknown key", 1).replacen("missing field", "no key", 1);
+    if message == "invalid socket address syntax" {
+        return "no address and port; write e.g. \"[::]:2055\" or \"192.0.2.1:2055\"".to_owned();
+    }
     let message = message.replacen("unknown variant", "unknown value", 1).replacen("duplicate field", "key twice:", 1);
     let mut quoted = message.split('`').skip(1).step_by(2);
     if message.starts_with("unknown ")

@@ -4,4 +4,5 @@ mod config;
 mod end_to_end;
 mod examples;
 mod hot_swap;
+mod pages;
 mod tool;
