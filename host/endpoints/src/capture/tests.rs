@@ -278,7 +278,8 @@ fn captures_of_real_exporters_have_the_records_that_were_exported() {
     let mut text = String::new();
     for name in ["pmacct-nfprobe-v5", "pmacct-nfprobe-v9", "pmacct-nfprobe-v10", "softflowd-v5", "softflowd-ipfix"] {
         let schema = Arc::new(Schema::standard());
-        let mut decoder = sluice_wire::Decoder::new(Arc::clone(&schema), ColumnSet::ALL, sluice_wire::Limits::default());
+        let mut decoder =
+            sluice_wire::Decoder::new(Arc::clone(&schema), ColumnSet::ALL, sluice_wire::Limits::default());
         let mut rows = BatchBuilder::new(schema, ColumnSet::ALL, Pool::default());
         let mut capture = open(&directory.join(name).with_extension("pcap")).unwrap();
         for datagram in capture.by_ref() {
