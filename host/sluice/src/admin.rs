@@ -35,15 +35,13 @@ impl Admin {
         let listener = TcpListener::bind(listen)
             .await
             .map_err(|error| Failure::running(format!("admin: cannot listen on {listen}"), error))?;
+        let addr = listener.local_addr().map_err(|error| Failure::running("admin", error))?;
+        info!("metrics on http://{addr}/metrics");
         Ok(Admin { listener })
     }
 
     /// Answers `/metrics` and `/healthz` until the process ends; the pipeline does not wait for it.
     pub(crate) async fn serve(self, metrics: Arc<Metrics>, stop: Stop) {
-        match self.listener.local_addr() {
-            Ok(addr) => info!("metrics on http://{addr}/metrics"),
-            Err(error) => error!(%error, "admin port has no address"),
-        }
         let router = Router::new()
             .route("/metrics", get(metrics_text))
             .route("/healthz", get(healthz))

@@ -56,6 +56,8 @@ pub(crate) fn run_prepared(
         drop(thread.join());
     }
     print_books(&metrics);
+    // A write to a terminal that nobody reads may still be under way: it must not hold up the end.
+    runtime.shutdown_background();
     outcome.map_err(|error| Failure::failed(error.0))
 }
 

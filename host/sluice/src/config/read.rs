@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 
 use sluice_endpoints::Invalid;
-use sluice_endpoints::sinks::{EventTarget, EventsConfig, FileConfig, StdoutConfig};
+use sluice_endpoints::sinks::{EventsConfig, FileConfig, StdoutConfig};
 use sluice_endpoints::sources::{CaptureConfig, UdpConfig};
 use sluice_flow::{CustomField, Schema, Width};
 
@@ -254,9 +254,7 @@ fn sink(doc: &Document, table: &mut Table<'_>, base: &Path, schema: &Schema) -> 
         "events" => {
             let mut config: EventsConfig = table.rest(doc)?;
             valid(doc, table, config.validate())?;
-            if let EventTarget::File(path) = &mut config.to {
-                *path = base.join(&path);
-            }
+            config.resolve(base);
             SinkKind::Events(config)
         }
         other => return Err(unknown_type(doc, &kind, table, other, &["stdout", "file", "null", "events"])),

@@ -20,14 +20,14 @@ pub(crate) struct Running {
     log: Lines<BufReader<ChildStderr>>,
     pub(crate) stdout: Lines<BufReader<ChildStdout>>,
     /// Everything that was logged so far.
-    pub(crate) logged: String,
+    logged: String,
+    /// Lines of it that nobody has waited for yet.
+    unclaimed: Vec<Value>,
 }
 
 /// How a run ended.
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
-    /// What it wrote to stdout after what was read.
-    pub(crate) stdout: String,
     /// Everything that it logged, and the books.
     pub(crate) log: String,
 }
@@ -45,19 +45,25 @@ impl Running {
             .unwrap();
         let log = BufReader::new(child.stderr.take().unwrap()).lines();
         let stdout = BufReader::new(child.stdout.take().unwrap()).lines();
-        Running { child, log, stdout, logged: String::new() }
+        Running { child, log, stdout, logged: String::new(), unclaimed: Vec::new() }
     }
 
-    /// Reads the log up to the first line whose message contains `text`, and returns its fields.
+    /// Waits until a message that contains `text` is logged, or was since the last one like it, and
+    /// returns its fields.
     pub(crate) fn wait_for(&mut self, text: &str) -> Value {
+        let is_it = |entry: &Value| entry["fields"]["message"].as_str().is_some_and(|message| message.contains(text));
+        if let Some(at) = self.unclaimed.iter().position(is_it) {
+            return self.unclaimed.remove(at)["fields"].clone();
+        }
         for line in self.log.by_ref() {
             let line = line.unwrap();
             self.logged.push_str(&line);
             self.logged.push('\n');
             let Ok(entry) = serde_json::from_str::<Value>(&line) else { continue };
-            if entry["fields"]["message"].as_str().is_some_and(|message| message.contains(text)) {
+            if is_it(&entry) {
                 return entry["fields"].clone();
             }
+            self.unclaimed.push(entry);
         }
         panic!("`{text}` was never logged:\n{}", self.logged);
     }
@@ -85,18 +91,14 @@ impl Running {
     /// Waits for its end.
     pub(crate) fn end(mut self) -> Ended {
         let mut log = self.logged;
-        let mut stdout = String::new();
-        // Stdout first: the log is short, so the child does not block on it.
-        for line in self.stdout.by_ref() {
-            stdout.push_str(&line.unwrap());
-            stdout.push('\n');
-        }
+        // Stdout first, so that the child never blocks on it; the log is short.
+        self.stdout.by_ref().for_each(|line| drop(line.unwrap()));
         for line in self.log.by_ref() {
             log.push_str(&line.unwrap());
             log.push('\n');
         }
         let code = self.child.wait().unwrap().code();
-        Ended { code, stdout, log }
+        Ended { code, log }
     }
 }
 
