@@ -40,6 +40,9 @@ impl TrapKind {
     }
 }
 
+/// `state.restore`: whether the state was understood.
+type Restore = TypedFunc<(Arc<Vec<u8>>,), (Result<bool, String>,)>;
+
 /// A running instance. Dropped with its store after a trap: what a trap leaves behind cannot be trusted.
 pub(crate) struct Instance {
     pub(crate) store: Store<State>,
@@ -47,7 +50,7 @@ pub(crate) struct Instance {
     process: TypedFunc<(), (Result<(), Failure>,)>,
     tick: Option<TypedFunc<(u64,), ()>>,
     snapshot: Option<TypedFunc<(), (Vec<u8>,)>>,
-    restore: Option<TypedFunc<(Arc<Vec<u8>>,), (Result<bool, String>,)>>,
+    restore: Option<Restore>,
 }
 
 /// Why there is no instance.
@@ -79,8 +82,8 @@ impl Instance {
         };
         let misfit = |error: wasmtime::Error| NoInstance::Misfit(one_line(&error));
         Ok(Instance {
-            init: instance.get_typed_func(&mut store, &exports.init).map_err(misfit)?,
-            process: instance.get_typed_func(&mut store, &exports.process).map_err(misfit)?,
+            init: instance.get_typed_func(&mut store, exports.init).map_err(misfit)?,
+            process: instance.get_typed_func(&mut store, exports.process).map_err(misfit)?,
             tick: exports
                 .tick
                 .as_ref()
@@ -134,7 +137,7 @@ impl Instance {
 
     /// `timer.tick`, if there is one.
     pub(crate) fn tick(&mut self, now_ms: u64) -> Result<(), Trapped> {
-        let Some(tick) = self.tick.clone() else { return Ok(()) };
+        let Some(tick) = self.tick else { return Ok(()) };
         let state = self.store.data_mut();
         state.now_ms = now_ms;
         state.begin_call();
@@ -155,7 +158,7 @@ impl Instance {
 
     /// `state.snapshot`, if there is one.
     pub(crate) fn snapshot(&mut self) -> Result<Option<Vec<u8>>, Trapped> {
-        let Some(snapshot) = self.snapshot.clone() else { return Ok(None) };
+        let Some(snapshot) = self.snapshot else { return Ok(None) };
         self.store.data_mut().begin_call();
         let limits = self.store.data().shared.limits.clone();
         // A snapshot is one list, and larger than a column.
@@ -167,7 +170,7 @@ impl Instance {
 
     /// `state.restore`, if there is one: whether the state was understood.
     pub(crate) fn restore(&mut self, state: Arc<Vec<u8>>) -> Result<Result<bool, String>, Trapped> {
-        let Some(restore) = self.restore.clone() else { return Ok(Ok(false)) };
+        let Some(restore) = self.restore else { return Ok(Ok(false)) };
         self.store.data_mut().begin_call();
         let deadline_ms = self.store.data().shared.limits.init_deadline_ms;
         self.call(deadline_ms, |this| Ok(restore.call(&mut this.store, (state,))?.0))

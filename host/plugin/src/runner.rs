@@ -138,7 +138,8 @@ impl Runner {
     fn keep_state(&mut self, now_ms: u64) {
         let Some(live) = self.live.as_mut().filter(|live| live.keeps_state()) else { return };
         let at = *self.kept_at_ms.get_or_insert(now_ms);
-        if now_ms.saturating_sub(at) < SNAPSHOT_INTERVAL_MS {
+        // Either way: batch time goes back where old captures are read.
+        if now_ms.abs_diff(at) < SNAPSHOT_INTERVAL_MS {
             return;
         }
         self.kept_at_ms = Some(now_ms);

@@ -67,6 +67,7 @@ impl ComponentSource {
 
 /// What a plugin may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "there is one per stage")]
 pub enum Grant {
     /// Whatever its manifest asks for, alerts, and every table, key and asset there is: for built-in
     /// plugins without a `grant` in the TOML. What is outside the manifest is still refused.

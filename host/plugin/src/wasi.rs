@@ -199,12 +199,11 @@ fn handle(cx: &mut StoreContextMut<'_, State>, rep: u32) -> wasmtime::Result<Val
 fn give_back(cx: &mut StoreContextMut<'_, State>, value: &Val, handles: &mut Vec<u32>) -> wasmtime::Result<()> {
     match value {
         Val::Resource(resource) => handles.push(resource.try_into_resource::<Handle>(&mut *cx)?.rep()),
+        // Bytes are most of what crosses, and hold no handle.
+        Val::List(values) if matches!(values.first(), Some(Val::U8(_))) => {}
         Val::List(values) | Val::Tuple(values) => {
-            // Bytes are most of what crosses, and hold no handle.
-            if !matches!(values.first(), Some(Val::U8(_))) {
-                for value in values {
-                    give_back(cx, value, handles)?;
-                }
+            for value in values {
+                give_back(cx, value, handles)?;
             }
         }
         Val::Record(fields) => {

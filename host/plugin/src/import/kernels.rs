@@ -49,7 +49,7 @@ fn bitmap<T: Copy>(values: &[T], holds: impl Fn(T) -> bool) -> Vec<u32> {
 /// A bitmap of `rows` rows that are all alike.
 fn uniform(rows: usize, holds: bool) -> Vec<u32> {
     let mut words = vec![if holds { u32::MAX } else { 0 }; rows / 32];
-    if rows % 32 > 0 {
+    if !rows.is_multiple_of(32) {
         words.push(if holds { (1 << (rows % 32)) - 1 } else { 0 });
     }
     words

@@ -39,6 +39,14 @@ pub enum KeySpec {
     },
 }
 
+impl KeySpec {
+    /// A key given as text.
+    #[must_use]
+    pub fn literal(text: impl Into<String>) -> KeySpec {
+        KeySpec::Literal { text: Zeroizing::new(text.into()) }
+    }
+}
+
 impl std::fmt::Debug for KeySpec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -107,7 +115,10 @@ impl Key {
         let text = bytes.trim_ascii_end();
         let key = if let Some(base64) = text.strip_prefix(b"base64:") {
             decode_base64(base64.trim_ascii()).ok_or(KeyError::NotBase64)?
-        } else if text.len() >= 2 * MIN_KEY_BYTES && text.len() % 2 == 0 && text.iter().all(u8::is_ascii_hexdigit) {
+        } else if text.len() >= 2 * MIN_KEY_BYTES
+            && text.len().is_multiple_of(2)
+            && text.iter().all(u8::is_ascii_hexdigit)
+        {
             let digit = |digit: u8| (digit as char).to_digit(16).unwrap_or(0) as u8;
             Zeroizing::new(text.chunks_exact(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect())
         } else {

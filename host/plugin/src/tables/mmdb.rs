@@ -8,13 +8,23 @@ use serde_json::Value;
 
 use super::{MAX_PREFIXES, MAX_VALUE_BYTES, Rows};
 
+/// Leaves that a search tree may have. A damaged file can have nodes that point back, and a tree
+/// without end.
+const MAX_NETWORKS: u64 = 1 << 26;
+
 /// Reads the values of `field` of every network. `field` is a path such as `country.iso_code` or
 /// `autonomous_system_number`; a number in it counts in an array. Networks without it are left out.
 ///
 /// # Errors
 /// What is wrong with the file, or that no network has the field.
-pub(crate) fn read(bytes: Vec<u8>, field: &str) -> Result<Rows, String> {
+pub(crate) fn read(bytes: &[u8], field: &str) -> Result<Rows, String> {
     let reader = Reader::from_source(bytes).map_err(|error| error.to_string())?;
+    let metadata = reader.metadata();
+    match networks(bytes, metadata.record_size, metadata.node_count) {
+        Some(networks) if networks <= MAX_NETWORKS => {}
+        Some(_) => return Err(format!("more than {MAX_NETWORKS} networks, with and without data")),
+        None => return Err("the search tree is broken".to_owned()),
+    }
     let path: Vec<PathElement<'_>> =
         field.split('.').map(|step| step.parse().map_or(PathElement::Key(step), PathElement::Index)).collect();
     let mut rows = Rows::default();
@@ -67,4 +77,49 @@ fn text_of(value: &Value) -> Option<String> {
         Value::Bool(flag) => Some(flag.to_string()),
         _ => None,
     }
+}
+
+/// Leaves of the search tree, counted as a walk from its root meets them; `None` if it has a cycle or
+/// is longer than the file (MaxMind DB file format specification, "Binary Search Tree Section").
+fn networks(tree: &[u8], record_bits: u16, nodes: u32) -> Option<u64> {
+    const UNSEEN: u64 = u64::MAX;
+    const OPEN: u64 = u64::MAX - 1;
+    let node_bytes = usize::from(record_bits) / 4;
+    let nodes = nodes as usize;
+    let tree = tree.get(..nodes.checked_mul(node_bytes)?)?;
+    let sides = |node: usize| -> Option<[usize; 2]> {
+        let bytes = tree.get(node * node_bytes..(node + 1) * node_bytes)?;
+        let number =
+            |bytes: &[u8], high: u8| bytes.iter().fold(usize::from(high), |n, byte| n << 8 | usize::from(*byte));
+        match (record_bits, bytes) {
+            (24, [left @ .., _, _, _]) => Some([number(left, 0), number(bytes.get(3..)?, 0)]),
+            (28, [a, b, c, high, right @ ..]) => Some([number(&[*a, *b, *c], high >> 4), number(right, high & 15)]),
+            (32, [left @ .., _, _, _, _]) => Some([number(left, 0), number(bytes.get(4..)?, 0)]),
+            _ => None,
+        }
+    };
+    let mut leaves = vec![UNSEEN; nodes];
+    let mut path = if nodes == 0 { Vec::new() } else { vec![0] };
+    while let Some(&node) = path.last() {
+        let sides = sides(node)?;
+        let of = |side: usize, leaves: &[u64]| leaves.get(side).copied().unwrap_or(1);
+        if leaves[node] == UNSEEN {
+            leaves[node] = OPEN;
+            for side in sides {
+                match of(side, &leaves) {
+                    UNSEEN => path.push(side),
+                    OPEN => return None,
+                    _ => {}
+                }
+            }
+            continue;
+        }
+        if leaves[node] == OPEN {
+            // Below the mark that says "open": more than anyone allows is all the same.
+            let sum = of(sides[0], &leaves).saturating_add(of(sides[1], &leaves));
+            leaves[node] = sum.min(u64::MAX / 4);
+        }
+        path.pop();
+    }
+    Some(leaves.first().copied().unwrap_or(0))
 }

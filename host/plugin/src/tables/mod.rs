@@ -7,6 +7,8 @@
 mod csv;
 mod flat;
 mod mmdb;
+#[cfg(test)]
+mod mmdb_writer;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv6Addr;
@@ -168,7 +170,7 @@ impl Table {
                 csv::read(text).map_err(|bad| line(bad.line, bad.problem))?
             }
             TableSpec::Mmdb { path, field } => {
-                mmdb::read(bytes, field).map_err(|problem| TableError::Mmdb { path: path.clone(), problem })?
+                mmdb::read(&bytes, field).map_err(|problem| TableError::Mmdb { path: path.clone(), problem })?
             }
         };
         Ok(Table::of(rows))
@@ -354,3 +356,6 @@ impl Tables {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests;

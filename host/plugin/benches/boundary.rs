@@ -1,0 +1,139 @@
+//! What the boundary costs: two address columns in and one number column out, in wasm and natively, and
+//! the work that the host does for plugins (tables, Crypto-PAn). Rates are rows a second.
+
+#[path = "../tests/guest/mod.rs"]
+mod guest;
+
+use std::fmt::Write;
+use std::hint::black_box;
+use std::sync::Arc;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use sluice_flow::{Batch, Column, ColumnSet, Pool, Schema, col};
+use sluice_pipeline::Metrics;
+use sluice_plugin::keys::{Key, KeySpec};
+use sluice_plugin::tables::{Table, TableSpec};
+use sluice_plugin::{
+    ComponentSource, Grant, Granted, Host, HostSettings, Limits, Loaded, OnError, Services, StageSpec,
+};
+
+const ROWS: usize = 4096;
+
+fn batch(rows: usize) -> Batch {
+    let mut batch = Batch::new(Arc::new(Schema::standard()), Pool::default(), rows);
+    let lo = (0..rows as u64).map(|row| 0xffff_0a00_0000 | row.wrapping_mul(0x9e37_79b9) & 0xff_ffff).collect();
+    batch.set(col::SRC_ADDR_HI, Column::U64(Arc::new(vec![0; rows]))).expect("schema has src_addr");
+    batch.set(col::SRC_ADDR_LO, Column::U64(Arc::new(lo))).expect("schema has src_addr");
+    batch
+}
+
+/// What the guest does in mode `boundary`.
+fn native(batch: &mut Batch) {
+    let mut hashes = batch.pool().u32s();
+    {
+        let hi = batch.u64s(col::SRC_ADDR_HI).expect("set above");
+        let lo = batch.u64s(col::SRC_ADDR_LO).expect("set above");
+        let hash = |(hi, lo): (&u64, &u64)| ((hi ^ lo).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32;
+        hashes.extend(hi.iter().zip(lo).map(hash));
+    }
+    batch.set(col::CUSTOMER_ID, Column::U32(Arc::new(hashes))).expect("schema has customer_id");
+}
+
+fn boundary(c: &mut Criterion) {
+    let host = Host::new(HostSettings::default(), Metrics::new()).expect("an engine");
+    let spec = StageSpec {
+        name: "bench".to_owned(),
+        component: ComponentSource::Embedded { name: "guest", bytes: guest::guest() },
+        config_json: "{\"mode\":\"boundary\"}".to_owned(),
+        grant: Grant::Listed(Granted {
+            read: ColumnSet::ALL,
+            write: ColumnSet::ALL,
+            events: true,
+            tables: ["t".to_owned()].into(),
+            keys: ["k".to_owned()].into(),
+            assets: ["a".to_owned()].into(),
+        }),
+        on_error: OnError::Drop,
+        limits: Limits::default(),
+        is_private: false,
+        services: Services::default(),
+        schema: Arc::new(Schema::standard()),
+    };
+    let loaded = Loaded::load(&host, spec).expect("the guest loads");
+    let mut group = c.benchmark_group("boundary");
+    for rows in [256, ROWS, 4 * ROWS] {
+        group.throughput(Throughput::Elements(rows as u64));
+        let mut stage = loaded.instance();
+        // The batch goes round, as buffers do in a running pipeline.
+        let mut travelling = Some(batch(rows));
+        group.bench_function(format!("wasm/{rows}"), |b| {
+            b.iter(|| travelling = stage.process(travelling.take().expect("came back")).out);
+        });
+        let mut batch = batch(rows);
+        group.bench_function(format!("native/{rows}"), |b| b.iter(|| native(black_box(&mut batch))));
+    }
+    group.finish();
+}
+
+fn tables(c: &mut Criterion) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("t.csv");
+    let mut text = String::new();
+    for number in 0..50_000_u32 {
+        writeln!(text, "{}/28,{}", std::net::Ipv4Addr::from_bits(0x0a00_0000 | number << 4), number % 5000)
+            .expect("text");
+        writeln!(text, "2001:db8:{:x}:{:x}::/64,{}", number >> 8, number & 0xff, number % 5000).expect("text");
+    }
+    std::fs::write(&path, text).expect("written");
+    let spec = TableSpec::Prefix { path };
+    let mut group = c.benchmark_group("tables");
+    group.throughput(Throughput::Elements(100_000));
+    group.sample_size(10);
+    group.bench_function("load/100k", |b| b.iter(|| Table::load(&spec).expect("good")));
+    let table = Table::load(&spec).expect("good");
+    let mut random = 1_u64;
+    let mut next = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        random >> 32
+    };
+    let v4: Vec<u64> = (0..ROWS).map(|_| 0xffff_0a00_0000 | next() & 0xf_ffff).collect();
+    let v6: Vec<u64> = (0..ROWS).map(|_| 0x2001_0db8_0000_0000 | (next() & 0xff) << 16 | next() & 0xff).collect();
+    let zeros = vec![0; ROWS];
+    let mut codes = Vec::new();
+    group.sample_size(100);
+    group.throughput(Throughput::Elements(ROWS as u64));
+    for (name, hi, lo) in [("lookup/ipv4", &zeros, &v4), ("lookup/ipv6", &v6, &zeros)] {
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                codes.clear();
+                table.lookup_all(black_box(hi), black_box(lo), &mut codes);
+            });
+        });
+    }
+    group.finish();
+}
+
+fn keys(c: &mut Criterion) {
+    let key = Key::load(&KeySpec::literal("a key that is long enough to be one")).expect("long enough");
+    let mut group = c.benchmark_group("keys");
+    group.throughput(Throughput::Elements(1));
+    let mut addr = 0;
+    for (name, hi, base) in [("ipv4", 0, 0xffff_0000_0000), ("ipv6", 1_u64 << 61, 0)] {
+        group.bench_function(format!("prefix-preserving/{name}"), |b| {
+            b.iter(|| {
+                addr += 1;
+                key.prefix_preserving(black_box(hi), base | addr & 0xffff_ffff)
+            });
+        });
+    }
+    group.bench_function("keyed-hash/ipv4", |b| {
+        b.iter(|| {
+            addr += 1;
+            key.keyed_hash(0, 0xffff_0000_0000 | addr & 0xffff_ffff)
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, boundary, tables, keys);
+criterion_main!(benches);

@@ -1,0 +1,199 @@
+use std::net::IpAddr;
+
+use expect_test::{Expect, expect};
+use proptest::prelude::*;
+use sluice_flow::halves_of;
+
+use super::mmdb_writer::{MmdbWriter, Value};
+use super::*;
+
+fn file(text: impl AsRef<[u8]>) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("table");
+    std::fs::write(&path, text).unwrap();
+    (dir, path)
+}
+
+fn check(table: &Table, addrs: &[&str], expected: Expect) {
+    let found = addrs.iter().map(|addr| {
+        let (hi, lo) = halves_of(addr.parse::<IpAddr>().unwrap());
+        format!("{addr} {}\n", table.value(table.lookup(hi, lo)).unwrap_or("-"))
+    });
+    expected.assert_eq(&found.collect::<String>());
+}
+
+#[test]
+fn the_longest_prefix_counts_in_both_families() {
+    let (_dir, path) = file("10.0.0.0/8,a\n10.1.0.0/16,b\n10.1.2.3,c\n2001:db8::/32,d\n2001:db8:1::/48,e\n::/0,six\n");
+    let table = Table::load(&TableSpec::Prefix { path }).unwrap();
+    check(
+        &table,
+        &["10.2.0.1", "10.1.2.2", "10.1.2.3", "11.0.0.0", "2001:db8::1", "2001:db8:1::1", "fe80::1", "::"],
+        expect![[r#"
+            10.2.0.1 a
+            10.1.2.2 b
+            10.1.2.3 c
+            11.0.0.0 -
+            2001:db8::1 d
+            2001:db8:1::1 e
+            fe80::1 six
+            :: -
+        "#]],
+    );
+    assert_eq!((table.codes(), table.prefixes()), (7, 6));
+    assert_eq!(table.value(0), None);
+    assert_eq!(table.value(7), None);
+}
+
+#[test]
+fn a_bad_line_is_named_with_its_file() {
+    let (_dir, path) = file("10.0.0.0/8,a\n10.0.0.0/40,b\n");
+    let error = Table::load(&TableSpec::Prefix { path: path.clone() }).unwrap_err();
+    assert_eq!(error.to_string(), format!("{}:2: `10.0.0.0/40` is no prefix, e.g. `192.0.2.0/24`", path.display()));
+    let (_dir, path) = file(b"10.0.0.0/8,a\n\xff");
+    let error = Table::load(&TableSpec::Prefix { path: path.clone() }).unwrap_err();
+    assert_eq!(error.to_string(), format!("{}:2: not UTF-8 text", path.display()));
+}
+
+#[test]
+fn a_table_is_exchanged_when_its_file_changed_and_kept_when_it_is_bad() {
+    let (_dir, path) = file("10.0.0.0/8,a\n");
+    let tables = Tables::load([("t".to_owned(), TableSpec::Prefix { path: path.clone() })]).unwrap();
+    let before = tables.get("t").unwrap();
+    assert!(!tables.reload("t").unwrap());
+    std::fs::write(&path, "10.0.0.0/8,b\n").unwrap();
+    assert!(tables.reload("t").unwrap());
+    let after = tables.get("t").unwrap();
+    assert_ne!(before.generation(), after.generation());
+    check(
+        &before,
+        &["10.0.0.1"],
+        expect![[r#"
+        10.0.0.1 a
+    "#]],
+    );
+    check(
+        &after,
+        &["10.0.0.1"],
+        expect![[r#"
+        10.0.0.1 b
+    "#]],
+    );
+    std::fs::write(&path, "nonsense").unwrap();
+    assert!(tables.reload("t").is_err());
+    assert_eq!(tables.get("t").unwrap().generation(), after.generation());
+    assert!(matches!(tables.reload("x"), Err(TableError::Unknown(_))));
+}
+
+#[test]
+fn a_hundred_thousand_prefixes_are_looked_up_by_column() {
+    use std::fmt::Write;
+    let mut text = String::new();
+    for number in 0..100_000_u32 {
+        let addr = std::net::Ipv4Addr::from_bits(0x0a00_0000 | number << 4);
+        writeln!(text, "{addr}/28,{}", number % 5000).unwrap();
+    }
+    let (_dir, path) = file(text);
+    let table = Table::load(&TableSpec::Prefix { path }).unwrap();
+    let lo: Vec<u64> = (0..4096_u64).map(|row| 0xffff_0a00_0000 | (row * 24 * 16)).collect();
+    let mut codes = Vec::new();
+    table.lookup_all(&vec![0; lo.len()], &lo, &mut codes);
+    let words: Vec<_> = codes.iter().map(|code| table.value(*code).unwrap()).collect();
+    let expected: Vec<_> = (0..4096).map(|row| (row * 24 % 5000).to_string()).collect();
+    assert_eq!(words, expected);
+    assert_eq!(table.codes(), 5001);
+}
+
+proptest! {
+    #[test]
+    fn the_flat_table_and_the_trie_agree(
+        prefixes in prop::collection::vec((any::<[u8; 4]>(), 0..=32u8), 1..50),
+        addrs in prop::collection::vec(any::<[u8; 4]>(), 1..50),
+    ) {
+        // Few values a byte, so that prefixes nest and addresses hit them.
+        let near = |bytes: [u8; 4]| u32::from_be_bytes(bytes.map(|byte| byte & 0x83));
+        let mut trie = iptrie::Ipv4RTrieMap::with_root(0);
+        let mut rows = Vec::new();
+        for ((net, len), code) in prefixes.into_iter().zip(1..) {
+            let prefix = iptrie::Ipv4Prefix::new(near(net).into(), len).unwrap();
+            trie.insert(prefix, code);
+            rows.push((near(net), len, code));
+        }
+        let flat = Flat::new(rows);
+        let trie = trie.compress();
+        for addr in addrs {
+            let addr = near(addr);
+            prop_assert_eq!(flat.lookup(addr), *trie.lookup(&std::net::Ipv4Addr::from_bits(addr)).1);
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_a_table_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..300), text in "[0-9a-f.:/,\"# \n]{0,80}") {
+        let path = PathBuf::from("t");
+        drop(Table::parse(&TableSpec::Prefix { path: path.clone() }, bytes.clone()));
+        drop(Table::parse(&TableSpec::Prefix { path: path.clone() }, text.into_bytes()));
+        let mut mmdb = country().finish();
+        drop(Table::parse(&TableSpec::Mmdb { path: path.clone(), field: "a.b".into() }, bytes.clone()));
+        // Damage somewhere in a good file.
+        for (at, byte) in bytes.chunks_exact(3).map(|chunk| (usize::from(chunk[0]) << 8 | usize::from(chunk[1]), chunk[2])) {
+            let len = mmdb.len();
+            mmdb[at % len] = byte;
+        }
+        drop(Table::parse(&TableSpec::Mmdb { path, field: "country.iso_code".into() }, mmdb));
+    }
+}
+
+#[test]
+fn an_mmdb_tree_that_points_back_is_broken() {
+    let mut bytes = country().finish();
+    // The left side of the second node is the root.
+    bytes[6..9].copy_from_slice(&[0, 0, 0]);
+    let spec = TableSpec::Mmdb { path: "t".into(), field: "country.iso_code".into() };
+    assert_eq!(Table::parse(&spec, bytes).unwrap_err().to_string(), "t: the search tree is broken");
+}
+
+fn country() -> MmdbWriter {
+    let record = |code: &str| Value::map([("country", Value::map([("iso_code", Value::text(code))]))]);
+    let mut writer = MmdbWriter::new("Test-Country");
+    writer.insert("192.0.2.0/24", &record("DE"));
+    writer.insert("198.51.100.0/25", &record("FR"));
+    writer.insert("2001:db8::/32", &record("DE"));
+    writer.insert("203.0.113.0/24", &Value::map([("country", Value::map([]))]));
+    writer
+}
+
+#[test]
+fn an_mmdb_file_is_looked_up_like_any_table() {
+    let (_dir, path) = file(country().finish());
+    let table = Table::load(&TableSpec::Mmdb { path, field: "country.iso_code".into() }).unwrap();
+    check(
+        &table,
+        &["192.0.2.255", "198.51.100.127", "198.51.100.128", "203.0.113.1", "2001:db8::1", "2001:db9::1"],
+        expect![[r#"
+            192.0.2.255 DE
+            198.51.100.127 FR
+            198.51.100.128 -
+            203.0.113.1 -
+            2001:db8::1 DE
+            2001:db9::1 -
+        "#]],
+    );
+    assert_eq!(table.codes(), 3);
+}
+
+#[test]
+fn numbers_in_an_mmdb_file_are_values_too() {
+    let mut writer = MmdbWriter::new("Test-ASN");
+    writer.insert("192.0.2.0/24", &Value::map([("autonomous_system_number", Value::Number(64500))]));
+    let (_dir, path) = file(writer.finish());
+    let table = Table::load(&TableSpec::Mmdb { path: path.clone(), field: "autonomous_system_number".into() }).unwrap();
+    check(
+        &table,
+        &["192.0.2.1"],
+        expect![[r#"
+        192.0.2.1 64500
+    "#]],
+    );
+    let error = Table::load(&TableSpec::Mmdb { path: path.clone(), field: "asn".into() }).unwrap_err();
+    assert_eq!(error.to_string(), format!("{}: no network of this Test-ASN database has `asn`", path.display()));
+}

@@ -1,0 +1,347 @@
+//! A plugin that does what a test tells it to: good, odd or hostile. `"mode"` in the configuration says what.
+//!
+//! What it found out it gives back as the text of a `fatal` failure, which the host shows.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::hint::black_box;
+
+use exports::sluice::plugin::stage::{self, Failure, Manifest};
+use exports::sluice::plugin::{state, timer};
+use sluice::plugin::types::{Cmp, Denied};
+use sluice::plugin::{assets, batch, events, kernels, keys, log, metrics, tables};
+
+wit_bindgen::generate!({ path: "../../../../wit", world: "stateful" });
+
+struct Guest;
+export!(Guest);
+
+/// The tests write another first digit here, in the compiled component: another version of the plugin.
+static VERSION: &str = "1.0.0-guest-version";
+
+// The columns, by name: see `wit/columns.md`.
+const SRC_HI: u16 = 12;
+const SRC_LO: u16 = 13;
+const BYTES: u16 = 20;
+const SRC_AS: u16 = 22;
+const PROTO: u16 = 29;
+const DST_PORT: u16 = 31;
+const LABELS: u16 = 52;
+const CUSTOMER: u16 = 128;
+const NOTE: u16 = 137;
+
+#[derive(Default)]
+struct State {
+    mode: String,
+    arg: u32,
+    rows: u64,
+    calls: u32,
+    table: Option<tables::Table>,
+}
+
+thread_local! {
+    static STATE: RefCell<State> = RefCell::default();
+}
+
+fn version() -> u8 {
+    black_box(VERSION).as_bytes()[0] - b'0'
+}
+
+/// The value of `"key":` in flat JSON.
+fn value_of<'a>(json: &'a str, key: &str) -> Option<&'a str> {
+    let from = json.find(&format!("\"{key}\":"))? + key.len() + 3;
+    let rest = json[from..].trim_start();
+    let to = rest.find([',', '}'])?;
+    Some(rest[..to].trim().trim_matches('"'))
+}
+
+impl stage::Guest for Guest {
+    fn init(config: String) -> Result<Manifest, String> {
+        let mode = value_of(&config, "mode").unwrap_or("pass").to_owned();
+        let arg = value_of(&config, "arg").and_then(|arg| arg.parse().ok()).unwrap_or(0);
+        match mode.as_str() {
+            "init-fails" => return Err("there is no `threshold`".to_owned()),
+            "init-traps" => panic!("in init"),
+            "init-loops" => loop {
+                black_box(0);
+            },
+            "outside" => {
+                let answers = (batch::rows(), batch::u64s(BYTES), batch::keep(&[]), batch::has(BYTES));
+                return Err(format!("{answers:?} {:?}", batch::column_of("bytes")));
+            }
+            _ => {}
+        }
+        if version() == 5 {
+            return Err("version 5 does not like this".to_owned());
+        }
+        let mut reads = vec![SRC_HI, SRC_LO, BYTES, SRC_AS];
+        if version() == 6 {
+            reads.push(black_box(PROTO));
+        }
+        if mode == "greedy" {
+            reads.extend([PROTO, DST_PORT]);
+        }
+        if mode == "unknown-column" {
+            reads.push(500);
+        }
+        let name = if mode == "bad-name" { "a\nb".to_owned() } else { "guest".to_owned() };
+        let stateful = mode == "count" || version() == 8;
+        let tick_ms = (mode == "tick").then_some(100);
+        STATE.with_borrow_mut(|state| *state = State { mode, arg, ..State::default() });
+        Ok(Manifest {
+            name,
+            version: VERSION.to_owned(),
+            reads,
+            writes: vec![SRC_AS, CUSTOMER],
+            stateful,
+            tick_ms,
+        })
+    }
+
+    fn process() -> Result<(), Failure> {
+        let (mode, arg) = STATE.with_borrow_mut(|state| {
+            state.calls += 1;
+            (state.mode.clone(), state.arg)
+        });
+        run(&mode, arg).map_err(Failure::Fatal)?;
+        if mode == "retry" && STATE.with_borrow(|state| state.calls <= state.arg) {
+            batch::set_u32s(SRC_AS, &vec![9; batch::rows() as usize]).map_err(fatal)?;
+            return Err(Failure::RetryLater("the table is not there yet".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+fn fatal(denied: Denied) -> Failure {
+    Failure::Fatal(format!("{denied:?}"))
+}
+
+fn report<T: std::fmt::Debug>(found: T) -> Result<(), String> {
+    Err(format!("{found:?}"))
+}
+
+fn run(mode: &str, arg: u32) -> Result<(), String> {
+    let rows = batch::rows();
+    let failed = |denied: Denied| format!("{denied:?}");
+    match mode {
+        // Two address columns in, one number out: what the boundary costs.
+        "boundary" => {
+            let hi = batch::u64s(SRC_HI).map_err(failed)?;
+            let lo = batch::u64s(SRC_LO).map_err(failed)?;
+            let hash = |(hi, lo): (&u64, &u64)| ((hi ^ lo).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32;
+            let hashes: Vec<u32> = hi.iter().zip(&lo).map(hash).collect();
+            batch::set_u32s(CUSTOMER, &hashes).map_err(failed)
+        }
+        // Numbers every row it has seen, over all batches.
+        "count" | "tick" => {
+            let from = STATE.with_borrow_mut(|state| {
+                let from = state.rows;
+                state.rows += u64::from(rows);
+                from
+            });
+            let numbers: Vec<u32> = (0..rows).map(|row| from as u32 + row + 1).collect();
+            batch::set_u32s(CUSTOMER, &numbers).map_err(failed)?;
+            batch::set_u32s(SRC_AS, &vec![u32::from(version()); rows as usize]).map_err(failed)?;
+            if arg > 0 && batch::u64s(BYTES).unwrap_or_default().contains(&u64::from(arg)) {
+                panic!("row of {arg} bytes");
+            }
+            Ok(())
+        }
+        "trap" => {
+            batch::set_u32s(SRC_AS, &vec![9; rows as usize]).map_err(failed)?;
+            emit("before-the-trap");
+            assert!(!batch::u64s(BYTES).unwrap_or_default().contains(&u64::from(arg)), "row of {arg} bytes");
+            Ok(())
+        }
+        "loop" => loop {
+            black_box(0);
+        },
+        // A loop that is mostly in the host.
+        "loop-in-host" => loop {
+            black_box(kernels::test(BYTES, Cmp::Eq, 1)).ok();
+        },
+        "memory" => {
+            let mut kept = Vec::new();
+            loop {
+                kept.push(black_box(vec![1_u8; 1 << 20]));
+            }
+        }
+        "stack" => {
+            fn down(depth: u64) -> u64 {
+                let space = black_box([depth; 64]);
+                if depth == u64::MAX { 0 } else { down(depth + 1) + space[7] }
+            }
+            report(down(0))
+        }
+        "exit" => std::process::exit(3),
+        "fatal" => {
+            batch::set_u32s(SRC_AS, &vec![9; rows as usize]).map_err(failed)?;
+            Err("these rows are not for me".to_owned())
+        }
+        "columns" => report((
+            (batch::u64s(BYTES), batch::f64s(BYTES), batch::raw(PROTO), batch::u8s(PROTO)),
+            (batch::u32s(BYTES), batch::u16s(DST_PORT), batch::u64s(9999), batch::has(BYTES), batch::has(SRC_AS)),
+            (batch::texts(NOTE), batch::u32_lists(LABELS), batch::column_of("note"), batch::column_of("nothing")),
+            (batch::id(), batch::now_ms()),
+        )),
+        "writes" => {
+            let mut found = Vec::new();
+            let one = vec![1; rows as usize];
+            found.push(format!("{:?}", batch::set_u32s(DST_PORT, &one)));
+            found.push(format!("{:?}", batch::set_u32s(SRC_AS, &one[1..])));
+            found.push(format!("{:?}", batch::set_u64s(SRC_AS, &[])));
+            found.push(format!("{:?}", batch::clear(BYTES)));
+            found.push(format!("{:?}", batch::set_raw(SRC_AS, &[0; 3])));
+            found.push(format!("{:?}", batch::set_raw(SRC_AS, &1_u32.to_le_bytes().repeat(rows as usize))));
+            found.push(format!("{:?}", batch::u32s(SRC_AS)));
+            found.push(format!("{:?}", kernels::fill_u32(SRC_AS, &[0b10], 5)));
+            found.push(format!("{:?}", batch::u32s(SRC_AS)));
+            found.push(format!("{:?}", kernels::sum(SRC_AS, &[0b111])));
+            found.push(format!("{:?}", batch::clear(SRC_AS)));
+            found.push(format!("{:?}", batch::u32s(SRC_AS)));
+            let word = |word: &str| word.to_owned();
+            found.push(format!("{:?}", batch::set_texts(NOTE, &[word("a")], &vec![1; rows as usize])));
+            found.push(format!("{:?}", batch::set_texts(NOTE, &[word("a"), word("b")], &vec![1; rows as usize])));
+            found.push(format!("{:?}", batch::texts(NOTE)));
+            found.push(format!("{:?}", batch::set_u32_lists(LABELS, &[0, 2, 1, 3], &[7, 8, 9])));
+            found.push(format!("{:?}", batch::set_u32_lists(LABELS, &[0, 2, 2, 3], &[7, 8, 9])));
+            found.push(format!("{:?}", batch::u32_lists(LABELS)));
+            Err(found.join("\n"))
+        }
+        "marks" => {
+            let mut found = Vec::new();
+            found.push(format!("{:?}", batch::keep(&[])));
+            found.push(format!("{:?}", batch::keep(&[0b101])));
+            let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+            found.push(format!("{:?}", batch::route(&names(&["a"]), &[0])));
+            found.push(format!("{:?}", batch::route(&names(&["a"]), &[0, 0, 1])));
+            found.push(format!("{:?}", batch::route(&names(&[""]), &[0, 0, 0])));
+            found.push(format!("{:?}", batch::route(&names(&[&"x".repeat(250)]), &[0, 0, 0])));
+            found.push(format!("{:?}", batch::route(&vec!["x".to_owned(); 4097], &[0, 0, 0])));
+            found.push(format!("{:?}", batch::route(&names(&["a", "b"]), &[1, 0, 0])));
+            if arg == 0 { Err(found.join("\n")) } else { Ok(()) }
+        }
+        "kernels" => {
+            let mut found = Vec::new();
+            found.push(format!("{:?}", kernels::test(BYTES, Cmp::Ge, 20)));
+            found.push(format!("{:?}", kernels::test(SRC_AS, Cmp::Eq, 0)));
+            found.push(format!("{:?}", kernels::test(NOTE, Cmp::Eq, 0)));
+            found.push(format!("{:?}", kernels::test(DST_PORT, Cmp::Eq, 0)));
+            found.push(format!("{:?}", kernels::test_in(BYTES, &[10, 30])));
+            found.push(format!("{:?}", kernels::test_in(BYTES, &(20..100).collect::<Vec<_>>())));
+            let net = 0x0000_ffff_c000_0200;
+            found.push(format!("{:?}", kernels::test_prefix(SRC_HI, SRC_LO, 0, net, 120)));
+            found.push(format!("{:?}", kernels::test_prefix(SRC_HI, SRC_LO, 0, net, 0)));
+            found.push(format!("{:?}", kernels::test_prefix(SRC_HI, SRC_LO, 0, net, 129)));
+            found.push(format!("{:?}", kernels::sum(BYTES, &[0b101])));
+            found.push(format!("{:?}", kernels::sum(BYTES, &[])));
+            found.push(format!("{:?}", kernels::fill_u32(BYTES, &[0], 1)));
+            found.push(format!("{:?}", kernels::fill_u32(CUSTOMER, &[0b100], 7)));
+            Err(found.join("\n"))
+        }
+        "tables" => {
+            let wrong = tables::open("nothing").err();
+            let refused = tables::open("hidden").err();
+            STATE.with_borrow_mut(|state| {
+                if state.table.is_none() {
+                    state.table = Some(tables::open("customers")?);
+                }
+                let table = state.table.as_ref().ok_or("no table")?;
+                let codes = table.lookup_columns(SRC_HI, SRC_LO).map_err(failed)?;
+                let same = table.lookup(&batch::u64s(SRC_HI).map_err(failed)?, &batch::u64s(SRC_LO).map_err(failed)?);
+                assert_eq!(codes, same);
+                let words: Vec<_> = codes.iter().map(|code| table.value(*code).unwrap_or_default()).collect();
+                Err(format!("{words:?} {} {wrong:?} {refused:?}", table.codes()))
+            })
+        }
+        "keys" => {
+            let key = keys::open("secret")?;
+            let refused = keys::open("hidden").err();
+            key.prefix_preserving(SRC_HI, SRC_LO).map_err(failed)?;
+            let first = batch::u64s(SRC_LO).map_err(failed)?;
+            key.keyed_hash(SRC_HI, SRC_LO).map_err(failed)?;
+            let second = batch::u64s(SRC_LO).map_err(failed)?;
+            let denied = (key.prefix_preserving(BYTES, BYTES), key.prefix_preserving(PROTO, PROTO));
+            Err(format!("{first:x?} {second:x?} {:x?} {denied:?} {refused:?}", key.prf(&[0], &[1])))
+        }
+        "assets" => report((assets::read("names").map(|bytes| bytes.len()), assets::read("hidden"), assets::read("nothing"))),
+        "log" => {
+            for line in 0..arg {
+                log::log(log::Level::Info, &format!("line {line}"));
+            }
+            Ok(())
+        }
+        "metrics" => {
+            metrics::count("rows_seen", rows);
+            metrics::gauge("fill", 0.5);
+            metrics::count("Not a name", 1);
+            for name in 0..arg {
+                metrics::count(&format!("name_{name}"), 1);
+            }
+            Ok(())
+        }
+        "alerts" => {
+            for _ in 0..arg {
+                emit("flood");
+            }
+            Ok(())
+        }
+        "wasi" => {
+            println!("to standard output");
+            eprint!("to standard error, no end of line");
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+            let start = std::time::Instant::now();
+            let random = HashMap::<u8, u8>::new().hasher().clone();
+            let random = std::hash::BuildHasher::hash_one(&random, 1);
+            report((
+                now,
+                start.elapsed(),
+                random,
+                std::env::args().count(),
+                std::env::vars().count(),
+                std::fs::read("/etc/passwd").map_err(|error| error.kind()).err(),
+                std::fs::write("/tmp/x", "x").map_err(|error| error.kind()).err(),
+                std::net::TcpStream::connect("127.0.0.1:1").map_err(|error| error.kind()).err(),
+                std::io::Read::read(&mut std::io::stdin(), &mut [0; 8]).ok(),
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn emit(kind: &str) {
+    events::emit(&events::Alert {
+        kind: kind.to_owned(),
+        severity: 4,
+        subject: "192.0.2.1".to_owned(),
+        value: 2.0,
+        threshold: 1.0,
+        note: "two\nlines".to_owned(),
+    });
+}
+
+impl timer::Guest for Guest {
+    fn tick(now_ms: u64) {
+        emit("tick");
+        assert_eq!(batch::now_ms(), now_ms);
+        assert!(batch::u64s(BYTES).is_err() && batch::rows() == 0, "a batch in tick");
+    }
+}
+
+impl state::Guest for Guest {
+    fn snapshot() -> Vec<u8> {
+        STATE.with_borrow(|state| state.rows.to_le_bytes().to_vec())
+    }
+
+    fn restore(data: Vec<u8>) -> Result<bool, String> {
+        match version() {
+            3 => return Err("version 3 wants a longer state".to_owned()),
+            4 => panic!("in restore"),
+            7 => return Ok(false),
+            _ => {}
+        }
+        let bytes = data.try_into().map_err(|data: Vec<u8>| format!("{} bytes", data.len()))?;
+        STATE.with_borrow_mut(|state| state.rows = u64::from_le_bytes(bytes));
+        Ok(true)
+    }
+}

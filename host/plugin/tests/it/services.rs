@@ -1,0 +1,127 @@
+//! What the host lends: tables, keys, assets, alerts, metrics and the log.
+
+use std::sync::Arc;
+
+use expect_test::expect;
+use sluice_plugin::keys::{KeySpec, Keys};
+use sluice_plugin::tables::{TableSpec, Tables};
+use sluice_plugin::{Limits, OnError};
+
+use crate::{Bench, batch};
+
+fn tables(bench: &Bench) -> Arc<Tables> {
+    let path = bench.dir.path().join("customers.csv");
+    std::fs::write(&path, "192.0.2.0/24,100\n2001:db8::/32,200\n").unwrap();
+    let spec = |path: &std::path::Path| TableSpec::Prefix { path: path.to_owned() };
+    let specs = [("customers".to_owned(), spec(&path)), ("hidden".to_owned(), spec(&path))];
+    Arc::new(Tables::load(specs).unwrap())
+}
+
+#[test]
+fn tables_are_looked_up_by_column_and_only_those_granted_open() {
+    let mut bench = Bench::new("tables", 0);
+    bench.spec.services.tables = tables(&bench);
+    expect![[
+        r#"["100", "", "200"] 3 Some("the stage's grant does not include the table `nothing`") Some("the stage's grant does not include the table `hidden`")"#
+    ]]
+    .assert_eq(&bench.report());
+}
+
+#[test]
+fn a_table_that_changed_is_seen_by_the_next_batch() {
+    let mut bench = Bench::new("tables", 0);
+    let tables = tables(&bench);
+    bench.spec.services.tables = Arc::clone(&tables);
+    bench.spec.on_error = OnError::Stop;
+    let mut stage = bench.load().instance();
+    let mut words = || stage.process(batch()).stop.unwrap().split(']').next().unwrap().to_owned();
+    assert_eq!(words(), "stage tag: [\"100\", \"\", \"200\"");
+    std::fs::write(bench.dir.path().join("customers.csv"), "0.0.0.0/0,everyone\n").unwrap();
+    assert!(tables.reload("customers").unwrap());
+    assert_eq!(words(), "stage tag: [\"everyone\", \"everyone\", \"\"");
+}
+
+#[test]
+fn keys_work_on_columns_and_never_leave_the_host() {
+    let mut bench = Bench::new("keys", 0);
+    let spec = || KeySpec::literal("a key that is long enough to be one");
+    let keys = Keys::load([("secret".to_owned(), spec()), ("hidden".to_owned(), spec())]).unwrap();
+    bench.spec.services.keys = Arc::new(keys);
+    let report = bench.report();
+    let (columns, rest) = report.split_at(report.find(" (Err").unwrap());
+    // IPv4 stays IPv4 in both, and something else each time.
+    assert_eq!(columns.matches("ffff").count(), 4, "{columns}");
+    expect![[
+        r#" (Err(Denied::NotGranted), Err(Denied::WrongWidth(Width::W8))) Some("the stage's grant does not include the key `hidden`")"#
+    ]]
+    .assert_eq(rest);
+}
+
+#[test]
+fn assets_are_read_as_granted() {
+    let mut bench = Bench::new("assets", 0);
+    let assets = [("names", "six"), ("hidden", "x")];
+    bench.spec.services.assets = Arc::new(
+        assets.into_iter().map(|(name, text)| (name.to_owned(), Arc::new(text.as_bytes().to_vec()))).collect(),
+    );
+    expect![[
+        r#"(Ok(3), Err("the stage's grant does not include the asset `hidden`"), Err("there is no asset `nothing`"))"#
+    ]]
+    .assert_eq(&bench.report());
+}
+
+#[test]
+fn alerts_carry_stage_and_batch_time_and_a_flood_is_counted() {
+    let mut bench = Bench::new("alerts", 2000);
+    bench.spec.limits = Limits { alerts_per_min: 10, ..Limits::default() };
+    bench.process(batch());
+    let events: Vec<_> = bench.events.try_iter().collect();
+    assert_eq!(events.len(), 10);
+    expect![[r#"
+        Event {
+            stage: "tag",
+            time_ms: 1700000000123,
+            kind: "flood",
+            severity: 4,
+            subject: "192.0.2.1",
+            value: 2.0,
+            threshold: 1.0,
+            note: "two\\nlines",
+        }"#]]
+    .assert_eq(&format!("{:#?}", events[0]));
+    assert_eq!(bench.metric("sluice_stage_plugin_alerts_total{stage=\"tag\"}"), 10.0);
+    assert_eq!(bench.metric("sluice_stage_plugin_alerts_suppressed_total{stage=\"tag\"}"), 1990.0);
+}
+
+#[test]
+fn log_lines_beyond_the_rate_are_counted() {
+    let mut bench = Bench::new("log", 1000);
+    bench.spec.limits = Limits { log_lines_per_s: 1, ..Limits::default() };
+    bench.process(batch());
+    // One at once, and another if a second passes meanwhile.
+    assert!(bench.metric("sluice_stage_plugin_log_suppressed_total{stage=\"tag\"}") >= 990.0);
+}
+
+#[test]
+fn a_plugins_own_metrics_are_published_up_to_a_number() {
+    let bench = Bench::new("metrics", 100);
+    bench.process(batch());
+    assert_eq!(bench.metric("sluice_plugin_count_total{stage=\"tag\",name=\"rows_seen\"}"), 3.0);
+    assert_eq!(bench.metric("sluice_plugin_gauge{stage=\"tag\",name=\"fill\"}"), 0.5);
+    assert_eq!(bench.metrics.encode().matches("sluice_plugin_count_total{").count(), 63);
+    // One bad name, and 38 too many.
+    assert_eq!(bench.metric("sluice_stage_plugin_metrics_refused_total{stage=\"tag\"}"), 39.0);
+}
+
+#[test]
+fn a_tick_comes_between_batches_and_may_raise_alerts() {
+    let bench = Bench::new("tick", 0);
+    let mut stage = bench.load().instance();
+    assert_eq!(stage.tick_ms(), Some(100));
+    stage.process(batch());
+    stage.tick(1_700_000_000_500);
+    let event = bench.events.try_recv().unwrap();
+    assert_eq!((event.kind.as_str(), event.time_ms), ("tick", 1_700_000_000_500));
+    assert_eq!(bench.metric("sluice_stage_plugin_calls_total{stage=\"tag\"}"), 2.0);
+    assert!(bench.metric("sluice_stage_plugin_cpu_nanoseconds_total{stage=\"tag\"}") > 0.0);
+}
