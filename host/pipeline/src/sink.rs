@@ -146,12 +146,7 @@ struct Missing {
 }
 
 /// Writes one batch until it is taken, rejected, or there is no more time.
-async fn deliver<S: Sink>(
-    sink: &mut S,
-    batch: &Batch,
-    account: &Account,
-    abort: &Stop,
-) -> Result<(), Missing> {
+async fn deliver<S: Sink>(sink: &mut S, batch: &Batch, account: &Account, abort: &Stop) -> Result<(), Missing> {
     let lost = |reason, rows| Err(Missing { reason, rows, is_failure: true });
     let mut delay = FIRST_RETRY;
     let mut retried = false;

@@ -34,7 +34,7 @@ pub(crate) fn decode(files: &[PathBuf], format: DecodeFormat) -> Result<(), Fail
     for path in files {
         let what = || path.display().to_string();
         let mut capture = capture::open(path).map_err(|error| Failure::running(what(), error))?;
-        while let Some(datagram) = capture.next() {
+        for datagram in capture.by_ref() {
             let datagram = datagram.map_err(|error| Failure::running(what(), error))?;
             decoder.decode(datagram.exporter, datagram.at_ns, &datagram.payload, &mut builder);
             if builder.rows() >= ROWS && !printer.print(&mut builder)? {

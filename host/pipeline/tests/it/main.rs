@@ -1,5 +1,7 @@
 //! Whole pipelines with sources, stages and sinks made for the purpose.
 
+#![allow(clippy::unwrap_used, reason = "in a test, unwrap is an assertion")]
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -51,13 +51,13 @@ impl Document {
 
     /// The whole file as a table.
     pub(crate) fn parse(&self) -> Result<Table<'_>, ConfigError> {
-        let table = DeTable::parse(&self.text).map_err(|error| self.from_toml(&error, "", 0..0))?;
+        let table = DeTable::parse(&self.text).map_err(|error| self.in_place(&error, "", 0..0))?;
         let span = table.span();
         Ok(Table::new(String::new(), span, table.into_inner()))
     }
 
     /// An error of the TOML reader, in our words.
-    fn from_toml(&self, error: &toml::de::Error, path: &str, fallback: Range<usize>) -> ConfigError {
+    fn in_place(&self, error: &toml::de::Error, path: &str, fallback: Range<usize>) -> ConfigError {
         self.error(error.span().unwrap_or(fallback), path, in_our_words(error.message()))
     }
 }
@@ -79,7 +79,7 @@ impl<'d> Table<'d> {
         let Some(value) = self.table.remove(key) else { return Ok(None) };
         let span = value.span();
         let read = T::deserialize(ValueDeserializer::from(value));
-        read.map(Some).map_err(|error| doc.from_toml(&error, &self.path_of(key), span))
+        read.map(Some).map_err(|error| doc.in_place(&error, &self.path_of(key), span))
     }
 
     /// Takes a key out and reads it; an error that says what to add if it is not there.
@@ -134,8 +134,8 @@ impl<'d> Table<'d> {
             let key = self.keys.iter().filter(|(_, span)| span.end <= at).max_by_key(|(_, span)| span.end);
             let is_about_a_key = self.keys.iter().any(|(_, span)| span.start == at);
             match key {
-                Some((key, _)) if !is_about_a_key => doc.from_toml(&error, &self.path_of(key), self.span.clone()),
-                _ => doc.from_toml(&error, &self.path, self.span.clone()),
+                Some((key, _)) if !is_about_a_key => doc.in_place(&error, &self.path_of(key), self.span.clone()),
+                _ => doc.in_place(&error, &self.path, self.span.clone()),
             }
         })
     }

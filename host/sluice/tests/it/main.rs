@@ -1,5 +1,7 @@
 //! The real binary, run as people run it.
 
+#![allow(clippy::unwrap_used, reason = "in a test, unwrap is an assertion")]
+
 mod config;
 mod end_to_end;
 mod examples;
