@@ -22,33 +22,107 @@ pub struct BatchBuilder {
     rows: usize,
 }
 
+/// Places that a column is made longer by at once. A block has a few dozen rows, and zeroing them
+/// block by block costs more than filling them.
+const ZEROED_AHEAD: usize = 1024;
+
 #[derive(Debug)]
 enum Open {
-    U8(Vec<u8>),
-    U16(Vec<u16>),
-    U32(Vec<u32>),
-    U64(Vec<u64>),
+    U8(Ahead<u8>),
+    U16(Ahead<u16>),
+    U32(Ahead<u32>),
+    U64(Ahead<u64>),
     Text(Texts),
     Lists(Lists),
 }
 
+/// A column of numbers that reaches beyond the rows there are: everything from `used` on is zero.
+#[derive(Debug)]
+struct Ahead<T> {
+    values: Vec<T>,
+    used: usize,
+}
+
+impl<T: Copy + Default> Ahead<T> {
+    /// The `n` places from `rows` on, zeroed.
+    #[inline]
+    fn block(&mut self, rows: usize, n: usize) -> &mut [T] {
+        let end = rows + n;
+        if self.used > rows || self.values.len() < end {
+            self.prepare(rows, end);
+        }
+        self.used = end;
+        &mut self.values[rows..end]
+    }
+
+    /// Zeroes what was handed out before and not advanced over, and makes room up to `end`.
+    #[cold]
+    fn prepare(&mut self, rows: usize, end: usize) {
+        if self.used > rows {
+            self.values[rows..self.used].fill(T::default());
+        }
+        if self.values.len() < end {
+            self.values.resize(end.max(self.values.len() + ZEROED_AHEAD), T::default());
+        }
+    }
+
+    /// Puts `values` behind the first `rows`.
+    #[inline]
+    fn append(&mut self, rows: usize, values: impl Iterator<Item = T>) {
+        if self.values.len() != rows {
+            self.resize(rows);
+        }
+        self.values.extend(values);
+        self.used = self.values.len();
+    }
+
+    /// Makes up for blocks that the column was not asked for in, or cuts off what was given up.
+    #[cold]
+    fn resize(&mut self, rows: usize) {
+        self.values.resize(rows, T::default());
+    }
+
+    /// The first `rows` values.
+    fn close(mut self, rows: usize) -> Arc<Vec<T>> {
+        self.values.resize(rows, T::default());
+        Arc::new(self.values)
+    }
+}
+
 macro_rules! block_of {
-    ($(#[$doc:meta])* $name:ident, $variant:ident, $type:ty) => {
+    ($(#[$doc:meta])* $name:ident, $append:ident, $variant:ident, $type:ty) => {
         $(#[$doc])*
         ///
         /// # Panics
         /// If the schema gives `column` another width: a fault of the calling decoder.
+        #[inline]
         pub fn $name(&mut self, column: ColumnId, n: usize) -> &mut [$type] {
             let rows = self.rows;
-            let slot = &mut self.columns[usize::from(column)];
-            if slot.is_none() {
-                self.touched.push(column);
-                *slot = Some(Open::$variant(<$type>::take(&self.pool)));
+            self.$variant(column).block(rows, n)
+        }
+
+        /// Fills the column in the block that is being filled: `values` gives one for each of its rows.
+        /// Faster than asking for places, since those need not be zeroed first.
+        ///
+        /// # Panics
+        /// If the schema gives `column` another width: a fault of the calling decoder.
+        #[inline]
+        pub fn $append(&mut self, column: ColumnId, values: impl Iterator<Item = $type>) {
+            let rows = self.rows;
+            self.$variant(column).append(rows, values);
+        }
+
+        #[inline]
+        #[allow(non_snake_case, reason = "called like the variant that it hands out")]
+        fn $variant(&mut self, column: ColumnId) -> &mut Ahead<$type> {
+            let slot = usize::from(column);
+            if !matches!(self.columns.get(slot), Some(Some(Open::$variant(_)))) {
+                self.open(column, |pool| Open::$variant(Ahead { values: <$type>::take(pool), used: 0 }));
             }
-            let Some(Open::$variant(values)) = slot else { panic!("column {column} has another width") };
-            values.truncate(rows);
-            values.resize(rows + n, 0);
-            &mut values[rows..]
+            match self.columns.get_mut(slot) {
+                Some(Some(Open::$variant(values))) => values,
+                _ => panic!("column {column} has another width"),
+            }
         }
     };
 }
@@ -85,21 +159,31 @@ impl BatchBuilder {
         self.rows
     }
 
+    /// Opens a column that no block asked for yet.
+    #[cold]
+    fn open(&mut self, column: ColumnId, open: impl FnOnce(&Pool) -> Open) {
+        let slot = &mut self.columns[usize::from(column)];
+        if slot.is_none() {
+            *slot = Some(open(&self.pool));
+            self.touched.push(column);
+        }
+    }
+
     block_of!(
         /// The `n` new places of a one-byte column.
-        u8s, U8, u8
+        u8s, append_u8s, U8, u8
     );
     block_of!(
         /// The `n` new places of a two-byte column.
-        u16s, U16, u16
+        u16s, append_u16s, U16, u16
     );
     block_of!(
         /// The `n` new places of a four-byte column.
-        u32s, U32, u32
+        u32s, append_u32s, U32, u32
     );
     block_of!(
         /// The `n` new places of an eight-byte column.
-        u64s, U64, u64
+        u64s, append_u64s, U64, u64
     );
 
     /// Appends the list of the next row of the block that is being filled: once per row, in order.
@@ -169,15 +253,11 @@ fn resize_lists(lists: &mut Lists, rows: usize) {
 
 impl Open {
     fn close(self, rows: usize) -> Column {
-        fn padded<T: Copy + Default>(mut values: Vec<T>, rows: usize) -> Arc<Vec<T>> {
-            values.resize(rows, T::default());
-            Arc::new(values)
-        }
         match self {
-            Open::U8(values) => Column::U8(padded(values, rows)),
-            Open::U16(values) => Column::U16(padded(values, rows)),
-            Open::U32(values) => Column::U32(padded(values, rows)),
-            Open::U64(values) => Column::U64(padded(values, rows)),
+            Open::U8(values) => Column::U8(values.close(rows)),
+            Open::U16(values) => Column::U16(values.close(rows)),
+            Open::U32(values) => Column::U32(values.close(rows)),
+            Open::U64(values) => Column::U64(values.close(rows)),
             Open::Text(mut texts) => {
                 texts.codes.resize(rows, 0);
                 Column::Text(Arc::new(texts))
@@ -227,6 +307,34 @@ mod tests {
         assert_eq!(batch.u64s(col::BYTES), Some(&[5][..]));
         assert_eq!(batch.list(col::AS_PATH, 0), &[3]);
         assert_eq!(batch.text(col::NOTE, 0), "good");
+    }
+
+    #[test]
+    fn places_that_were_handed_out_and_given_up_are_zero_again() {
+        let mut builder = builder();
+        builder.u64s(col::BYTES, 3000).fill(9);
+        assert_eq!(builder.u64s(col::BYTES, 2), [0; 2]);
+        builder.u8s(col::PROTO, 2000);
+        builder.advance(2000);
+        builder.u64s(col::BYTES, 5).fill(9);
+        let batch = builder.finish(1, 2);
+        assert_eq!(batch.u64s(col::BYTES), Some(&[0; 2000][..]));
+        drop(batch);
+        assert_eq!(builder.u64s(col::BYTES, 3000), [0; 3000]);
+    }
+
+    #[test]
+    fn appended_and_placed_values_of_a_column_follow_each_other() {
+        let mut builder = builder();
+        builder.append_u16s(col::SRC_PORT, [1, 2].into_iter());
+        builder.append_u16s(col::SRC_PORT, [3, 4].into_iter());
+        builder.advance(2);
+        builder.u16s(col::SRC_PORT, 1)[0] = 5;
+        builder.advance(1);
+        builder.advance(2);
+        builder.append_u16s(col::SRC_PORT, [6].into_iter());
+        builder.advance(1);
+        assert_eq!(builder.finish(1, 2).u16s(col::SRC_PORT), Some(&[3, 4, 5, 0, 0, 6][..]));
     }
 
     #[test]

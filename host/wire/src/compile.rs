@@ -12,6 +12,7 @@ use crate::element::{
     SYSTEM_INIT_TIME, Time, VARIABLE,
 };
 use crate::gather::{At, FieldAt};
+use crate::kernel::Op;
 use crate::plan::{ExporterAt, Layout, ListTarget, Plan, RateAt, Reverse, Target};
 use crate::source::Source;
 use crate::stats::Protocol;
@@ -110,7 +111,9 @@ fn fill(protocol: Protocol, fields: &[Field], types: &[FieldDataType], wish: Wis
     let fields = Fields { protocol, placed };
     let mut plan = Plan {
         layout,
+        ops: Vec::new(),
         targets: Vec::new(),
+        etype: 0,
         lists: Vec::new(),
         texts: Vec::new(),
         exporter: ExporterAt { v4: fields.of_len(130, 4), v6: fields.of_len(131, 16) },
@@ -137,13 +140,26 @@ fn fill(protocol: Protocol, fields: &[Field], types: &[FieldDataType], wish: Wis
             }
             number => fields.sources(number, standard.elements, size_of(standard.width)),
         };
-        if !sources.is_empty() {
+        if let ([Source::Constant(etype)], col::ETYPE) = (sources.as_slice(), standard.number) {
+            plan.etype = *etype as u16;
+        } else if !sources.is_empty() {
             plan.targets.push(Target { column: standard.number, width: standard.width, sources });
         }
     }
     for (column, custom) in wish.schema.custom().filter(|(column, _)| wish.wanted.contains(*column)) {
         let Some((pen, id)) = custom.element else { continue };
         fields.custom(&mut plan, column, custom.width, (pen, id), types);
+    }
+    if matches!(plan.layout, Layout::Fixed(_)) {
+        let Plan { ops, targets, .. } = &mut plan;
+        targets.retain(|target| {
+            let op = match target.sources.as_slice() {
+                [source] => Op::of(target.column, target.width, *source),
+                _ => None,
+            };
+            ops.extend(op);
+            op.is_none()
+        });
     }
     plan
 }
@@ -350,13 +366,19 @@ mod tests {
         let schema = Schema::standard();
         let wish = Wish { schema: &schema, wanted: &ColumnSet::ALL };
         let plan = Plan::compile(protocol, &fields, &types, wish).unwrap();
+        let op = plan.ops.iter().find(|op| op.column == column);
         let target = plan.targets.iter().find(|target| target.column == column);
-        expected.assert_eq(&format!("{:?}", target.map_or(&[][..], |target| &target.sources)));
+        let text = match (op, target) {
+            (Some(op), None) => format!("one loop over {:?}", op.at()),
+            (None, target) => format!("{:?}", target.map_or(&[][..], |target| &target.sources)),
+            (Some(_), Some(_)) => "two ways".to_owned(),
+        };
+        expected.assert_eq(&text);
     }
 
     #[test]
     fn a_number_wider_than_its_column_gives_its_low_bytes() {
-        check(Protocol::NetFlow9, &[(10, 8)], col::IN_IF, expect!["[Unsigned(At { anchor: 0, offset: 4 }, 4)]"]);
+        check(Protocol::NetFlow9, &[(10, 8)], col::IN_IF, expect!["one loop over At { anchor: 0, offset: 4 }"]);
     }
 
     #[test]
@@ -393,7 +415,7 @@ mod tests {
             Protocol::NetFlow9,
             &[(4, 1), (11, 2), (32, 2)],
             col::ICMP_CODE,
-            expect!["[Unsigned(At { anchor: 0, offset: 4 }, 1)]"],
+            expect!["one loop over At { anchor: 0, offset: 4 }"],
         );
     }
 

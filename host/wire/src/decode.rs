@@ -179,8 +179,9 @@ impl Decoder {
         self.stats.records += records as u64;
         self.stats.rows += records as u64;
         let key = ExporterKey { addr: exporter, protocol: Protocol::NetFlow5, domain: message.engine };
-        let exporter = self.exporters.entry(key, &mut self.stats);
-        exporter.sequence.observe(message.sequence, u32::try_from(records).ok(), Unit::Records, &mut self.stats);
+        let slot = self.exporters.slot(key, &mut self.stats);
+        let sequence = &mut self.exporters.at(slot).sequence;
+        sequence.observe(message.sequence, u32::try_from(records).ok(), Unit::Records, &mut self.stats);
     }
 }
 

@@ -5,6 +5,8 @@
 
 #![warn(clippy::indexing_slicing)]
 
+use sluice_flow::{BatchBuilder, ColumnId};
+
 use crate::bytes::number;
 
 /// Where the records of a data set are.
@@ -127,19 +129,32 @@ pub(crate) enum FieldAt {
 pub(crate) trait Cell: Copy + Default + PartialEq {
     /// The low bits of `number`.
     fn of(number: u64) -> Self;
+
+    /// Fills `column`, which must be of this type, in the block that is being filled.
+    fn append(out: &mut BatchBuilder, column: ColumnId, values: impl Iterator<Item = Self>);
 }
 
 macro_rules! cells {
-    ($($type:ty),*) => {$(
+    ($($type:ty => $append:ident;)*) => {$(
         impl Cell for $type {
             #[inline]
             fn of(number: u64) -> $type {
                 number as $type
             }
+
+            #[inline]
+            fn append(out: &mut BatchBuilder, column: ColumnId, values: impl Iterator<Item = $type>) {
+                out.$append(column, values);
+            }
         }
     )*};
 }
-cells!(u8, u16, u32, u64);
+cells! {
+    u8 => append_u8s;
+    u16 => append_u16s;
+    u32 => append_u32s;
+    u64 => append_u64s;
+}
 
 /// Sets each cell to `value` of its record; with `only_empty`, only those that are 0 so far.
 #[inline(always)]

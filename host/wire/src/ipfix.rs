@@ -85,7 +85,8 @@ impl Decoder {
         }
         let key = ExporterKey { addr: exporter, protocol: Protocol::Ipfix, domain };
         let clock = Clock { export_ns: u64::from(seconds) * 1_000_000_000, uptime_ms: 0, init_ms: 0 };
-        let message = Message { key, info: MessageInfo { received_ns, sequence, clock } };
+        let slot = self.exporters.slot(key, &mut self.stats);
+        let message = Message { key, slot, info: MessageInfo { received_ns, sequence, clock } };
         let mut records = (length <= left).then_some(0_u32);
         for set in (Sets { datagram: datagram.get(..end).unwrap_or(&[]), at: at + HEADER }) {
             let counted = match set {
@@ -97,8 +98,7 @@ impl Decoder {
             };
             records = records.zip(counted).map(|(all, these)| all.wrapping_add(these));
         }
-        let exporter = self.exporters.entry(key, &mut self.stats);
-        exporter.sequence.observe(sequence, records, Unit::Records, &mut self.stats);
+        self.exporters.at(slot).sequence.observe(sequence, records, Unit::Records, &mut self.stats);
         Ok(end)
     }
 }

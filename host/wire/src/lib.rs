@@ -4,7 +4,7 @@
 //! [`BatchBuilder`](sluice_flow::BatchBuilder). It reads no clock and opens nothing. The way of a
 //! NetFlow v9 or IPFIX datagram: the sets are found (`netflow9`, `ipfix`, `sets`); a template becomes
 //! a plan once (`template`, `compile`); a data set runs its plan, a column at a time (`plan`,
-//! `source`, `gather`); options data gives sampling rates (`options`, `sampling`); a data set without
+//! `kernel`, `source`, `gather`); options data gives sampling rates (`options`, `sampling`); a data set without
 //! template waits (`pending`). NetFlow v5 has one plan for all datagrams (`netflow5`). sFlow samples
 //! go through a dissector of packet headers (`sflow`, `packet`).
 //!
@@ -22,6 +22,7 @@ pub mod export;
 mod exporter;
 mod gather;
 mod ipfix;
+mod kernel;
 mod netflow5;
 mod netflow9;
 mod options;

@@ -42,9 +42,9 @@ impl Decoder {
         };
         let key = ExporterKey { addr: exporter, protocol: Protocol::NetFlow9, domain };
         let clock = Clock { export_ns: u64::from(seconds) * 1_000_000_000, uptime_ms, init_ms: 0 };
-        let message = Message { key, info: MessageInfo { received_ns, sequence, clock } };
-        let exporter = self.exporters.entry(key, &mut self.stats);
-        exporter.sequence.observe(sequence, Some(1), Unit::Datagrams, &mut self.stats);
+        let slot = self.exporters.slot(key, &mut self.stats);
+        let message = Message { key, slot, info: MessageInfo { received_ns, sequence, clock } };
+        self.exporters.at(slot).sequence.observe(sequence, Some(1), Unit::Datagrams, &mut self.stats);
         for set in (Sets { datagram, at: HEADER }) {
             match set {
                 Ok(set) => {

@@ -9,7 +9,8 @@ use std::borrow::Cow;
 
 use sluice_flow::{BatchBuilder, ColumnId, Width, col};
 
-use crate::gather::{FieldAt, Record, Rows};
+use crate::gather::{Cell, FieldAt, Record, Rows};
+use crate::kernel::Op;
 use crate::sampling::Sampling;
 use crate::source::{Clock, MAPPED, Source, read};
 
@@ -62,7 +63,7 @@ pub(crate) struct ListTarget {
 }
 
 /// The second row of a biflow.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Reverse {
     /// The row is made where one of these is not zero.
     pub(crate) counters: Vec<FieldAt>,
@@ -71,10 +72,15 @@ pub(crate) struct Reverse {
 }
 
 /// What to do with the data records of one template.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) layout: Layout,
+    /// Columns that one simple loop fills, if records are of fixed length.
+    pub(crate) ops: Vec<Op>,
+    /// All other columns of numbers.
     pub(crate) targets: Vec<Target>,
+    /// Ethertype of all records, if the template alone says it; else 0.
+    pub(crate) etype: u16,
     pub(crate) lists: Vec<ListTarget>,
     pub(crate) texts: Vec<(ColumnId, FieldAt)>,
     pub(crate) exporter: ExporterAt,
@@ -151,6 +157,11 @@ impl Plan {
     /// that are not wanted are not touched.
     pub(crate) fn fill(&self, rows: &Rows<'_>, common: &Common<'_>, out: &mut BatchBuilder) {
         let n = rows.len();
+        if let Rows::Fixed { data, stride } = *rows {
+            for op in &self.ops {
+                op.run(out, data, stride, &common.clock);
+            }
+        }
         for target in &self.targets {
             match target.width {
                 Width::U8 => read_all(out.u8s(target.column, n), target, rows, common.clock),
@@ -160,30 +171,20 @@ impl Plan {
                 Width::Text | Width::Lists => {}
             }
         }
-        if out.wants(col::FLOW_TYPE) {
-            out.u8s(col::FLOW_TYPE, n).fill(common.flow_type);
-        }
-        if out.wants(col::RECEIVED_NS) {
-            out.u64s(col::RECEIVED_NS, n).fill(common.received_ns);
-        }
-        if out.wants(col::SEQUENCE) {
-            out.u32s(col::SEQUENCE, n).fill(common.sequence);
-        }
-        if out.wants(col::OBSERVATION_DOMAIN) {
-            let cells = out.u32s(col::OBSERVATION_DOMAIN, n);
-            cells.fill(common.domain);
-            if let Some(domain) = self.domain {
-                for (cell, record) in cells.iter_mut().zip(rows.records()) {
-                    match record.number(domain) as u32 {
-                        0 => {}
-                        domain => *cell = domain,
-                    }
-                }
+        constant(out, col::ETYPE, n, self.etype);
+        constant(out, col::FLOW_TYPE, n, common.flow_type);
+        constant(out, col::RECEIVED_NS, n, common.received_ns);
+        constant(out, col::SEQUENCE, n, common.sequence);
+        constant(out, col::OBSERVATION_DOMAIN, n, common.domain);
+        if let Some(domain) = self.domain
+            && out.wants(col::OBSERVATION_DOMAIN)
+        {
+            let own = |record: Record<'_>| Some(record.number(domain) as u32).filter(|domain| *domain != 0);
+            for (cell, record) in out.u32s(col::OBSERVATION_DOMAIN, n).iter_mut().zip(rows.records()) {
+                *cell = own(record).unwrap_or(common.domain);
             }
         }
-        if out.wants(col::SAMPLING_RATE) {
-            self.fill_rate(out.u64s(col::SAMPLING_RATE, n), rows, common);
-        }
+        self.fill_rate(rows, common, n, out);
         self.fill_exporter(rows, common, n, out);
         for list in &self.lists {
             let mut values = Vec::with_capacity(list.fields.len());
@@ -206,35 +207,37 @@ impl Plan {
         }
     }
 
+    #[inline]
     fn fill_exporter(&self, rows: &Rows<'_>, common: &Common<'_>, n: usize, out: &mut BatchBuilder) {
-        let wants = (out.wants(col::EXPORTER_ADDR_HI), out.wants(col::EXPORTER_ADDR_LO));
-        let of = |record: Record<'_>| exporter_of(record, self.exporter).unwrap_or(common.exporter);
-        let varies = self.exporter != ExporterAt::default();
-        if wants.0 {
-            let cells = out.u64s(col::EXPORTER_ADDR_HI, n);
-            cells.fill(common.exporter.0);
-            if varies {
-                cells.iter_mut().zip(rows.records()).for_each(|(cell, record)| *cell = of(record).0);
-            }
+        constant(out, col::EXPORTER_ADDR_HI, n, common.exporter.0);
+        constant(out, col::EXPORTER_ADDR_LO, n, common.exporter.1);
+        if self.exporter == ExporterAt::default() {
+            return;
         }
-        if wants.1 {
+        let of = |record: Record<'_>| exporter_of(record, self.exporter).unwrap_or(common.exporter);
+        if out.wants(col::EXPORTER_ADDR_HI) {
+            let cells = out.u64s(col::EXPORTER_ADDR_HI, n);
+            cells.iter_mut().zip(rows.records()).for_each(|(cell, record)| *cell = of(record).0);
+        }
+        if out.wants(col::EXPORTER_ADDR_LO) {
             let cells = out.u64s(col::EXPORTER_ADDR_LO, n);
-            cells.fill(common.exporter.1);
-            if varies {
-                cells.iter_mut().zip(rows.records()).for_each(|(cell, record)| *cell = of(record).1);
-            }
+            cells.iter_mut().zip(rows.records()).for_each(|(cell, record)| *cell = of(record).1);
         }
     }
 
     /// The rate of a row: the record's own, else that of its sampler, else that of its input
     /// interface, else the default.
-    fn fill_rate(&self, cells: &mut [u64], rows: &Rows<'_>, common: &Common<'_>) {
-        let looked_up = self.rate.sampler.is_some_and(|_| common.sampling.has_samplers())
+    fn fill_rate(&self, rows: &Rows<'_>, common: &Common<'_>, n: usize, out: &mut BatchBuilder) {
+        let is_looked_up = self.rate.sampler.is_some_and(|_| common.sampling.has_samplers())
             || self.rate.interface.is_some_and(|_| common.sampling.has_interfaces());
-        if self.rate.sources.is_empty() && !looked_up {
-            cells.fill(common.default_rate);
+        if self.rate.sources.is_empty() && !is_looked_up {
+            constant(out, col::SAMPLING_RATE, n, common.default_rate);
             return;
         }
+        if !out.wants(col::SAMPLING_RATE) {
+            return;
+        }
+        let cells = out.u64s(col::SAMPLING_RATE, n);
         for (nth, source) in self.rate.sources.iter().enumerate() {
             read(cells, *source, rows, common.clock, nth > 0);
         }
@@ -246,7 +249,15 @@ impl Plan {
     }
 }
 
-fn read_all<T: crate::gather::Cell>(cells: &mut [T], target: &Target, rows: &Rows<'_>, clock: Clock) {
+/// Gives every row of the block the same value. Zeros need not be written.
+#[inline]
+fn constant<T: Cell>(out: &mut BatchBuilder, column: ColumnId, n: usize, value: T) {
+    if value != T::default() && out.wants(column) {
+        T::append(out, column, std::iter::repeat_n(value, n));
+    }
+}
+
+fn read_all<T: Cell>(cells: &mut [T], target: &Target, rows: &Rows<'_>, clock: Clock) {
     for (nth, source) in target.sources.iter().enumerate() {
         read(cells, *source, rows, clock, nth > 0);
     }

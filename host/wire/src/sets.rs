@@ -7,7 +7,7 @@ use sluice_flow::{BatchBuilder, halves_of};
 use crate::DecodeError;
 use crate::bytes::{is_zero, u16_at};
 use crate::decode::Decoder;
-use crate::exporter::ExporterKey;
+use crate::exporter::{ExporterKey, Slot};
 use crate::pending::MessageInfo;
 use crate::plan::{Common, Layout};
 use crate::sampling::Learned;
@@ -21,6 +21,7 @@ pub(crate) const SET_HEADER: usize = 4;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Message {
     pub(crate) key: ExporterKey,
+    pub(crate) slot: Slot,
     pub(crate) info: MessageInfo,
 }
 
@@ -99,19 +100,20 @@ impl Decoder {
         out: &mut BatchBuilder,
         faults: &mut Faults,
     ) {
-        let Message { key, .. } = *message;
+        let Message { key, slot, .. } = *message;
         let definitions = TemplateSet { protocol: key.protocol, is_options, domain: key.domain, body: set.body };
         for definition in definitions {
             match definition {
                 Ok(Definition::Define(id, record)) => self.define(message, id, is_options, record, out, faults),
                 Ok(Definition::Withdraw(id)) => {
                     // A withdrawal of the other kind does not mean this template.
-                    if self.exporters.is_options(key, id) == Some(is_options) {
+                    let in_force = self.exporters.at(slot).peek(id);
+                    if in_force.is_some_and(|template| template.is_options == is_options) {
                         self.withdraw(message, id);
                     }
                 }
                 Ok(Definition::WithdrawAll) => {
-                    for id in self.exporters.ids(key, is_options) {
+                    for id in self.exporters.at(slot).ids(is_options) {
                         self.withdraw(message, id);
                     }
                 }
@@ -129,22 +131,22 @@ impl Decoder {
         out: &mut BatchBuilder,
         faults: &mut Faults,
     ) {
-        let Message { key, info } = *message;
-        if self.exporters.entry(key, &mut self.stats).has(id, is_options, record) {
+        let Message { key, slot, info } = *message;
+        if self.exporters.at(slot).has(id, is_options, record) {
             return;
         }
         let wish = crate::compile::Wish { schema: &self.schema, wanted: &self.wanted };
         match self.reader.read(key.protocol, is_options, record, wish) {
             Ok(template) => {
-                self.exporters.put(key, id, template, &mut self.stats);
+                self.exporters.put(slot, id, template, &mut self.stats);
                 for held in self.pending.release(key, id, info.received_ns, &mut self.stats) {
                     self.stats.pending_released += 1;
-                    let message = Message { key, info: held.info };
+                    let message = Message { key, slot, info: held.info };
                     self.data_set(&message, Set { id, body: &held.body, offset: 0 }, out, faults);
                 }
             }
             Err(why) => {
-                self.exporters.remove(key, id);
+                self.exporters.remove(slot, id);
                 self.drop_pending(message, id);
                 let error = DecodeError::BadTemplate { domain: key.domain, template_id: id, why };
                 faults.add(&mut self.stats, error);
@@ -153,7 +155,7 @@ impl Decoder {
     }
 
     fn withdraw(&mut self, message: &Message, id: u16) {
-        if self.exporters.remove(message.key, id) {
+        if self.exporters.remove(message.slot, id) {
             self.stats.templates_withdrawn += 1;
         }
         self.drop_pending(message, id);
@@ -171,9 +173,9 @@ impl Decoder {
         out: &mut BatchBuilder,
         faults: &mut Faults,
     ) -> Option<u32> {
-        let Message { key, info } = *message;
+        let Message { key, slot, info } = *message;
         let wide_rate = self.exporters.wide_rate(key);
-        let exporter = self.exporters.entry(key, &mut self.stats);
+        let exporter = self.exporters.at(slot);
         let Some((template, sampling)) = exporter.template(set.id) else {
             self.pending.hold(key, set.id, info, set.body, &mut self.stats);
             faults.add(&mut self.stats, DecodeError::NoTemplate { domain: key.domain, template_id: set.id });

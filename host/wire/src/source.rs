@@ -146,7 +146,7 @@ pub(crate) fn either(record: Record<'_>, v4: At, v6: At) -> (u64, u64) {
 
 /// The time at `uptime` milliseconds after the exporter's start. The uptime wraps every 49.7 days,
 /// so what counts is its distance from that in the header, up to half of that either way.
-fn at_uptime(clock: Clock, uptime: u32) -> u64 {
+pub(crate) fn at_uptime(clock: Clock, uptime: u32) -> u64 {
     let before_ms = i64::from(clock.uptime_ms.wrapping_sub(uptime).cast_signed());
     clock.export_ns.saturating_add_signed(-before_ms * 1_000_000)
 }

@@ -1,0 +1,149 @@
+//! The loops of the usual case: one field of a fixed place into one column.
+//!
+//! Which loop it is gets chosen when the plan is compiled, so that running it is one call a column.
+
+#![warn(clippy::indexing_slicing)]
+
+use sluice_flow::{BatchBuilder, ColumnId, Width};
+
+use crate::element::Time;
+use crate::gather::{At, Cell, FieldAt, wide};
+use crate::source::{Clock, MAPPED, Source, at_uptime};
+
+/// The records of a set of fixed length, and where in them a field is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Strided<'a> {
+    pub(crate) data: &'a [u8],
+    pub(crate) stride: usize,
+    pub(crate) offset: usize,
+    /// Where a second field is that decides about the first.
+    pub(crate) second: usize,
+}
+
+/// The furthest that an uptime can be from that in the header: 2^31 milliseconds.
+const MAX_DISTANCE_NS: u64 = (1 << 31) * 1_000_000;
+
+/// Fills the open block of a column.
+pub(crate) type Kernel = fn(&mut BatchBuilder, ColumnId, Strided<'_>, &Clock);
+
+/// A column and the loop that fills it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Op {
+    pub(crate) column: ColumnId,
+    pub(crate) offset: u16,
+    pub(crate) second: u16,
+    pub(crate) kernel: Kernel,
+}
+
+impl Op {
+    /// The loop for a column of one source, if there is one.
+    pub(crate) fn of(column: ColumnId, width: Width, source: Source) -> Option<Op> {
+        let (kernel, at) = match (width, source) {
+            (Width::U8, Source::Unsigned(at, 1)) => (unsigned::<u8, 1> as Kernel, at),
+            (Width::U8, Source::PlusOne(FieldAt::Fixed(at, 1))) => (plus_one as Kernel, at),
+            (Width::U16, Source::Unsigned(at, 1)) => (unsigned::<u16, 1> as Kernel, at),
+            (Width::U16, Source::Unsigned(at, 2)) => (unsigned::<u16, 2> as Kernel, at),
+            (Width::U32, Source::Unsigned(at, 1)) => (unsigned::<u32, 1> as Kernel, at),
+            (Width::U32, Source::Unsigned(at, 2)) => (unsigned::<u32, 2> as Kernel, at),
+            (Width::U32, Source::Unsigned(at, 3)) => (unsigned::<u32, 3> as Kernel, at),
+            (Width::U32, Source::Unsigned(at, 4)) => (unsigned::<u32, 4> as Kernel, at),
+            (Width::U64, Source::Unsigned(at, 1)) => (unsigned::<u64, 1> as Kernel, at),
+            (Width::U64, Source::Unsigned(at, 2)) => (unsigned::<u64, 2> as Kernel, at),
+            (Width::U64, Source::Unsigned(at, 3)) => (unsigned::<u64, 3> as Kernel, at),
+            (Width::U64, Source::Unsigned(at, 4)) => (unsigned::<u64, 4> as Kernel, at),
+            (Width::U64, Source::Unsigned(at, 5)) => (unsigned::<u64, 5> as Kernel, at),
+            (Width::U64, Source::Unsigned(at, 6)) => (unsigned::<u64, 6> as Kernel, at),
+            (Width::U64, Source::Unsigned(at, 7)) => (unsigned::<u64, 7> as Kernel, at),
+            (Width::U64, Source::Unsigned(at, 8)) => (unsigned::<u64, 8> as Kernel, at),
+            (Width::U64, Source::MappedLow(at)) => (mapped_low as Kernel, at),
+            (Width::U64, Source::Uptime(at)) => (uptime as Kernel, at),
+            (Width::U64, Source::Time(FieldAt::Fixed(at, 4), Time::Seconds)) => (seconds as Kernel, at),
+            (Width::U64, Source::Time(FieldAt::Fixed(at, 8), Time::Millis)) => (millis as Kernel, at),
+            (Width::U8, Source::OfIcmpPort(at, FieldAt::Fixed(At { anchor: 0, offset: second }, 1))) => {
+                let kernel = of_icmp_port as Kernel;
+                return (at.anchor == 0).then_some(Op { column, offset: at.offset, second, kernel });
+            }
+            _ => return None,
+        };
+        (at.anchor == 0).then_some(Op { column, offset: at.offset, second: 0, kernel })
+    }
+
+    /// Fills the open block of the column.
+    #[inline]
+    pub(crate) fn run(&self, out: &mut BatchBuilder, data: &[u8], stride: usize, clock: &Clock) {
+        let (offset, second) = (usize::from(self.offset), usize::from(self.second));
+        (self.kernel)(out, self.column, Strided { data, stride, offset, second }, clock);
+    }
+
+    /// Where the field is in a record.
+    #[cfg(test)]
+    pub(crate) fn at(&self) -> At {
+        At { anchor: 0, offset: self.offset }
+    }
+}
+
+/// The field of every record, with `W` bytes. Checked against the record once, so that the loop need
+/// not; a plan's fields are within its records.
+#[inline(always)]
+fn fill<T: Cell, const W: usize>(
+    out: &mut BatchBuilder,
+    column: ColumnId,
+    from: Strided<'_>,
+    value: impl Fn([u8; W]) -> T,
+) {
+    let Strided { data, stride, offset, .. } = from;
+    if offset + W > stride {
+        return;
+    }
+    let field = |record: &[u8]| record.get(offset..offset + W).and_then(|bytes| bytes.first_chunk::<W>()).copied();
+    let values = data.chunks_exact(stride).map(|record| field(record).map_or(T::default(), &value));
+    T::append(out, column, values);
+}
+
+fn unsigned<T: Cell, const W: usize>(out: &mut BatchBuilder, column: ColumnId, from: Strided<'_>, _: &Clock) {
+    fill(out, column, from, |bytes| T::of(wide::<W>(bytes)));
+}
+
+fn plus_one(out: &mut BatchBuilder, column: ColumnId, from: Strided<'_>, _: &Clock) {
+    fill(out, column, from, |[byte]: [u8; 1]| byte.wrapping_add(1));
+}
+
+fn mapped_low(out: &mut BatchBuilder, column: ColumnId, from: Strided<'_>, _: &Clock) {
+    fill(out, column, from, |bytes| MAPPED | wide::<4>(bytes));
+}
+
+fn uptime(out: &mut BatchBuilder, column: ColumnId, from: Strided<'_>, clock: &Clock) {
+    let Clock { export_ns, uptime_ms, .. } = *clock;
+    if (MAX_DISTANCE_NS..u64::MAX - MAX_DISTANCE_NS).contains(&export_ns) {
+        // What `at_uptime` does, without the ends that no time can reach from here.
+        fill(out, column, from, |bytes| {
+            let before_ms = i64::from(uptime_ms.wrapping_sub(u32::from_be_bytes(bytes)).cast_signed());
+            export_ns.wrapping_sub((before_ms * 1_000_000).cast_unsigned())
+        });
+    } else {
+        let clock = *clock;
+        fill(out, column, from, |bytes| at_uptime(clock, u32::from_be_bytes(bytes)));
+    }
+}
+
+fn seconds(out: &mut BatchBuilder, column: ColumnId, from: Strided<'_>, _: &Clock) {
+    fill(out, column, from, |bytes| wide::<4>(bytes) * 1_000_000_000);
+}
+
+fn millis(out: &mut BatchBuilder, column: ColumnId, from: Strided<'_>, _: &Clock) {
+    fill(out, column, from, |bytes| wide::<8>(bytes).saturating_mul(1_000_000));
+}
+
+/// A byte of the destination port where the protocol, a byte too, is ICMP or ICMPv6.
+fn of_icmp_port(out: &mut BatchBuilder, column: ColumnId, from: Strided<'_>, _: &Clock) {
+    let Strided { data, stride, offset, second } = from;
+    if offset.max(second) >= stride {
+        return;
+    }
+    // No branch: which rows are ICMP cannot be foretold.
+    let values = data.chunks_exact(stride).map(|record| match (record.get(offset), record.get(second)) {
+        (Some(byte), Some(proto)) => *byte * u8::from((*proto == 1) | (*proto == 58)),
+        _ => 0,
+    });
+    out.append_u8s(column, values);
+}
