@@ -83,7 +83,9 @@ fn export(to: SocketAddr, rate: u64, time: Option<Duration>, stop: &Stop) -> std
         ..TrafficSettings::default()
     };
     let settings = GeneratorSettings { to, versions: Version::ALL.to_vec(), exporters: EXPORTERS, rate, traffic };
-    Generator::open(settings)?.run(stop, time, None, |_, _| {}).map(drop)
+    let done = Generator::open(settings)?.run(stop, time, None, |_, _| {})?;
+    info!(records = done.records, datagrams = done.sent.datagrams, "the exporters of the demo have sent");
+    Ok(())
 }
 
 fn write_files(folder: &Path) -> Result<(), Failure> {
