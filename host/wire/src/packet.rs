@@ -127,14 +127,13 @@ impl Stacks {
     }
 }
 
-/// Reads the headers at the beginning of `packet`, as far as it goes.
+/// Reads the headers at the beginning of `packet`, as far as it goes, into `headers` that are empty.
 ///
 /// A header that is cut short or contradicts itself ends the reading: what stood before it stays.
 /// Ports, TCP flags and ICMP types are read as soon as their own bytes are there. Later fragments
 /// have no ports. `proto` of IPv6 is the one after the extension headers (RFC 8200, section 4), or as
 /// far along them as the packet goes.
 pub(crate) fn dissect(packet: &[u8], link: Link, headers: &mut Headers, mut stacks: Option<&mut Stacks>) {
-    *headers = Headers::default();
     match link {
         Link::Ethernet => ethernet(packet, headers, &mut stacks),
         Link::Ipv4 => ipv4(packet, headers, &mut stacks),

@@ -174,9 +174,17 @@ pub fn encode_delimited(batch: &Batch, row: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(&[0; ROOM]);
     encode(batch, row, out);
     let length = out.len() - start - ROOM;
-    let mut prefix = Vec::with_capacity(10);
-    encode_varint(length as u64, &mut prefix);
-    out.splice(start..start + ROOM, prefix);
+    match out.get_mut(start..start + ROOM) {
+        Some([low, high]) if (1 << 7..1 << 14).contains(&length) => {
+            *low = (length & 0x7f) as u8 | 0x80;
+            *high = (length >> 7) as u8;
+        }
+        _ => {
+            let mut prefix = Vec::new();
+            encode_varint(length as u64, &mut prefix);
+            out.splice(start..start + ROOM, prefix);
+        }
+    }
 }
 
 fn put_number(number: u32, value: u64, out: &mut Vec<u8>) {

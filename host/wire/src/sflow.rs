@@ -9,7 +9,7 @@ mod xdr;
 use std::net::IpAddr;
 
 use ahash::AHashMap;
-use sluice_flow::{BatchBuilder, ColumnId, Lists, col, halves_of};
+use sluice_flow::{BatchBuilder, ColumnId, col, halves_of};
 
 use self::sample::{Sample, SampleLists, group};
 use self::xdr::Xdr;
@@ -48,19 +48,7 @@ pub struct SflowSamples {
 pub(crate) struct SflowDecoder {
     samples: Vec<Sample>,
     reading: SampleLists,
-    lists: RowLists,
     sequences: AHashMap<(IpAddr, u32), Sequence>,
-}
-
-/// The list columns of the rows of one datagram.
-#[derive(Debug, Default)]
-struct RowLists {
-    layers: Lists,
-    sizes: Lists,
-    labels: Lists,
-    ttls: Lists,
-    as_path: Lists,
-    communities: Lists,
 }
 
 /// What all rows of a datagram have in common.
@@ -87,14 +75,13 @@ impl SflowDecoder {
         faults: &mut Faults,
     ) -> usize {
         self.samples.clear();
-        self.lists.clear();
         self.reading.wants_stacks =
             [col::LAYER_STACK, col::LAYER_SIZES, col::MPLS_LABELS, col::MPLS_TTLS].into_iter().any(|c| out.wants(c));
         let mut xdr = Xdr::new(datagram);
         match self.header(&mut xdr, exporter, received_ns, stats) {
             Ok((origin, samples)) => {
                 for _ in 0..samples {
-                    if let Err(error) = self.sample(&mut xdr, stats, faults) {
+                    if let Err(error) = self.sample(&mut xdr, out, stats, faults) {
                         faults.add(stats, error);
                         break;
                     }
@@ -131,24 +118,33 @@ impl SflowDecoder {
 
     /// Reads one sample. Fails if the next one cannot be found.
     #[inline]
-    fn sample(&mut self, xdr: &mut Xdr<'_>, stats: &mut DecodeStats, faults: &mut Faults) -> Result<(), DecodeError> {
+    fn sample(
+        &mut self,
+        xdr: &mut Xdr<'_>,
+        out: &mut BatchBuilder,
+        stats: &mut DecodeStats,
+        faults: &mut Faults,
+    ) -> Result<(), DecodeError> {
         let format = xdr.u32("sample")?;
         let structure = xdr.structure("sample")?;
         match format {
             1 | 3 => {
-                let mut sample = Sample::default();
+                // Read in its place among the rows, and taken out again if it is none.
+                let row = self.samples.len();
+                self.samples.push(Sample::default());
+                let Some(sample) = self.samples.last_mut() else { return Ok(()) };
                 match sample.read(structure, format == 3, &mut self.reading) {
                     Ok(unknown) => stats.sflow_samples.unknown_records += unknown,
                     Err(error) => {
                         faults.add(stats, error);
                         if !sample.is_packet() {
+                            self.samples.truncate(row);
                             stats.sflow_samples.bad += 1;
                             return Ok(());
                         }
                     }
                 }
-                self.lists.push(&self.reading);
-                self.samples.push(sample);
+                self.reading.write(row, out);
                 stats.sflow_samples.flow += 1;
             }
             2 | 4 => stats.sflow_samples.counter += 1,
@@ -174,7 +170,6 @@ impl SflowDecoder {
         block.always();
         block.headers(headers);
         block.groups(groups);
-        self.lists.write(rows, headers, groups, out);
         out.advance(rows);
         rows
     }
@@ -287,47 +282,6 @@ impl Block<'_> {
         }
         if present & group::DISCARDED != 0 {
             self.u32(col::FORWARDING_STATUS, |sample| sample.forwarding_status);
-        }
-    }
-}
-
-impl RowLists {
-    fn clear(&mut self) {
-        let RowLists { layers, sizes, labels, ttls, as_path, communities } = self;
-        for lists in [layers, sizes, labels, ttls, as_path, communities] {
-            lists.offsets.truncate(1);
-            lists.values.clear();
-        }
-    }
-
-    /// Keeps the lists of a sample that becomes a row.
-    fn push(&mut self, read: &SampleLists) {
-        if read.wants_stacks {
-            self.layers.push(&read.stacks.layers);
-            self.sizes.push(&read.stacks.sizes);
-            self.labels.push(&read.stacks.labels);
-            self.ttls.push(&read.stacks.ttls);
-        }
-        self.as_path.push(&read.as_path);
-        self.communities.push(&read.communities);
-    }
-
-    fn write(&self, rows: usize, headers: u16, groups: u16, out: &mut BatchBuilder) {
-        let has_labels = headers & has::MPLS != 0;
-        let has_path = groups & group::GATEWAY != 0;
-        for (column, is_present, lists) in [
-            (col::LAYER_STACK, true, &self.layers),
-            (col::LAYER_SIZES, true, &self.sizes),
-            (col::MPLS_LABELS, has_labels, &self.labels),
-            (col::MPLS_TTLS, has_labels, &self.ttls),
-            (col::AS_PATH, has_path, &self.as_path),
-            (col::BGP_COMMUNITIES, has_path, &self.communities),
-        ] {
-            if is_present && out.wants(column) {
-                for row in 0..rows {
-                    out.push_list(column, row, lists.get(row));
-                }
-            }
         }
     }
 }

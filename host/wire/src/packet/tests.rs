@@ -9,7 +9,7 @@ use sluice_flow::halves_of;
 use super::*;
 
 fn read(packet: &[u8], link: Link) -> (Headers, Stacks) {
-    let mut headers = Headers { src_port: 1, ..Headers::default() };
+    let mut headers = Headers::default();
     let mut stacks = Stacks::default();
     dissect(packet, link, &mut headers, Some(&mut stacks));
     (headers, stacks)

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use sluice_flow::halves_of;
+use sluice_flow::{BatchBuilder, col, halves_of};
 
 use super::xdr::Xdr;
 use crate::DecodeError;
@@ -67,8 +67,33 @@ pub(super) struct SampleLists {
     pub communities: Vec<u32>,
 }
 
+impl SampleLists {
+    fn clear(&mut self) {
+        self.stacks.clear();
+        self.as_path.clear();
+        self.communities.clear();
+    }
+
+    /// Puts the lists into `row` of the block that `out` is being filled with.
+    #[inline]
+    pub(super) fn write(&self, row: usize, out: &mut BatchBuilder) {
+        for (column, list) in [
+            (col::LAYER_STACK, &self.stacks.layers),
+            (col::LAYER_SIZES, &self.stacks.sizes),
+            (col::MPLS_LABELS, &self.stacks.labels),
+            (col::MPLS_TTLS, &self.stacks.ttls),
+            (col::AS_PATH, &self.as_path),
+            (col::BGP_COMMUNITIES, &self.communities),
+        ] {
+            if !list.is_empty() && out.wants(column) {
+                out.push_list(column, row, list);
+            }
+        }
+    }
+}
+
 impl Sample {
-    /// Reads a flow sample, `flow_sample` or `flow_sample_expanded` of the sFlow version 5
+    /// Reads a flow sample into one that is empty: `flow_sample` or `flow_sample_expanded` of the sFlow version 5
     /// specification, section 5.3, and returns how many of its records are of kinds unknown here.
     ///
     /// An error leaves what was read before it; [`is_packet`](Self::is_packet) says whether that is a row.
@@ -78,10 +103,7 @@ impl Sample {
         is_expanded: bool,
         lists: &mut SampleLists,
     ) -> Result<u64, DecodeError> {
-        *self = Sample::default();
-        lists.stacks.clear();
-        lists.as_path.clear();
-        lists.communities.clear();
+        lists.clear();
         let (source, input, output, records);
         if is_expanded {
             let words = sample.words::<11>("expanded flow sample")?;
@@ -176,6 +198,10 @@ impl Sample {
                 return Ok(());
             }
         };
+        // A second header of the same packet takes the place of the first.
+        if self.detail > Detail::Nothing {
+            self.headers = Headers::default();
+        }
         dissect(packet, link, &mut self.headers, lists.wants_stacks.then_some(&mut lists.stacks));
         self.bytes = frame_length;
         self.detail = Detail::Header;
