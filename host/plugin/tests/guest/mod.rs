@@ -11,7 +11,7 @@ const VERSION: &[u8] = b"1.0.0-guest-version";
 pub(crate) fn guest() -> &'static [u8] {
     static GUEST: OnceLock<Vec<u8>> = OnceLock::new();
     GUEST.get_or_init(|| {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guest");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugin/tests/guest");
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guest");
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let output = Command::new(cargo)

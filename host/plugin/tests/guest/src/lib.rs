@@ -88,14 +88,7 @@ impl stage::Guest for Guest {
         let stateful = mode == "count" || version() == 8;
         let tick_ms = (mode == "tick").then_some(100);
         STATE.with_borrow_mut(|state| *state = State { mode, arg, ..State::default() });
-        Ok(Manifest {
-            name,
-            version: VERSION.to_owned(),
-            reads,
-            writes: vec![SRC_AS, CUSTOMER],
-            stateful,
-            tick_ms,
-        })
+        Ok(Manifest { name, version: VERSION.to_owned(), reads, writes: vec![SRC_AS, CUSTOMER], stateful, tick_ms })
     }
 
     fn process() -> Result<(), Failure> {
@@ -264,7 +257,9 @@ fn run(mode: &str, arg: u32) -> Result<(), String> {
             let denied = (key.prefix_preserving(BYTES, BYTES), key.prefix_preserving(PROTO, PROTO));
             Err(format!("{first:x?} {second:x?} {:x?} {denied:?} {refused:?}", key.prf(&[0], &[1])))
         }
-        "assets" => report((assets::read("names").map(|bytes| bytes.len()), assets::read("hidden"), assets::read("nothing"))),
+        "assets" => {
+            report((assets::read("names").map(|bytes| bytes.len()), assets::read("hidden"), assets::read("nothing")))
+        }
         "log" => {
             for line in 0..arg {
                 log::log(log::Level::Info, &format!("line {line}"));
