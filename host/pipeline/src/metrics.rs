@@ -64,7 +64,7 @@ impl Metrics {
             let registry = &mut inner.registry;
             let family = inner.counters.entry(name.to_owned()).or_insert_with(|| {
                 let family = Family::default();
-                registry.register(name, help, Family::clone(&family));
+                registry.register(name, sentence(help), Family::clone(&family));
                 family
             });
             family.get_or_create(&labels).clone()
@@ -78,7 +78,7 @@ impl Metrics {
             let registry = &mut inner.registry;
             let family = inner.counters.entry(name.clone()).or_insert_with(|| {
                 let family = Family::default();
-                registry.register(name, "Rows dropped, by reason.", Family::clone(&family));
+                registry.register(name, sentence("Rows dropped, by reason."), Family::clone(&family));
                 family
             });
             Family::clone(family)
@@ -91,7 +91,7 @@ impl Metrics {
             let registry = &mut inner.registry;
             let family = inner.gauges.entry(name.to_owned()).or_insert_with(|| {
                 let family = Family::default();
-                registry.register(name, help, Family::clone(&family));
+                registry.register(name, sentence(help), Family::clone(&family));
                 family
             });
             family.get_or_create(&labels).clone()
@@ -104,7 +104,7 @@ impl Metrics {
             let registry = &mut inner.registry;
             let family = inner.latencies.entry(name.to_owned()).or_insert_with(|| {
                 let family = Family::new_with_constructor(Latency);
-                registry.register(name, help, Family::clone(&family));
+                registry.register(name, sentence(help), Family::clone(&family));
                 family
             });
             family.get_or_create(&labels).clone()
@@ -130,6 +130,11 @@ impl Metrics {
         self.with(|inner| text::encode(&mut out, &inner.registry)).expect("writing to a string does not fail");
         out
     }
+}
+
+/// A help text as the registry wants it, which adds the full stop.
+fn sentence(help: &str) -> &str {
+    help.strip_suffix('.').unwrap_or(help)
 }
 
 #[cfg(test)]

@@ -123,7 +123,9 @@ impl Worker {
         if let Some(out) = out {
             let rows = out.rows();
             let (shares, untaken) = share_out(out, edges);
-            account.dropped("unrouted", untaken);
+            // A stage that is there for its alerts only is the end of its rows, which is no accident.
+            let is_last = edges.iter().all(|edge| edge.selection == Selection::DeadLetter);
+            account.dropped(if is_last { "last_stage" } else { "unrouted" }, untaken);
             account.rows_out(rows - untaken);
             self.hand_out(shares, ack);
         }

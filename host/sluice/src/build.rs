@@ -1,12 +1,13 @@
 //! From a plan to a pipeline: first everything that opens no socket, then the sockets.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::env;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sluice_endpoints::capture;
 use sluice_endpoints::sinks::{EventsSink, FileSink, NullSink, StdoutSink};
 use sluice_endpoints::sources::{CaptureSource, UdpSockets};
 use sluice_flow::ColumnSet;
@@ -17,7 +18,7 @@ use sluice_pipeline::{
 use sluice_plugin::keys::{KeySpec, Keys};
 use sluice_plugin::tables::{TableSpec, Tables};
 use sluice_plugin::{
-    ComponentSource, Grant, Granted, Host, HostSettings, Limits, Loaded, OnError, Services, StageSpec,
+    Assets, ComponentSource, Grant, Granted, Host, HostSettings, Limits, Loaded, OnError, Services, StageSpec,
 };
 use toml::Spanned;
 
@@ -59,6 +60,7 @@ pub(crate) fn prepare(config: Config) -> Result<Prepared, Failure> {
     let tables = Arc::new(tables(&config)?);
     let keys = Arc::new(keys(&config)?);
     let assets = Arc::new(assets(&config)?);
+    captures(&config)?;
 
     let mut outs = vec![EventOut::default(); config.stages.len()];
     let mut events = Vec::new();
@@ -132,18 +134,37 @@ fn misplaced<T>(
     config.doc.error(span, &format!("{section}.{name}"), causes(error))
 }
 
-fn assets(config: &Config) -> Result<BTreeMap<String, Arc<Vec<u8>>>, Failure> {
-    let mut assets = BTreeMap::new();
-    for (name, path) in &config.assets {
-        let what = || format!("assets.{name}: {}", path.display());
-        let length = fs::metadata(path).map_err(|error| Failure::running(what(), error))?.len();
-        if length > MAX_ASSET_BYTES {
-            return Err(Failure::usage(format!("{}: {length} bytes, more than {MAX_ASSET_BYTES}", what())));
-        }
-        let bytes = fs::read(path).map_err(|error| Failure::running(what(), error))?;
-        assets.insert(name.clone(), Arc::new(bytes));
+fn assets(config: &Config) -> Result<Assets, ConfigError> {
+    let mut assets = Assets::new();
+    for asset in &config.assets {
+        let path = &asset.value.path;
+        let read = fs::metadata(path)
+            .and_then(|found| if found.len() > MAX_ASSET_BYTES { Ok(None) } else { fs::read(path).map(Some) });
+        let problem = match read {
+            Ok(Some(bytes)) => {
+                assets.insert(asset.name.clone(), Arc::new(bytes));
+                continue;
+            }
+            Ok(None) => format!("{} has more than {MAX_ASSET_BYTES} bytes", path.display()),
+            Err(error) => format!("{} cannot be read: {error}", path.display()),
+        };
+        return Err(config.doc.error(asset.span.clone(), &format!("assets.{}", asset.name), problem));
     }
     Ok(assets)
+}
+
+/// Looks whether the captures can be read, so that `check` finds what `run` would.
+fn captures(config: &Config) -> Result<(), ConfigError> {
+    for source in &config.sources {
+        let SourceKind::Capture(capture) = &source.value.kind else { continue };
+        for path in &capture.paths {
+            if let Err(error) = capture::open(path) {
+                let place = format!("sources.{}", source.name);
+                return Err(config.doc.error(source.span.clone(), &place, causes(&error)));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn stage_spec(config: &Config, stage: &Named<Stage>, services: Services) -> Result<StageSpec, ConfigError> {
@@ -209,7 +230,7 @@ fn granted(config: &Config, path: &str, grant: &GrantConfig) -> Result<Granted, 
     let path = &format!("{path}.grant");
     let tables = config.tables.iter().map(|table| table.name.as_str());
     let keys = config.keys.iter().map(|key| key.name.as_str());
-    let assets = config.assets.keys().map(String::as_str);
+    let assets = config.assets.iter().map(|asset| asset.name.as_str());
     Ok(Granted {
         read: columns(config, path, &grant.read)?,
         write: columns(config, path, &grant.write)?,

@@ -90,9 +90,10 @@ pub(crate) struct GenerateArgs {
     /// Flow records a second, of all exporters together; 0 is as fast as possible.
     #[arg(long, default_value_t = 1000)]
     pub(crate) rate: u64,
-    /// Exporters, each with an address of its own where the target is on the loopback interface.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=200))]
-    pub(crate) exporters: u16,
+    /// Exporters, each with an address of its own where the target is on the loopback interface; without
+    /// it, one per protocol.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=200))]
+    pub(crate) exporters: Option<u16>,
     /// Sampling rate that the exporters announce.
     #[arg(long, default_value_t = 100)]
     pub(crate) sampling_rate: u32,

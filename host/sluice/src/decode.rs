@@ -32,10 +32,10 @@ pub(crate) fn decode(files: &[PathBuf], format: DecodeFormat) -> Result<(), Fail
     let mut skipped: BTreeMap<&'static str, u64> = BTreeMap::new();
 
     for path in files {
-        let what = || path.display().to_string();
-        let mut capture = capture::open(path).map_err(|error| Failure::running(what(), error))?;
+        let unreadable = |error| Failure::running("capture", error);
+        let mut capture = capture::open(path).map_err(unreadable)?;
         for datagram in capture.by_ref() {
-            let datagram = datagram.map_err(|error| Failure::running(what(), error))?;
+            let datagram = datagram.map_err(unreadable)?;
             decoder.decode(datagram.exporter, datagram.at_ns, &datagram.payload, &mut builder);
             if builder.rows() >= ROWS && !printer.print(&mut builder)? {
                 return Ok(());

@@ -147,7 +147,7 @@ pub(crate) fn generate(args: &GenerateArgs) -> Result<(), Failure> {
     let settings = GeneratorSettings {
         to: args.to,
         versions: args.version_set.iter().map(|version| export_version(*version)).collect(),
-        exporters: args.exporters,
+        exporters: args.exporters.unwrap_or(args.version_set.len() as u16),
         rate: args.rate,
         traffic,
     };
@@ -167,7 +167,8 @@ pub(crate) fn generate(args: &GenerateArgs) -> Result<(), Failure> {
         eprint!("\r");
     }
     eprintln!("{}", line(&done, began.elapsed()));
-    if done.sent.datagrams == 0 {
+    // The answer to a datagram is told at the next one, so a few count as sent before the first refusal.
+    if done.sent.refused > 0 && done.sent.refused.saturating_mul(3) >= done.sent.datagrams {
         return Err(Failure::failed(format!("nobody listens on {}", args.to)));
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! `sluice run` and `sluice check`.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -69,14 +70,20 @@ fn print_books(metrics: &Metrics) {
 pub(crate) fn check(file: &Path) -> Result<(), Failure> {
     let prepared = prepare(config::load(file)?)?;
     let wanted = prepared.wanted()?;
-    print!("{}", describe(&prepared));
-    println!("columns decoded: {}", names(&prepared, wanted.iter()));
-    Ok(())
+    let mut plan = describe(&prepared);
+    let missing = prepared.config.schema.all().minus(wanted);
+    let read = if missing.is_empty() { "all".to_owned() } else { names(&prepared, wanted.iter()) };
+    plan.push_str(&format!("columns read: {read}\n"));
+    match std::io::stdout().write_all(plan.as_bytes()) {
+        // A reader that has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(|error| Failure::running("standard output", error)),
+    }
 }
 
 /// The pipelines, as text.
 fn describe(prepared: &Prepared) -> String {
-    use std::fmt::Write;
+    use std::fmt::Write as _;
     let config = &prepared.config;
     let mut text = String::new();
     let mut line = |line: std::fmt::Arguments<'_>| writeln!(text, "{line}").expect("a string grows");
@@ -96,7 +103,7 @@ fn describe(prepared: &Prepared) -> String {
                 }
             })
             .collect();
-        if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+        if names.is_empty() { "nothing (alerts only)".to_owned() } else { names.join(", ") }
     };
     for (source, edges) in config.sources.iter().zip(&prepared.plan.sources) {
         line(format_args!("source {} -> {}", source.name, to(edges)));
@@ -118,5 +125,5 @@ fn describe(prepared: &Prepared) -> String {
 
 fn names(prepared: &Prepared, columns: impl Iterator<Item = sluice_flow::ColumnId>) -> String {
     let names: Vec<&str> = columns.filter_map(|column| prepared.config.schema.name(column)).collect();
-    if names.is_empty() { "nothing".to_owned() } else { names.join(" ") }
+    if names.is_empty() { "nothing (alerts only)".to_owned() } else { names.join(" ") }
 }

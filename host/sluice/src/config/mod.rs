@@ -4,7 +4,6 @@ mod document;
 mod read;
 mod sections;
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +15,7 @@ use toml::Spanned;
 
 pub(crate) use document::{ConfigError, Document, did_you_mean};
 pub(crate) use read::{LoadError, load};
-pub(crate) use sections::{AdminConfig, GrantConfig, KeyConfig, LimitsConfig, OnErrorConfig, TableConfig};
+pub(crate) use sections::{AdminConfig, AssetConfig, GrantConfig, KeyConfig, LimitsConfig, OnErrorConfig, TableConfig};
 
 /// A whole configuration: read, with every name and value in its place, but not yet wired.
 #[derive(Debug)]
@@ -38,8 +37,7 @@ pub(crate) struct Config {
     pub(crate) sinks: Vec<Named<Sink>>,
     pub(crate) tables: Vec<Named<TableConfig>>,
     pub(crate) keys: Vec<Named<KeyConfig>>,
-    /// `[assets.NAME]` with `path`: read-only files for plugins.
-    pub(crate) assets: BTreeMap<String, PathBuf>,
+    pub(crate) assets: Vec<Named<AssetConfig>>,
 }
 
 /// Something with a name, and where that stands.

@@ -10,7 +10,7 @@ use sluice_endpoints::sources::{CaptureConfig, UdpConfig};
 use sluice_flow::{CustomField, Schema, Width};
 
 use super::document::Table;
-use super::sections::{AssetConfig, Assets, ColumnConfig, MmdbConfig, PrefixConfig, TableConfig};
+use super::sections::{AssetConfig, ColumnConfig, MmdbConfig, PrefixConfig, TableConfig};
 use super::{Config, ConfigError, Document, Named, Sink, SinkKind, Source, SourceKind, Stage};
 
 /// Batches that may wait in front of a worker or a sink.
@@ -57,10 +57,10 @@ pub(crate) fn parse(doc: Document) -> Result<Config, ConfigError> {
     for key in &mut keys {
         key.value.path = base.join(&key.value.path);
     }
-    let assets: Assets = named(doc, &mut top, "assets", |doc, table| table.rest::<AssetConfig>(doc))?
-        .into_iter()
-        .map(|asset| (asset.name, base.join(asset.value.path)))
-        .collect();
+    let mut assets = named(doc, &mut top, "assets", |doc, table| table.rest::<AssetConfig>(doc))?;
+    for asset in &mut assets {
+        asset.value.path = base.join(&asset.value.path);
+    }
 
     let known = [
         "workers",

@@ -1,6 +1,5 @@
 //! The tables of the file that belong to no component of another crate.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -138,6 +137,3 @@ pub(crate) struct AssetConfig {
     /// The file; relative to the configuration file.
     pub(crate) path: PathBuf,
 }
-
-/// Assets by name.
-pub(crate) type Assets = BTreeMap<String, PathBuf>;

@@ -201,7 +201,7 @@ fn check_prints_the_plan_and_opens_nothing() {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(plan.contains("source edge -> split\n"), "{plan}");
     assert!(plan.contains("stage split -> out (routed)\n  plugin sluice-plugin-splitter "), "{plan}");
-    assert!(plan.contains("columns decoded: bytes proto\n"), "{plan}");
+    assert!(plan.contains("columns read: bytes proto\n"), "{plan}");
     assert!(!folder.path().join("rows.json").exists(), "check writes nothing");
 }
 

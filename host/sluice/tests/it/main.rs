@@ -5,6 +5,7 @@
 mod config;
 mod end_to_end;
 mod examples;
+mod hostile;
 mod hot_swap;
 mod pages;
 mod tool;
