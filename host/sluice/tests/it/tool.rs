@@ -126,6 +126,20 @@ pub(crate) fn get(addr: SocketAddr, path: &str) -> String {
     answer
 }
 
+/// Asks for the metrics until they have this line, and returns them: what is counted is counted a
+/// moment after it can be seen elsewhere.
+pub(crate) fn metrics_with(admin: SocketAddr, line: &str) -> String {
+    let line = format!("{line}\n");
+    let mut metrics = String::new();
+    for _ in 0..20_000 {
+        metrics = get(admin, "/metrics");
+        if metrics.contains(&line) {
+            return metrics;
+        }
+    }
+    panic!("never `{}` in\n{metrics}", line.trim_end());
+}
+
 /// A NetFlow v5 datagram with a record per destination host `192.0.2.x`, each of 1000 bytes in 10 packets.
 pub(crate) fn netflow5(sequence: u32, hosts: &[u8]) -> Vec<u8> {
     let mut datagram = Vec::new();
