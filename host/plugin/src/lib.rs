@@ -23,6 +23,7 @@ mod load;
 mod runner;
 mod shared;
 mod spec;
+mod stamp;
 mod state;
 pub mod tables;
 mod wasi;

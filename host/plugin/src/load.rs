@@ -17,6 +17,7 @@ use crate::instance::{Instance, NoInstance};
 use crate::runner::Runner;
 use crate::shared::Shared;
 use crate::spec::{ComponentSource, Grant, OnError, StageSpec};
+use crate::stamp::Stamp;
 use crate::state::State;
 
 /// Bytes that a plugin's name and version may have: both are label values.
@@ -74,8 +75,22 @@ pub struct Loaded {
     ceiling: (ColumnSet, ColumnSet),
     /// The instance that was tried: the first worker takes it.
     first: Mutex<Option<Instance>>,
-    /// One reload at a time.
-    reloading: Mutex<()>,
+    /// Locked while a reload is under way: one at a time.
+    seen: Mutex<Seen>,
+}
+
+/// The file of a plugin as it was last looked at.
+#[derive(Debug, Default)]
+struct Seen {
+    stamp: Option<Stamp>,
+    /// What was refused, so that the same file is an error once.
+    refused: Option<Refused>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Refused {
+    Digest([u8; 32]),
+    Unreadable,
 }
 
 impl std::fmt::Debug for Loaded {
@@ -98,6 +113,7 @@ impl Loaded {
             return Err(at(LoadErrorKind::PassOnPrivate));
         }
         let shared = Arc::new(Shared::new(&spec, host.metrics()));
+        let stamp = stamp_of(&spec.component);
         let (bytes, digest) = admit::read(&spec.component).map_err(at)?;
         let prepared = prepare(host, &shared, &spec.component, &bytes, digest, 1).map_err(at)?;
         let (generation, instance) = prepared;
@@ -113,7 +129,7 @@ impl Loaded {
             current: ArcSwap::from_pointee(generation),
             ceiling,
             first: Mutex::new(None),
-            reloading: Mutex::new(()),
+            seen: Mutex::new(Seen { stamp, refused: None }),
         };
         *loaded.first.lock().unwrap_or_else(PoisonError::into_inner) = Some(loaded.granted(instance));
         loaded.publish_info(&loaded.current.load(), true);
@@ -186,28 +202,63 @@ impl Loaded {
         Box::new(Runner::new(Arc::clone(self), first))
     }
 
-    /// Reads the component again. If it changed, it is compiled and checked beside the running one,
-    /// which takes as long as it takes and disturbs no batch; then it is published, and every instance
-    /// exchanges itself between two batches: the old one's `snapshot` goes to the new one's `restore`. Where
-    /// that fails, that instance keeps the old code, says so in the log and counts it.
+    /// Reads the component again if its file changed. If it is another one, it is compiled and checked
+    /// beside the running one, which takes as long as it takes and disturbs no batch; then it is
+    /// published, and every instance exchanges itself between two batches: the old one's `snapshot` goes to
+    /// the new one's `restore`. Where that fails, that instance keeps the old code, says so in the log and
+    /// counts it. A look at a file that did not change costs a `stat`.
     ///
     /// # Errors
     /// If the new component is refused, for the reasons of [`load`](Self::load), or because it asks for more
-    /// than was granted to the running one. The old one runs on.
+    /// than was granted to the running one. The old one runs on. The same bad file is an error once:
+    /// until it changes it counts as [`Reloaded::Unchanged`]; [`retry`](Self::retry) tries it again.
     pub fn reload(&self) -> Result<Reloaded, LoadError> {
-        let _one = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        self.try_reload().map_err(|kind| {
+        self.look(false)
+    }
+
+    /// The same, for when an operator asks: reads the file whatever its times say, and tries one again
+    /// that was refused.
+    ///
+    /// # Errors
+    /// As [`reload`](Self::reload).
+    pub fn retry(&self) -> Result<Reloaded, LoadError> {
+        self.look(true)
+    }
+
+    fn look(&self, is_asked: bool) -> Result<Reloaded, LoadError> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamp = stamp_of(&self.source);
+        if is_asked {
+            seen.refused = None;
+        } else if Stamp::is_same(stamp, seen.stamp) {
+            return Ok(Reloaded::Unchanged);
+        }
+        seen.stamp = stamp;
+        self.try_reload(&mut seen).map_err(|kind| {
             self.shared.meters.swaps_refused.inc();
             kind.at(&self.shared.name)
         })
     }
 
-    fn try_reload(&self) -> Result<Reloaded, LoadErrorKind> {
+    fn try_reload(&self, seen: &mut Seen) -> Result<Reloaded, LoadErrorKind> {
         let old = self.current.load_full();
-        let (bytes, digest) = admit::read(&self.source)?;
+        let (bytes, digest) = match admit::read(&self.source) {
+            Ok(read) => read,
+            Err(_) if seen.refused == Some(Refused::Unreadable) => return Ok(Reloaded::Unchanged),
+            Err(error) => {
+                seen.refused = Some(Refused::Unreadable);
+                return Err(error);
+            }
+        };
         if digest == old.digest {
+            seen.refused = None;
             return Ok(Reloaded::Unchanged);
         }
+        if seen.refused == Some(Refused::Digest(digest)) {
+            return Ok(Reloaded::Unchanged);
+        }
+        // Until it has been taken up.
+        seen.refused = Some(Refused::Digest(digest));
         let number = old.number + 1;
         let (new, _) = prepare(&self.host, &self.shared, &self.source, &bytes, digest, number)?;
         check_grant(&self.shared.schema, &new.manifest, self.ceiling)?;
@@ -224,6 +275,7 @@ impl Loaded {
         self.publish_info(&old, false);
         self.publish_info(&new, true);
         self.current.store(Arc::new(new));
+        seen.refused = None;
         Ok(reloaded)
     }
 
@@ -254,6 +306,13 @@ impl Loaded {
         let state = instance.store.data_mut();
         (state.read, state.write) = self.ceiling;
         instance
+    }
+}
+
+fn stamp_of(source: &ComponentSource) -> Option<Stamp> {
+    match source {
+        ComponentSource::File { path, .. } => Stamp::of(path),
+        ComponentSource::Embedded { .. } => None,
     }
 }
 

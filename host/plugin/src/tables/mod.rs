@@ -15,13 +15,13 @@ use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use iptrie::{Ipv6LCTrieMap, Ipv6Prefix, Ipv6RTrieMap};
 use sha2::{Digest, Sha256};
 
+use crate::stamp::Stamp;
 use flat::Flat;
 
 /// Bytes that a table file may have: the largest MMDB files have about 500 MiB.
@@ -30,10 +30,6 @@ pub const MAX_TABLE_BYTES: u64 = 1 << 30;
 pub const MAX_PREFIXES: usize = 16 << 20;
 /// Bytes that a value may have.
 pub const MAX_VALUE_BYTES: usize = 1024;
-
-/// A file that changed less than this before it was read may change again without its times
-/// telling, so its times are not trusted.
-const RACY: Duration = Duration::from_secs(2);
 
 /// Where a table comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -259,30 +255,22 @@ fn read(path: &Path) -> Result<Vec<u8>, TableError> {
     std::fs::read(path).map_err(read)
 }
 
-/// What tells one state of a file from another without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    bytes: u64,
-    modified: Option<SystemTime>,
-    /// Whether the times say enough.
-    is_settled: bool,
-}
-
-impl Stamp {
-    fn of(path: &Path) -> Option<Stamp> {
-        let metadata = std::fs::metadata(path).ok()?;
-        let modified = metadata.modified().ok();
-        let age = modified.and_then(|modified| SystemTime::now().duration_since(modified).ok());
-        Some(Stamp { bytes: metadata.len(), modified, is_settled: age.is_some_and(|age| age > RACY) })
-    }
-}
-
 #[derive(Debug)]
 struct Entry {
     spec: TableSpec,
     current: ArcSwap<Table>,
-    /// Stamp and digest of the file that `current` was read from. Locked while a reload is under way.
-    source: Mutex<(Option<Stamp>, [u8; 32])>,
+    /// Locked while a reload is under way.
+    seen: Mutex<Seen>,
+}
+
+/// The file of a table as it was last looked at.
+#[derive(Debug)]
+struct Seen {
+    stamp: Option<Stamp>,
+    /// Its digest, whether it was taken up or refused.
+    digest: [u8; 32],
+    /// Whether it could not be read.
+    is_unreadable: bool,
 }
 
 impl Entry {
@@ -291,7 +279,8 @@ impl Entry {
         let bytes = read(spec.path())?;
         let digest = Sha256::digest(&bytes).into();
         let current = ArcSwap::from_pointee(Table::parse(&spec, bytes)?);
-        Ok(Entry { spec, current, source: Mutex::new((stamp, digest)) })
+        let seen = Mutex::new(Seen { stamp, digest, is_unreadable: false });
+        Ok(Entry { spec, current, seen })
     }
 }
 
@@ -334,25 +323,31 @@ impl Tables {
         self.entries.get(name).map(|entry| entry.current.load_full())
     }
 
-    /// Reads a table again if its file changed, and exchanges it. Says whether it did.
+    /// Reads a table again if its file changed, and exchanges it. Says whether it did. A look at a
+    /// file that did not change costs a `stat`.
     ///
     /// # Errors
-    /// If the file cannot be read or is wrong; the table is then as it was.
+    /// If the file cannot be read or is wrong; the table is then as it was. The same bad file is an
+    /// error once: it is not read again before it changes.
     pub fn reload(&self, name: &str) -> Result<bool, TableError> {
         let entry = self.entries.get(name).ok_or_else(|| TableError::Unknown(name.to_owned()))?;
-        let mut source = entry.source.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = entry.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = Stamp::of(entry.spec.path());
-        if stamp.is_some_and(|stamp| stamp.is_settled) && source.0 == stamp {
+        if Stamp::is_same(stamp, seen.stamp) {
             return Ok(false);
         }
-        let bytes = read(entry.spec.path())?;
+        seen.stamp = stamp;
+        let bytes = match read(entry.spec.path()) {
+            Ok(bytes) => bytes,
+            Err(_) if std::mem::replace(&mut seen.is_unreadable, true) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        seen.is_unreadable = false;
         let digest: [u8; 32] = Sha256::digest(&bytes).into();
-        if digest == source.1 {
-            source.0 = stamp;
+        if std::mem::replace(&mut seen.digest, digest) == digest {
             return Ok(false);
         }
         entry.current.store(Arc::new(Table::parse(&entry.spec, bytes)?));
-        *source = (stamp, digest);
         Ok(true)
     }
 }

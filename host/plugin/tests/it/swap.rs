@@ -51,7 +51,17 @@ fn a_bad_file_leaves_the_old_one_running_and_says_why() {
         .assert_eq(&refused(&guest::version(5)));
     assert_eq!(numbered(&mut stage), (4, 1));
     assert_eq!(loaded.generation(), 1);
+    // The same file is not tried again, unless somebody asks.
+    assert_eq!(loaded.reload().unwrap(), Reloaded::Unchanged);
     assert_eq!(bench.metric("sluice_stage_plugin_swaps_refused_total{stage=\"tag\"}"), 2.0);
+    assert!(loaded.retry().is_err());
+    // Nor is a file that is gone complained about twice.
+    std::fs::remove_file(bench.path()).unwrap();
+    assert!(loaded.reload().is_err());
+    assert_eq!(loaded.reload().unwrap(), Reloaded::Unchanged);
+    bench.install(&guest::version(2));
+    assert!(matches!(loaded.reload().unwrap(), Reloaded::Swapped { .. }));
+    assert_eq!(numbered(&mut stage), (7, 2));
 }
 
 #[test]

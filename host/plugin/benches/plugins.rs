@@ -1,0 +1,219 @@
+//! Each built-in plugin in wasm against the same code compiled natively, over the same rows with the same
+//! tables and keys: what running in the sandbox costs. Rates are rows a second.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use sluice_flow::{Batch, Column, Pool, Schema, col};
+use sluice_pipeline::Metrics;
+use sluice_plugin::keys::{Key, KeySpec, Keys};
+use sluice_plugin::tables::{Table, TableSpec, Tables};
+use sluice_plugin::{ComponentSource, Grant, Host, HostSettings, Limits, Loaded, OnError, Services, StageSpec};
+use sluice_sdk::harness::{Harness, KeySource, TableSource};
+use sluice_sdk::{Plugin, columns};
+
+const ROWS: usize = 4096;
+const KEY: &str = "a key that is long enough to be one";
+
+/// The host's own table behind the native plugin.
+struct Table4Native(Arc<Table>);
+
+impl TableSource for Table4Native {
+    fn lookup(&self, hi: &[u64], lo: &[u64]) -> Vec<u32> {
+        let mut codes = Vec::with_capacity(hi.len());
+        self.0.lookup_all(hi, lo, &mut codes);
+        codes
+    }
+
+    fn value(&self, code: u32) -> Option<String> {
+        self.0.value(code).map(str::to_owned)
+    }
+
+    fn codes(&self) -> u32 {
+        self.0.codes()
+    }
+
+    fn generation(&self) -> u64 {
+        self.0.generation()
+    }
+}
+
+/// The host's own key behind the native plugin.
+struct Key4Native(Key);
+
+impl KeySource for Key4Native {
+    fn prefix_preserving(&self, hi: &mut [u64], lo: &mut [u64]) {
+        for (hi, lo) in hi.iter_mut().zip(lo) {
+            (*hi, *lo) = self.0.prefix_preserving(*hi, *lo);
+        }
+    }
+
+    fn keyed_hash(&self, hi: &mut [u64], lo: &mut [u64]) {
+        for (hi, lo) in hi.iter_mut().zip(lo) {
+            (*hi, *lo) = self.0.keyed_hash(*hi, *lo);
+        }
+    }
+
+    fn prf(&self, hi: &[u64], lo: &[u64]) -> Vec<u64> {
+        hi.iter().zip(lo).map(|(hi, lo)| self.0.prf(*hi, *lo)).collect()
+    }
+}
+
+/// The rows, once for both: addresses of 64 customers towards 4096 others.
+struct Rows {
+    src: Vec<u64>,
+    dst: Vec<u64>,
+    bytes: Vec<u64>,
+    packets: Vec<u64>,
+    proto: Vec<u8>,
+    port: Vec<u16>,
+    customer: Vec<u32>,
+}
+
+fn rows() -> Rows {
+    let mixed = |row: u64| row.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    let numbers = || 0..ROWS as u64;
+    Rows {
+        src: numbers().map(|row| 0xffff_0a00_0000 | (mixed(row) % 64) << 8 | row % 200).collect(),
+        dst: numbers().map(|row| 0xffff_c000_0000 | mixed(row) % 4096).collect(),
+        bytes: numbers().map(|row| 64 + mixed(row) % 1400).collect(),
+        packets: numbers().map(|row| 1 + row % 7).collect(),
+        proto: numbers().map(|row| if row % 3 == 0 { 17 } else { 6 }).collect(),
+        port: numbers().map(|row| 1024 + (row % 5000) as u16).collect(),
+        customer: numbers().map(|row| 1 + (mixed(row) % 64) as u32).collect(),
+    }
+}
+
+fn batch(rows: &Rows) -> Batch {
+    let mut batch = Batch::new(Arc::new(Schema::standard()), Pool::default(), ROWS);
+    let u64s = |values: &[u64]| Column::U64(Arc::new(values.to_vec()));
+    for (column, values) in [
+        (col::SRC_ADDR_HI, u64s(&[0; ROWS])),
+        (col::SRC_ADDR_LO, u64s(&rows.src)),
+        (col::DST_ADDR_HI, u64s(&[0; ROWS])),
+        (col::DST_ADDR_LO, u64s(&rows.dst)),
+        (col::BYTES, u64s(&rows.bytes)),
+        (col::PACKETS, u64s(&rows.packets)),
+        (col::SAMPLING_RATE, u64s(&[100; ROWS])),
+        (col::PROTO, Column::U8(Arc::new(rows.proto.clone()))),
+        (col::SRC_PORT, Column::U16(Arc::new(rows.port.clone()))),
+        (col::DST_PORT, Column::U16(Arc::new(vec![443; ROWS]))),
+        (col::CUSTOMER_ID, Column::U32(Arc::new(rows.customer.clone()))),
+    ] {
+        batch.set(column, values).expect("as wide as the schema says");
+    }
+    batch.stamp(1, 1_700_000_000_000);
+    batch
+}
+
+fn harness(rows: &Rows, table: &Arc<Table>) -> Harness {
+    let zeros = || vec![0_u64; ROWS];
+    let mut harness = Harness::new()
+        .rows(ROWS)
+        .now_ms(1_700_000_000_000)
+        .column(columns::SRC_ADDR.hi, zeros())
+        .column(columns::SRC_ADDR.lo, rows.src.clone())
+        .column(columns::DST_ADDR.hi, zeros())
+        .column(columns::DST_ADDR.lo, rows.dst.clone())
+        .column(columns::BYTES, rows.bytes.clone())
+        .column(columns::PACKETS, rows.packets.clone())
+        .column(columns::SAMPLING_RATE, vec![100_u64; ROWS])
+        .column(columns::PROTO, rows.proto.clone())
+        .column(columns::SRC_PORT, rows.port.clone())
+        .column(columns::DST_PORT, vec![443_u16; ROWS])
+        .column(columns::CUSTOMER_ID, rows.customer.clone())
+        .key("key", Key4Native(Key::load(&KeySpec::literal(KEY)).expect("long enough")));
+    for name in ["customers", "countries"] {
+        harness = harness.table(name, Table4Native(Arc::clone(table)));
+    }
+    harness
+}
+
+/// The built-in plugin as a component, compiled as the binary's build script does it.
+fn component(name: &str) -> &'static [u8] {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugins");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .current_dir(&root)
+        .args(["build", "--release", "--target", "wasm32-wasip2", "--package", &format!("sluice-plugin-{name}")])
+        .arg("--target-dir")
+        .arg(&target)
+        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+simd128")
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let file = format!("wasm32-wasip2/release/sluice_plugin_{}.wasm", name.replace('-', "_"));
+    std::fs::read(target.join(file)).expect("cargo built it").leak()
+}
+
+fn compare<P: Plugin>(c: &mut Criterion, name: &'static str, config: &str) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("t.csv");
+    // 10.0.X.0/24 is customer X + 1; nothing else is known.
+    let text: String = (0..64).map(|net| format!("10.0.{net}.0/24,{}\n", net + 1)).collect();
+    std::fs::write(&path, text).expect("written");
+    let spec = |name: &str| (name.to_owned(), TableSpec::Prefix { path: path.clone() });
+    let tables = Arc::new(Tables::load([spec("customers"), spec("countries")]).expect("good tables"));
+    let keys = Arc::new(Keys::load([("key".to_owned(), KeySpec::literal(KEY))]).expect("a good key"));
+    let rows = rows();
+
+    let mut group = c.benchmark_group(format!("plugin/{name}"));
+    group.throughput(Throughput::Elements(ROWS as u64));
+
+    let host = Host::new(HostSettings::default(), Metrics::new()).expect("an engine");
+    let spec = StageSpec {
+        name: name.to_owned(),
+        component: ComponentSource::Embedded { name, bytes: component(name) },
+        config_json: config.to_owned(),
+        grant: Grant::Requested,
+        on_error: OnError::Stop,
+        limits: Limits::default(),
+        is_private: false,
+        services: Services { tables: Arc::clone(&tables), keys, ..Services::default() },
+        schema: Arc::new(Schema::standard()),
+    };
+    let mut stage = Loaded::load(&host, spec).expect("the plugin loads").instance();
+    let batch = batch(&rows);
+    group.bench_function("wasm", |b| {
+        b.iter_batched(
+            || batch.clone(),
+            |batch| {
+                let processed = stage.process(batch);
+                assert!(processed.stop.is_none(), "{processed:?}");
+                processed
+            },
+            BatchSize::SmallInput,
+        );
+    });
+
+    let mut harness = harness(&rows, &tables.get("customers").expect("loaded above"));
+    let mut plugin = P::default();
+    harness.init(&mut plugin, config).expect("a good configuration");
+    group.bench_function("native", |b| b.iter(|| harness.run(&mut plugin).expect("processes")));
+    group.finish();
+}
+
+fn plugins(c: &mut Criterion) {
+    compare::<sluice_plugin_enricher::Enricher>(
+        c,
+        "enricher",
+        r#"{"customers":{"table":"customers"},"direction":{"mode":"prefixes","table":"customers"},"country":{"table":"countries"},"proto_name":true,"scale":{"fallback_rate":1}}"#,
+    );
+    compare::<sluice_plugin_splitter::Splitter>(
+        c,
+        "splitter",
+        r#"{"name":"customer-{customer_id}","allow":["1-40"],"default":"other"}"#,
+    );
+    compare::<sluice_plugin_reducer::Reducer>(c, "reducer", r#"{"mode":"truncate","drop":["src_mac","dst_mac"]}"#);
+    compare::<sluice_plugin_dos_detector::DosDetector>(
+        c,
+        "dos-detector",
+        r#"{"protect":"customers","window_s":10,"hold_s":60,"hosts":{"total":{"bits":1000000000000},"udp":{"packets":100000000}}}"#,
+    );
+}
+
+criterion_group!(benches, plugins);
+criterion_main!(benches);
