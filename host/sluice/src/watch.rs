@@ -48,7 +48,9 @@ impl Watched {
 
     fn look(&self, is_asked: bool) {
         for (stage, loaded) in &self.stages {
-            match loaded.reload() {
+            // A file that was refused is tried again only when somebody asks.
+            let reloaded = if is_asked { loaded.retry() } else { loaded.reload() };
+            match reloaded {
                 Ok(Reloaded::Swapped { from, to, generation }) => {
                     info!(stage, from, to, generation, "new plugin takes over at the next batch");
                 }
