@@ -76,8 +76,8 @@ fn rows() -> Rows {
     let mixed = |row: u64| row.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
     let numbers = || 0..ROWS as u64;
     Rows {
-        src: numbers().map(|row| 0xffff_0a00_0000 | (mixed(row) % 64) << 8 | row % 200).collect(),
-        dst: numbers().map(|row| 0xffff_c000_0000 | mixed(row) % 4096).collect(),
+        src: numbers().map(|row| 0xffff_0a00_0000 + (mixed(row) % 64) * 256 + row % 200).collect(),
+        dst: numbers().map(|row| 0xffff_c000_0000 + mixed(row) % 4096).collect(),
         bytes: numbers().map(|row| 64 + mixed(row) % 1400).collect(),
         packets: numbers().map(|row| 1 + row % 7).collect(),
         proto: numbers().map(|row| if row % 3 == 0 { 17 } else { 6 }).collect(),
