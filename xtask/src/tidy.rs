@@ -101,12 +101,13 @@ fn source(name: &str, text: &str) -> Vec<String> {
     if lines > LONGEST_FILE {
         wrong.push(format!("{name}: {lines} lines, more than {LONGEST_FILE}: split it"));
     }
-    let is_pure = name.starts_with("host/flow/src/") || name.starts_with("host/wire/src/");
+    let is_test = name.ends_with("tests.rs") || name.contains("/tests/");
+    let is_pure = !is_test && (name.starts_with("host/flow/src/") || name.starts_with("host/wire/src/"));
     let production = text.split("#[cfg(test)]").next().unwrap_or(text);
     for word in IMPURE.iter().filter(|word| is_pure && production.contains(**word)) {
         wrong.push(format!("{name}: `{word}`, but flow and wire read no clock, open nothing and spawn nothing"));
     }
-    if name.contains("/tests/") && text.contains(concat!("::", "sleep(")) {
+    if is_test && text.contains(concat!("::", "sleep(")) {
         wrong.push(format!("{name}: sleeps; wait for what the test waits for"));
     }
     wrong
