@@ -64,24 +64,31 @@ impl Plan {
             let mut reverse = fill(protocol, &element::reversed(fields), types, wish, layout);
             // The general decoder sees a set as a whole and would fill the rows of the other direction.
             reverse.general.clear();
+            // Rows of the reverse direction are picked out of the set: their records have gaps between.
+            reverse.targets.extend(reverse.ops.drain(..).map(Op::into_target));
             plan.reverse = Some(Box::new(Reverse { counters, plan: reverse }));
         }
         Some(plan)
     }
 }
 
-fn layout(fields: &[Field]) -> Option<Layout> {
-    let total: usize = fields.iter().filter(|field| field.len != VARIABLE).map(|field| usize::from(field.len)).sum();
-    if total > MAX_RECORD {
-        return None;
-    }
+/// The lengths between variable-length fields (see [`Layout::Variable`]) of fields of these lengths.
+pub(crate) fn parts(lens: impl Iterator<Item = u16>) -> Vec<usize> {
     let mut parts = vec![0];
-    for field in fields {
-        if field.len == VARIABLE {
+    for len in lens {
+        if len == VARIABLE {
             parts.push(0);
         } else if let Some(part) = parts.last_mut() {
-            *part += usize::from(field.len);
+            *part += usize::from(len);
         }
+    }
+    parts
+}
+
+fn layout(fields: &[Field]) -> Option<Layout> {
+    let parts = parts(fields.iter().map(|field| field.len));
+    if parts.iter().sum::<usize>() > MAX_RECORD {
+        return None;
     }
     match parts.as_slice() {
         [0] => None,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sluice_flow::{BatchBuilder, ColumnSet, Schema, halves_of};
 
-use crate::bytes::{u16_at, u32_at};
+use crate::bytes::{is_zero, u16_at, u32_at};
 use crate::compile::Wish;
 use crate::exporter::{ExporterKey, Exporters};
 use crate::pending::Pending;
@@ -150,18 +150,42 @@ impl Decoder {
         out: &mut BatchBuilder,
         faults: &mut Faults,
     ) {
-        let message = match netflow5::parse(datagram) {
-            Ok((message, missing)) => {
-                if let Some(error) = missing {
-                    faults.add(&mut self.stats, error);
+        let mut rest = datagram;
+        loop {
+            match netflow5::parse(rest) {
+                Ok((message, missing)) => {
+                    self.netflow5_records(exporter, received_ns, &message, out);
+                    if let Some(error) = missing {
+                        faults.add(&mut self.stats, error);
+                        return;
+                    }
+                    rest = message.rest;
                 }
-                message
+                Err(error) => {
+                    faults.add(&mut self.stats, error);
+                    return;
+                }
             }
-            Err(error) => {
-                faults.add(&mut self.stats, error);
-                return;
+            // What follows is padding or another message.
+            match u16_at(rest, 0) {
+                _ if is_zero(rest) => return,
+                Some(5) => {}
+                version => {
+                    let version = version.unwrap_or(0);
+                    faults.add(&mut self.stats, DecodeError::UnknownVersion { version });
+                    return;
+                }
             }
-        };
+        }
+    }
+
+    fn netflow5_records(
+        &mut self,
+        exporter: IpAddr,
+        received_ns: u64,
+        message: &netflow5::Message<'_>,
+        out: &mut BatchBuilder,
+    ) {
         let (rows, _) = self.netflow5.rows(message.records, &mut self.anchors);
         let common = Common {
             flow_type: Protocol::NetFlow5.flow_type(),

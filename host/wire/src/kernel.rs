@@ -8,6 +8,7 @@ use sluice_flow::{BatchBuilder, ColumnId, Width};
 
 use crate::element::Time;
 use crate::gather::{At, Cell, FieldAt, wide};
+use crate::plan::Target;
 use crate::source::{Clock, MAPPED, Source, at_uptime};
 
 /// The records of a set of fixed length, and where in them a field is.
@@ -30,9 +31,12 @@ pub(crate) type Kernel = fn(&mut BatchBuilder, ColumnId, Strided<'_>, &Clock);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Op {
     pub(crate) column: ColumnId,
-    pub(crate) offset: u16,
-    pub(crate) second: u16,
-    pub(crate) kernel: Kernel,
+    /// What the loop was chosen for.
+    width: Width,
+    source: Source,
+    offset: u16,
+    second: u16,
+    kernel: Kernel,
 }
 
 impl Op {
@@ -61,11 +65,16 @@ impl Op {
             (Width::U64, Source::Time(FieldAt::Fixed(at, 8), Time::Millis)) => (millis as Kernel, at),
             (Width::U8, Source::OfIcmpPort(at, FieldAt::Fixed(At { anchor: 0, offset: second }, 1))) => {
                 let kernel = of_icmp_port as Kernel;
-                return (at.anchor == 0).then_some(Op { column, offset: at.offset, second, kernel });
+                return (at.anchor == 0).then_some(Op { column, width, source, offset: at.offset, second, kernel });
             }
             _ => return None,
         };
-        (at.anchor == 0).then_some(Op { column, offset: at.offset, second: 0, kernel })
+        (at.anchor == 0).then_some(Op { column, width, source, offset: at.offset, second: 0, kernel })
+    }
+
+    /// The column as one that is read without a loop of its own.
+    pub(crate) fn into_target(self) -> Target {
+        Target { column: self.column, width: self.width, sources: vec![self.source] }
     }
 
     /// Fills the open block of the column.

@@ -62,6 +62,8 @@ pub(crate) struct Message<'a> {
     pub(crate) export_ns: u64,
     /// Whole records.
     pub(crate) records: &'a [u8],
+    /// What follows them.
+    pub(crate) rest: &'a [u8],
 }
 
 impl Message<'_> {
@@ -77,7 +79,8 @@ pub(crate) fn plan(wish: Wish<'_>) -> Plan {
     Plan::compile(Protocol::NetFlow5, &fields, &types, wish).expect("a record has 48 bytes")
 }
 
-/// Checks count and length and splits a datagram. What follows the last record is left alone.
+/// Checks count and length and takes the first message off `datagram`; some exporters put several in
+/// one.
 ///
 /// A datagram with fewer records than it announces gives those it has, and the error beside them.
 ///
@@ -101,6 +104,7 @@ pub(crate) fn parse(datagram: &[u8]) -> Result<(Message<'_>, Option<DecodeError>
             uptime_ms: u32_at(datagram, 4)?,
             export_ns: seconds * 1_000_000_000 + nanoseconds,
             records: &[],
+            rest: &[],
         })
     };
     let mut message = header().ok_or_else(|| short("NetFlow v5 header", 0, HEADER))?;
@@ -111,7 +115,7 @@ pub(crate) fn parse(datagram: &[u8]) -> Result<(Message<'_>, Option<DecodeError>
     let needed = usize::from(count) * RECORD;
     let body = datagram.get(HEADER..).unwrap_or(&[]);
     let whole = needed.min(body.len() - body.len() % RECORD);
-    message.records = body.get(..whole).unwrap_or(&[]);
+    (message.records, message.rest) = body.split_at_checked(whole).unwrap_or((&[], &[]));
     let missing = (whole < needed).then(|| short("NetFlow v5 records", HEADER, needed));
     Ok((message, missing))
 }

@@ -2,6 +2,8 @@
 
 #![warn(clippy::indexing_slicing)]
 
+use std::borrow::Cow;
+
 use netflow_parser::variable_versions::DecodedOutputLimits;
 use netflow_parser::variable_versions::field_value::DurationValue;
 use netflow_parser::variable_versions::v9::ScopeDataField;
@@ -9,8 +11,9 @@ use netflow_parser::variable_versions::{ipfix, v9};
 use netflow_parser::{DataNumber, FieldValue};
 use sluice_flow::{BatchBuilder, ColumnId, Width};
 
+use crate::compile::parts;
 use crate::element::INGRESS_INTERFACE;
-use crate::plan::MAX_TEXT;
+use crate::plan::{MAX_TEXT, walk};
 use crate::sampling::OptionField;
 use crate::template::{DataTemplate, OptionsTemplate};
 
@@ -51,7 +54,8 @@ pub(crate) fn records(template: &OptionsTemplate, body: &[u8], mut record: impl 
             data.fields.len()
         }
         OptionsTemplate::Ipfix(template) => {
-            let Ok((_, data)) = ipfix::OptionsData::parse_with_limits(body, template, limits()) else { return 0 };
+            let body = without_empty(body, template.fields.iter().map(|field| field.field_length));
+            let Ok((_, data)) = ipfix::OptionsData::parse_with_limits(&body, template, limits()) else { return 0 };
             for values in &data.fields {
                 fields.clear();
                 for (nth, (field, (_, value))) in template.fields.iter().zip(values).enumerate() {
@@ -65,6 +69,39 @@ pub(crate) fn records(template: &OptionsTemplate, body: &[u8], mut record: impl 
             data.fields.len()
         }
     }
+}
+
+/// The records with a zero byte in place of every variable-length field that is empty. Empty text is
+/// common, and netflow_parser stops at it; a zero byte means the same here.
+fn without_empty(body: &[u8], lens: impl Iterator<Item = u16>) -> Cow<'_, [u8]> {
+    let parts = parts(lens);
+    let mut anchors = Vec::new();
+    let width = parts.len() * 2 - 1;
+    if parts.len() > 1 {
+        walk(body, &parts, &mut anchors);
+    }
+    let is_empty = |field: &[u32]| matches!(field, [begin, end] if begin == end);
+    if !anchors.chunks(width).any(|record| record.get(1..).unwrap_or(&[]).chunks(2).any(is_empty)) {
+        return Cow::Borrowed(body);
+    }
+    let mut filled = Vec::with_capacity(body.len() + anchors.len());
+    for record in anchors.chunks(width) {
+        let [start, fields @ ..] = record else { continue };
+        let mut at = *start as usize;
+        for (part, field) in parts.iter().zip(fields.chunks(2)) {
+            let length_at = at + part;
+            filled.extend_from_slice(body.get(at..length_at).unwrap_or(&[]));
+            at = field.last().map_or(length_at, |end| *end as usize);
+            if is_empty(field) {
+                filled.extend([1, 0]);
+            } else {
+                filled.extend_from_slice(body.get(length_at..at).unwrap_or(&[]));
+            }
+        }
+        let last = parts.last().copied().unwrap_or(0);
+        filled.extend_from_slice(body.get(at..at + last).unwrap_or(&[]));
+    }
+    Cow::Owned(filled)
 }
 
 fn option(is_scope: bool, id: u16, value: &FieldValue, bytes: &mut Vec<u8>) -> OptionField {
@@ -103,7 +140,8 @@ pub(crate) fn general(
             columns.iter().for_each(|(column, place)| general_column(*column, rows, |row| values(row, *place), out));
         }
         DataTemplate::Ipfix(template) => {
-            let Ok((_, data)) = ipfix::Data::parse_with_limits(body, template, limits()) else { return };
+            let body = without_empty(body, template.fields.iter().map(|field| field.field_length));
+            let Ok((_, data)) = ipfix::Data::parse_with_limits(&body, template, limits()) else { return };
             let values = |row: usize, place: usize| Some(&data.fields.get(row)?.get(place)?.1);
             columns.iter().for_each(|(column, place)| general_column(*column, rows, |row| values(row, *place), out));
         }
@@ -199,6 +237,16 @@ fn number_text(number: &DataNumber) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn empty_fields_are_filled_and_nothing_else_changes() {
+        let lens = [1, u16::MAX, 2, u16::MAX, 1];
+        let full = [9, 1, 7, 8, 8, 255, 0, 1, 7, 9];
+        assert_eq!(without_empty(&full, lens.into_iter()), Cow::<[u8]>::Borrowed(&full));
+        let some = [9, 0, 8, 8, 255, 0, 0, 9, 9, 1, 7, 8, 8, 0, 9, 0];
+        let filled: Cow<'_, [u8]> = Cow::Owned(vec![9, 1, 0, 8, 8, 1, 0, 9, 9, 1, 7, 8, 8, 1, 0, 9]);
+        assert_eq!(without_empty(&some, lens.into_iter()), filled);
+    }
 
     #[test]
     fn values_become_the_text_that_people_write() {

@@ -282,7 +282,7 @@ pub(crate) fn text_of(bytes: &[u8]) -> Cow<'_, str> {
 
 /// Notes the positions of every whole record in `body`. Returns where one begins that is cut short,
 /// unless what is left is padding (zeros, and too short for a record).
-fn walk(body: &[u8], parts: &[usize], anchors: &mut Vec<u32>) -> Option<usize> {
+pub(crate) fn walk(body: &[u8], parts: &[usize], anchors: &mut Vec<u32>) -> Option<usize> {
     // A variable-length field takes a byte for its length at least.
     let shortest = parts.iter().sum::<usize>() + parts.len() - 1;
     let mut start = 0;

@@ -24,6 +24,8 @@ pub(crate) struct Sequence {
     /// The number that the next datagram ought to have; unknown at first and after a datagram
     /// whose records could not be counted.
     expected: Option<u32>,
+    /// The number of the datagram before.
+    last: u32,
 }
 
 impl Sequence {
@@ -33,8 +35,9 @@ impl Sequence {
         if let Some(expected) = self.expected {
             let ahead = sequence.wrapping_sub(expected);
             let behind = expected.wrapping_sub(sequence);
-            if ahead == 0 {
-                // As it should be.
+            if ahead == 0 || units == Some(sequence.wrapping_sub(self.last)) {
+                // As it should be; or the number counts the records of its own datagram too, which is
+                // against RFC 7011, section 3.1, and what softflowd does.
             } else if ahead <= MAX_MISSING {
                 match unit {
                     Unit::Datagrams => stats.missing_datagrams += u64::from(ahead),
@@ -48,6 +51,7 @@ impl Sequence {
             }
         }
         self.expected = units.map(|units| sequence.wrapping_add(units));
+        self.last = sequence;
     }
 }
 
@@ -76,6 +80,11 @@ mod tests {
     #[test]
     fn a_gap_is_counted_once_and_a_late_datagram_does_not_count_it_again() {
         check(&[(0, Some(10)), (30, Some(10)), (10, Some(10)), (40, Some(10))], expect!["missing 20 late 1 resets 0"]);
+    }
+
+    #[test]
+    fn an_exporter_that_counts_the_datagram_itself_misses_nothing() {
+        check(&[(16, Some(17)), (44, Some(28)), (68, Some(24))], expect!["missing 0 late 0 resets 0"]);
     }
 
     #[test]

@@ -29,12 +29,25 @@ pub(crate) struct Message {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Set<'a> {
     pub(crate) id: u16,
+    /// What there is of the set.
     pub(crate) body: &'a [u8],
     /// Where `body` begins in the datagram.
     pub(crate) offset: usize,
+    /// Bytes that the set says it has, with its header.
+    pub(crate) length: usize,
 }
 
-/// The sets of a message, one after another. Ends at the first one that cannot be.
+impl Set<'_> {
+    /// Bytes of the set that are missing, with the header that announces them.
+    fn cut(&self) -> Option<DecodeError> {
+        let left = self.body.len() + SET_HEADER;
+        let offset = self.offset.saturating_sub(SET_HEADER);
+        (left < self.length).then_some(DecodeError::Truncated { what: "set", offset, needed: self.length, left })
+    }
+}
+
+/// The sets of a message, one after another. Ends at the first one that cannot be, and after one
+/// that is cut off.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sets<'a> {
     /// The datagram up to the end of the message.
@@ -61,11 +74,9 @@ impl<'a> Iterator for Sets<'a> {
         if length < SET_HEADER {
             return Some(Err(DecodeError::BadLength { what: "set", offset, length }));
         }
-        let Some(body) = rest.get(SET_HEADER..length) else {
-            return Some(Err(DecodeError::Truncated { what: "set", offset, needed: length, left: rest.len() }));
-        };
+        let body = rest.get(SET_HEADER..length.min(rest.len())).unwrap_or(&[]);
         self.at = offset + length;
-        Some(Ok(Set { id, body, offset: offset + SET_HEADER }))
+        Some(Ok(Set { id, body, offset: offset + SET_HEADER, length }))
     }
 }
 
@@ -80,8 +91,14 @@ impl Decoder {
         out: &mut BatchBuilder,
         faults: &mut Faults,
     ) -> Option<u32> {
+        let cut = set.cut();
+        let is_whole = cut.is_none();
+        if let Some(error) = cut {
+            faults.add(&mut self.stats, error);
+        }
         if set.id >= FIRST_TEMPLATE {
-            return self.data_set(message, set, out, faults);
+            // Of a set that is cut off, the records that are whole count.
+            return self.data_set(message, set, out, faults).filter(|_| is_whole);
         }
         if set.id == templates.0 || set.id == templates.1 {
             self.template_set(message, set, set.id == templates.1, out, faults);
@@ -142,7 +159,7 @@ impl Decoder {
                 for held in self.pending.release(key, id, info.received_ns, &mut self.stats) {
                     self.stats.pending_released += 1;
                     let message = Message { key, slot, info: held.info };
-                    self.data_set(&message, Set { id, body: &held.body, offset: 0 }, out, faults);
+                    self.data_set(&message, Set { id, body: &held.body, offset: 0, length: 0 }, out, faults);
                 }
             }
             Err(why) => {
