@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ahash::AHashMap;
+
 use crate::pool::Pooled;
 use crate::{Batch, Column, ColumnId, ColumnSet, Lists, Pool, Schema, Texts};
 
@@ -32,7 +34,8 @@ enum Open {
     U16(Ahead<u16>),
     U32(Ahead<u32>),
     U64(Ahead<u64>),
-    Text(Texts),
+    /// With the place of every word, so that an exporter with many different texts is not slow.
+    Text(Texts, AHashMap<Arc<str>, u32>),
     Lists(Lists),
 }
 
@@ -209,17 +212,20 @@ impl BatchBuilder {
         let slot = &mut self.columns[usize::from(column)];
         if slot.is_none() {
             self.touched.push(column);
-            *slot = Some(Open::Text(Texts { words: vec![Arc::from("")], codes: Vec::new() }));
+            let empty: Arc<str> = Arc::from("");
+            let texts = Texts { words: vec![Arc::clone(&empty)], codes: Vec::new() };
+            *slot = Some(Open::Text(texts, AHashMap::from_iter([(empty, 0)])));
         }
-        let Some(Open::Text(texts)) = slot else { panic!("column {column} has no text") };
+        let Some(Open::Text(texts, places)) = slot else { panic!("column {column} has no text") };
         texts.codes.truncate(self.rows + row);
         texts.codes.resize(self.rows + row, 0);
-        // Decoded texts are few and repeat; the newest word is the likeliest.
-        let code = texts.words.iter().rposition(|word| &**word == text).unwrap_or_else(|| {
-            texts.words.push(Arc::from(text));
-            texts.words.len() - 1
+        let code = places.get(text).copied().unwrap_or_else(|| {
+            let (word, place) = (Arc::<str>::from(text), texts.words.len() as u32);
+            texts.words.push(Arc::clone(&word));
+            places.insert(word, place);
+            place
         });
-        texts.codes.push(code as u32);
+        texts.codes.push(code);
     }
 
     /// Ends the block: its `n` rows are part of the batch.
@@ -258,7 +264,7 @@ impl Open {
             Open::U16(values) => Column::U16(values.close(rows)),
             Open::U32(values) => Column::U32(values.close(rows)),
             Open::U64(values) => Column::U64(values.close(rows)),
-            Open::Text(mut texts) => {
+            Open::Text(mut texts, _) => {
                 texts.codes.resize(rows, 0);
                 Column::Text(Arc::new(texts))
             }

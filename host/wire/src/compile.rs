@@ -411,12 +411,7 @@ mod tests {
     #[test]
     fn icmp_comes_from_the_port_only_in_netflow_and_only_without_an_element_for_it() {
         let fields = [(4, 1), (11, 2)];
-        check(
-            Protocol::NetFlow9,
-            &fields,
-            col::ICMP_TYPE,
-            expect!["[OfIcmpPort(At { anchor: 0, offset: 1 }, Fixed(At { anchor: 0, offset: 0 }, 1))]"],
-        );
+        check(Protocol::NetFlow9, &fields, col::ICMP_TYPE, expect!["one loop over At { anchor: 0, offset: 1 }"]);
         check(Protocol::Ipfix, &fields, col::ICMP_TYPE, expect!["[]"]);
         check(
             Protocol::NetFlow9,
