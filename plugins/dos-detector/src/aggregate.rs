@@ -1,6 +1,6 @@
 //! A batch by destination: rows become one set of counts per address.
 
-use crate::meter::{Counts, kind};
+use crate::meter::{Counts, MAX_SUM, kind};
 
 /// An address as its halves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,60 +41,91 @@ pub(crate) struct Aggregate {
     /// Batch mark and group, by hash. A place with another mark is empty.
     places: Vec<(u32, u32)>,
     mark: u32,
-    groups: Vec<(Addr, Counts)>,
+    addrs: Vec<Addr>,
+    counts: Vec<Counts>,
+    /// The group of each row; [`NO_GROUP`] for rows that do not count.
+    of_row: Vec<u32>,
 }
+
+const NO_GROUP: u32 = u32::MAX;
+
+/// Counters and rates up to here need no check: their products are at most what a row may count for.
+const SMALL: u64 = (1 << 23) - 1;
+
+/// Rows for which that holds.
+const SMALL_ROWS: usize = (MAX_SUM >> 46) as usize;
 
 impl Aggregate {
     /// Groups the rows by destination. An address may have several groups, which is as good: they are added up.
-    pub(crate) fn run(&mut self, rows: &Rows<'_>, seed: u64) -> &[(Addr, Counts)] {
-        let count = rows.hi.len();
-        let size = (count * 2).next_power_of_two().max(64);
+    pub(crate) fn run(&mut self, rows: &Rows<'_>, seed: u64) {
+        self.begin(rows.hi.len());
+        self.group(rows, seed);
+        self.counts.clear();
+        self.counts.resize(self.addrs.len(), Counts::default());
+        let largest = |column: &[u64]| column.iter().fold(0, |or, value| or | value);
+        let all = largest(rows.bytes) | largest(rows.packets) | largest(rows.rate);
+        if all <= SMALL && rows.hi.len() <= SMALL_ROWS {
+            self.count(rows, |counter, rate| counter.wrapping_mul(rate));
+        } else {
+            let most = MAX_SUM / rows.hi.len().max(1) as u64;
+            self.count(rows, |counter, rate| times(counter, rate).min(most));
+        }
+    }
+
+    /// The groups of the last batch.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = (Addr, &Counts)> {
+        self.addrs.iter().copied().zip(&self.counts)
+    }
+
+    fn begin(&mut self, rows: usize) {
+        let size = (rows * 2).next_power_of_two().max(64);
         self.mark = self.mark.wrapping_add(1);
         if self.places.len() < size || self.mark == 0 {
             self.places.clear();
             self.places.resize(size, (0, 0));
             self.mark = 1;
         }
-        self.groups.clear();
-        let addrs = rows.hi.iter().zip(rows.lo);
-        let counters = rows.bytes.iter().zip(rows.packets).zip(rows.rate);
-        let kinds = rows.proto.iter().zip(rows.tcp_flags);
-        for (row, (((hi, lo), ((bytes, packets), rate)), (proto, flags))) in addrs.zip(counters).zip(kinds).enumerate()
-        {
-            if rows.protected.is_some_and(|protected| protected.get(row).is_none_or(|code| *code == 0)) {
-                continue;
-            }
-            let counts = self.group(Addr { hi: *hi, lo: *lo }, seed);
-            let Some(count) = counts.by_kind.get_mut(kind(*proto, *flags)) else { continue };
-            count.bytes = count.bytes.saturating_add(times(*bytes, *rate));
-            count.packets = count.packets.saturating_add(times(*packets, *rate));
-            count.flows = count.flows.saturating_add(*rate);
-        }
-        &self.groups
+        self.addrs.clear();
+        self.of_row.clear();
     }
 
-    #[inline]
-    fn group(&mut self, addr: Addr, seed: u64) -> &mut Counts {
+    /// Finds the group of each row.
+    fn group(&mut self, rows: &Rows<'_>, seed: u64) {
         let mask = self.places.len() - 1;
-        let mut at = hash(addr, seed) as usize & mask;
-        let mut found = None;
-        for _ in 0..MAX_PROBES {
-            let Some(place) = self.places.get_mut(at) else { break };
-            if place.0 != self.mark {
-                *place = (self.mark, self.groups.len() as u32);
-                break;
+        self.of_row.extend(rows.hi.iter().zip(rows.lo).enumerate().map(|(row, (hi, lo))| {
+            if rows.protected.is_some_and(|protected| protected.get(row).is_none_or(|code| *code == 0)) {
+                return NO_GROUP;
             }
-            if self.groups.get(place.1 as usize).is_some_and(|group| group.0 == addr) {
-                found = Some(place.1 as usize);
-                break;
+            let addr = Addr { hi: *hi, lo: *lo };
+            let mut at = hash(addr, seed) as usize & mask;
+            for _ in 0..MAX_PROBES {
+                let Some(place) = self.places.get_mut(at) else { break };
+                if place.0 != self.mark {
+                    *place = (self.mark, self.addrs.len() as u32);
+                    break;
+                }
+                if self.addrs.get(place.1 as usize) == Some(&addr) {
+                    return place.1;
+                }
+                at = (at + 1) & mask;
             }
-            at = (at + 1) & mask;
+            self.addrs.push(addr);
+            self.addrs.len() as u32 - 1
+        }));
+    }
+
+    /// Adds each row to its group; `times` is counter times rate.
+    #[inline]
+    fn count(&mut self, rows: &Rows<'_>, times: impl Fn(u64, u64) -> u64) {
+        let counters = rows.bytes.iter().zip(rows.packets).zip(rows.rate);
+        let kinds = rows.proto.iter().zip(rows.tcp_flags);
+        for ((group, ((bytes, packets), rate)), (proto, flags)) in self.of_row.iter().zip(counters).zip(kinds) {
+            let Some(counts) = self.counts.get_mut(*group as usize) else { continue };
+            let Some(count) = counts.by_kind.get_mut(kind(*proto, *flags)) else { continue };
+            count.bytes = count.bytes.wrapping_add(times(*bytes, *rate));
+            count.packets = count.packets.wrapping_add(times(*packets, *rate));
+            count.flows = count.flows.wrapping_add(times(1, *rate));
         }
-        let group = found.unwrap_or_else(|| {
-            self.groups.push((addr, Counts::default()));
-            self.groups.len() - 1
-        });
-        &mut self.groups.get_mut(group).expect("a group that was found or pushed").1
     }
 }
 
@@ -122,13 +153,14 @@ mod tests {
             let protected: Vec<u32> = rows.iter().map(|row| row.3).collect();
             let mut aggregate = Aggregate::default();
             for _ in 0..2 {
-                let groups = aggregate.run(&Rows {
+                aggregate.run(&Rows {
                     hi: &hi, lo: &lo, bytes: &bytes, packets: &ones, rate: &ones,
                     proto: &vec![17; rows.len()], tcp_flags: &vec![0; rows.len()], protected: Some(&protected),
                 }, seed);
                 let mut sums: BTreeMap<(u64, u64), u64> = BTreeMap::new();
-                for (addr, counts) in groups {
-                    *sums.entry((addr.hi, addr.lo)).or_default() += counts.of(Meter { class: Class::Udp, unit: Unit::Bits });
+                for (addr, counts) in aggregate.groups() {
+                    let bits = counts.measure().of(Meter { class: Class::Udp, unit: Unit::Bits });
+                    *sums.entry((addr.hi, addr.lo)).or_default() += bits;
                 }
                 let mut expected: BTreeMap<(u64, u64), u64> = BTreeMap::new();
                 for row in rows.iter().filter(|row| row.3 == 1) {
@@ -140,8 +172,28 @@ mod tests {
     }
 
     #[test]
-    fn a_product_beyond_64_bits_is_the_largest_number() {
-        assert_eq!(times(3, 1 << 40), 3 << 40);
-        assert_eq!(times(u64::MAX, 2), u64::MAX);
+    fn a_row_counts_for_its_share_of_the_largest_sum_at_most() {
+        let packets = |packets: &[u64], rate: u64| {
+            let zeros = vec![0; packets.len()];
+            let rows = Rows {
+                hi: &zeros,
+                lo: &zeros,
+                bytes: &zeros,
+                packets,
+                rate: &vec![rate; packets.len()],
+                proto: &vec![17; packets.len()],
+                tcp_flags: &vec![0; packets.len()],
+                protected: None,
+            };
+            let mut aggregate = Aggregate::default();
+            aggregate.run(&rows, 1);
+            let meter = Meter { class: Class::Udp, unit: Unit::Packets };
+            let sums: Vec<u64> = aggregate.groups().map(|(_, counts)| counts.measure().of(meter)).collect();
+            sums
+        };
+        assert_eq!(packets(&[3, 4], 1 << 40), [7 << 40]);
+        assert_eq!(packets(&[u64::MAX, 1], 1), [MAX_SUM / 2 + 1]);
+        assert_eq!(packets(&[1 << 40], 1 << 40), [MAX_SUM]);
+        assert_eq!(packets(&[SMALL; 3], SMALL), [3 * SMALL * SMALL]);
     }
 }

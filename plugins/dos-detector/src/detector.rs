@@ -8,7 +8,7 @@ use crate::aggregate::Addr;
 use crate::config::{Config, Scope};
 use crate::learn::Learned;
 use crate::level::{Crossed, Level};
-use crate::meter::Counts;
+use crate::meter::{Counts, Measures};
 
 /// Alerts that may be raised at the same time; further ones are counted and not raised.
 const MAX_ALARMS: usize = 1024;
@@ -177,23 +177,35 @@ impl Detector {
     }
 
     /// Counts one batch, grouped by destination, into the bucket of `now_ms`. [`advance`](Self::advance) comes first.
-    pub(crate) fn add(&mut self, groups: &[(Addr, Counts)], now_ms: u64) {
+    pub(crate) fn add<'a>(&mut self, groups: impl Iterator<Item = (Addr, &'a Counts)>, now_ms: u64) {
         let place = (now_ms / self.bucket_ms % self.buckets as u64) as usize;
         let mut total = Counts::default();
-        for (_, counts) in groups {
-            total.add(counts);
-        }
         let mut crossings: Vec<(usize, Crossed)> = Vec::new();
-        let whole = [(Addr::default(), total)];
-        for (at, level) in self.levels.iter_mut().enumerate() {
-            let is_whole = matches!(level.scope, Scope::Network | Scope::Learned);
-            for (addr, counts) in if is_whole { &whole } else { groups } {
-                let Some(subject) = level.subject(*addr) else { continue };
-                if let Some(crossed) = level.add(subject, counts, place) {
-                    level.mark(crossed.slot, crossed.meters, true);
-                    crossings.push((at, crossed));
-                }
+        let mut count = |(at, level): (usize, &mut Level), subject: Option<Addr>, measures: &Measures| {
+            if let Some(crossed) = subject.and_then(|subject| level.add(subject, measures, place)) {
+                level.mark(crossed.slot, crossed.meters, true);
+                crossings.push((at, crossed));
             }
+        };
+        let (each, whole): (Vec<_>, Vec<_>) =
+            self.levels.iter_mut().enumerate().partition(|(_, level)| !level.is_whole());
+        let (mut each, has_whole) = (each, !whole.is_empty());
+        for (addr, counts) in groups {
+            if has_whole {
+                total.add(counts);
+            }
+            if each.is_empty() {
+                continue;
+            }
+            let measures = counts.measure();
+            for (at, level) in &mut each {
+                let subject = level.subject(addr);
+                count((*at, level), subject, &measures);
+            }
+        }
+        let measures = total.measure();
+        for (at, level) in whole {
+            count((at, level), Some(Addr::default()), &measures);
         }
         // Only now is everything counted that the alerts tell of.
         for (level, crossed) in &crossings {

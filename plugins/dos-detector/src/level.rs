@@ -4,12 +4,10 @@
 //! is counted in a sketch, and takes the place of the lightest one once it weighs more. Windows never hold
 //! more than was seen, so a place gained late delays an alert by a window at most and never makes one up.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher};
-
-use crate::aggregate::{Addr, hash};
+use crate::aggregate::Addr;
 use crate::config::{LevelPlan, Scope};
-use crate::meter::{Counts, Meter};
+use crate::index::Index;
+use crate::meter::{Measures, Meter};
 use crate::sketch::Sketch;
 
 /// One in this many subjects is a candidate for eviction at a time: how many places change hands in a bucket.
@@ -25,7 +23,7 @@ pub(crate) struct Level {
     max: usize,
     buckets: usize,
     seed: u64,
-    index: HashMap<Addr, u32, Seeded>,
+    index: Index,
     slots: Vec<Slot>,
     free: Vec<u32>,
     /// By slot, bucket and meter.
@@ -56,40 +54,6 @@ pub(crate) struct Crossed {
     pub(crate) meters: u16,
 }
 
-/// Hashes addresses with the level's seed.
-#[derive(Clone, Copy, Debug, Default)]
-struct Seeded(u64);
-
-#[derive(Debug)]
-struct AddrHasher {
-    seed: u64,
-    addr: Addr,
-}
-
-impl BuildHasher for Seeded {
-    type Hasher = AddrHasher;
-
-    fn build_hasher(&self) -> AddrHasher {
-        AddrHasher { seed: self.0, addr: Addr::default() }
-    }
-}
-
-impl Hasher for AddrHasher {
-    fn finish(&self) -> u64 {
-        hash(self.addr, self.seed)
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, half: u64) {
-        self.addr = Addr { hi: self.addr.lo, lo: half };
-    }
-}
-
 impl Level {
     /// An empty level. `window_ms` turns rates a second into sums over a window.
     pub(crate) fn new(plan: &LevelPlan, max: usize, buckets: usize, window_ms: u64, seed: u64) -> Level {
@@ -101,7 +65,7 @@ impl Level {
             max,
             buckets,
             seed,
-            index: HashMap::with_hasher(Seeded(seed)),
+            index: Index::new(max, seed),
             slots: Vec::new(),
             free: Vec::new(),
             ring: Vec::new(),
@@ -115,9 +79,13 @@ impl Level {
     /// Exchanges the seed of the hashes: with one that nobody outside knows, nobody can choose addresses that collide.
     pub(crate) fn reseed(&mut self, seed: u64) {
         self.seed = seed;
-        let old = std::mem::replace(&mut self.index, HashMap::with_hasher(Seeded(seed)));
-        self.index.extend(old);
+        self.index.reseed(seed);
         self.sketch.clear();
+    }
+
+    /// Whether there is one subject only, which every row belongs to.
+    pub(crate) fn is_whole(&self) -> bool {
+        matches!(self.scope, Scope::Network | Scope::Learned)
     }
 
     /// The subject that an address belongs to, or `None` if it does not count here.
@@ -136,10 +104,10 @@ impl Level {
     }
 
     /// Adds to a subject's bucket in ring place `place`, and says what reached its limit by it.
-    pub(crate) fn add(&mut self, subject: Addr, counts: &Counts, place: usize) -> Option<Crossed> {
-        let slot = match self.index.get(&subject) {
-            Some(slot) => *slot,
-            None => self.admit(subject, counts)?,
+    pub(crate) fn add(&mut self, subject: Addr, measures: &Measures, place: usize) -> Option<Crossed> {
+        let slot = match self.index.get(subject) {
+            Some(slot) => slot,
+            None => self.admit(subject, measures)?,
         };
         let meters = self.meters.len();
         let at = slot as usize;
@@ -147,7 +115,11 @@ impl Level {
         let sums = self.sums.get_mut(at * meters..(at + 1) * meters)?;
         let mut crossed = 0u16;
         for (m, (((meter, limit), cell), sum)) in self.meters.iter().zip(&self.limits).zip(ring).zip(sums).enumerate() {
-            let value = counts.of(*meter);
+            let value = measures.of(*meter);
+            // Most traffic is of one class.
+            if value == 0 {
+                continue;
+            }
             // The sum must stay that of the ring: what does not fit into it is not in the ring either.
             let value = value.min(u64::MAX - *sum);
             *cell += value;
@@ -160,7 +132,7 @@ impl Level {
 
     /// A place for a new subject, if it gets one.
     #[cold]
-    fn admit(&mut self, subject: Addr, counts: &Counts) -> Option<u32> {
+    fn admit(&mut self, subject: Addr, measures: &Measures) -> Option<u32> {
         let slot = if let Some(slot) = self.free.pop() {
             slot
         } else if self.slots.len() < self.max {
@@ -169,7 +141,7 @@ impl Level {
             self.sums.resize(self.slots.len() * self.meters.len(), 0);
             self.slots.len() as u32 - 1
         } else {
-            match self.evict(subject, counts) {
+            match self.evict(subject, measures) {
                 Some(slot) => slot,
                 None => {
                     self.untracked = self.untracked.saturating_add(1);
@@ -183,8 +155,8 @@ impl Level {
     }
 
     /// Takes the place of the lightest subject if the new one weighs more.
-    fn evict(&mut self, subject: Addr, counts: &Counts) -> Option<u32> {
-        let parts = self.meters.iter().zip(&self.limits).map(|(meter, limit)| part(counts.of(*meter), *limit));
+    fn evict(&mut self, subject: Addr, measures: &Measures) -> Option<u32> {
+        let parts = self.meters.iter().zip(&self.limits).map(|(meter, limit)| part(measures.of(*meter), *limit));
         let weight = parts.fold(0.0, f32::max);
         let estimate = self.sketch.add(subject, self.seed, weight);
         if self.candidates.is_none() {
@@ -228,7 +200,7 @@ impl Level {
         let at = slot as usize;
         if let Some(slot) = self.slots.get_mut(at) {
             slot.live = false;
-            self.index.remove(&slot.subject);
+            self.index.remove(slot.subject);
         }
         let meters = self.meters.len();
         self.ring.get_mut(at * self.buckets * meters..(at + 1) * self.buckets * meters).unwrap_or_default().fill(0);
@@ -286,7 +258,7 @@ impl Level {
     }
 
     pub(crate) fn slot_of(&self, subject: Addr) -> Option<u32> {
-        self.index.get(&subject).copied()
+        self.index.get(subject)
     }
 
     /// Marks meters (bit `m` for meter `m`) of a slot as too high, or not.
@@ -300,7 +272,7 @@ impl Level {
     pub(crate) fn subjects(&self) -> Vec<(Addr, &[u64])> {
         let cells = self.buckets * self.meters.len();
         let ring = |at: u32| self.ring.get(at as usize * cells..(at as usize + 1) * cells).unwrap_or_default();
-        let mut subjects: Vec<_> = self.index.iter().map(|(subject, slot)| (*subject, ring(*slot))).collect();
+        let mut subjects: Vec<_> = self.index.iter().map(|(subject, slot)| (subject, ring(slot))).collect();
         subjects.sort_unstable_by_key(|(subject, _)| *subject);
         subjects
     }
@@ -314,7 +286,7 @@ impl Level {
         if cells.len() != self.buckets * meters {
             return Err("a window of another size");
         }
-        if self.index.contains_key(&subject) {
+        if self.index.get(subject).is_some() {
             return Err("a subject twice");
         }
         let mut totals = vec![0u64; meters];
@@ -326,7 +298,7 @@ impl Level {
         if self.free.is_empty() && self.slots.len() >= self.max {
             return Ok(());
         }
-        let Some(slot) = self.admit(subject, &Counts::default()) else { return Ok(()) };
+        let Some(slot) = self.admit(subject, &Measures::default()) else { return Ok(()) };
         let at = slot as usize;
         self.ring.get_mut(at * cells.len()..(at + 1) * cells.len()).unwrap_or_default().copy_from_slice(cells);
         self.sums.get_mut(at * meters..(at + 1) * meters).unwrap_or_default().copy_from_slice(&totals);
@@ -348,17 +320,17 @@ fn part(sum: u64, limit: u64) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::meter::{Class, Count, Unit};
+    use crate::meter::{Class, Count, Counts, Unit};
 
     fn level(max: usize) -> Level {
         let meters = vec![(Meter { class: Class::Total, unit: Unit::Packets }, 100)];
         Level::new(&LevelPlan { scope: Scope::Hosts, meters }, max, 2, 2000, 1)
     }
 
-    fn packets(packets: u64) -> Counts {
+    fn packets(packets: u64) -> Measures {
         let mut counts = Counts::default();
         counts.by_kind[0] = Count { packets, ..Count::default() };
-        counts
+        counts.measure()
     }
 
     fn host(lo: u64) -> Addr {

@@ -9,6 +9,7 @@ mod aggregate;
 mod codec;
 mod config;
 mod detector;
+mod index;
 mod learn;
 mod level;
 mod meter;
@@ -83,7 +84,7 @@ impl Plugin for DosDetector {
         });
         let zeros = if addrs.is_none() { vec![0; rows] } else { Vec::new() };
         let (hi, lo) = addrs.as_ref().map_or((&zeros, &zeros), |addrs| (&addrs.hi, &addrs.lo));
-        let groups = self.aggregate.run(
+        self.aggregate.run(
             &Rows {
                 hi,
                 lo,
@@ -97,7 +98,7 @@ impl Plugin for DosDetector {
             seed,
         );
         detector.advance(now_ms);
-        detector.add(groups, now_ms);
+        detector.add(self.aggregate.groups(), now_ms);
         Ok(())
     }
 

@@ -87,16 +87,21 @@ const UDP_ALL: usize = 2;
 const ICMP_ALL: usize = 3;
 const TCP_SYN: usize = 4;
 
+/// The kind of each protocol. (A table: protocols come in no order, and a jump for each would be guessed wrong.)
+const KIND_OF: [u8; 256] = {
+    let mut kinds = [OTHER as u8; 256];
+    kinds[TCP as usize] = TCP_REST as u8;
+    kinds[UDP as usize] = UDP_ALL as u8;
+    kinds[ICMP as usize] = ICMP_ALL as u8;
+    kinds[ICMPV6 as usize] = ICMP_ALL as u8;
+    kinds
+};
+
 /// The kind of a row.
 #[inline]
 pub(crate) fn kind(proto: u8, tcp_flags: u16) -> usize {
-    match proto {
-        TCP if tcp_flags & (SYN | ACK) == SYN => TCP_SYN,
-        TCP => TCP_REST,
-        UDP => UDP_ALL,
-        ICMP | ICMPV6 => ICMP_ALL,
-        _ => OTHER,
-    }
+    let is_opening = proto == TCP && tcp_flags & (SYN | ACK) == SYN;
+    usize::from(KIND_OF[usize::from(proto)]) + usize::from(is_opening) * (TCP_SYN - TCP_REST)
 }
 
 /// Bytes, packets and flows of one kind.
@@ -107,43 +112,62 @@ pub(crate) struct Count {
     pub(crate) flows: u64,
 }
 
-/// Counts by kind. Sums stay at 2^64 - 1 when they would pass it.
+impl Count {
+    // Counts of one batch cannot pass 64 bits, nor can eight times their sum: `MAX_SUM` sees to it.
+    #[inline]
+    fn plus(self, other: Count) -> Count {
+        Count {
+            bytes: self.bytes.wrapping_add(other.bytes),
+            packets: self.packets.wrapping_add(other.packets),
+            flows: self.flows.wrapping_add(other.flows),
+        }
+    }
+}
+
+/// The most that the rows of one batch may add up to, so that sums and bytes as bits need no checks: wasm has
+/// no saturating arithmetic. It is 2 EB a batch; each row counts for its share at most.
+pub(crate) const MAX_SUM: u64 = 1 << 60;
+
+/// Counts by kind. All of one batch together are at most [`MAX_SUM`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) by_kind: [Count; KINDS],
 }
 
-impl Counts {
+/// What every meter measures of some counts, by its code.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Measures {
+    by_code: [u64; 15],
+}
+
+impl Measures {
     /// What `meter` measures.
+    #[inline]
     pub(crate) fn of(&self, meter: Meter) -> u64 {
-        let kinds: &[usize] = match meter.class {
-            Class::Total => &[OTHER, TCP_REST, UDP_ALL, ICMP_ALL, TCP_SYN],
-            Class::Tcp => &[TCP_REST, TCP_SYN],
-            Class::Udp => &[UDP_ALL],
-            Class::Icmp => &[ICMP_ALL],
-            Class::TcpSyn => &[TCP_SYN],
-        };
-        let counts = kinds.iter().filter_map(|kind| self.by_kind.get(*kind));
-        match meter.unit {
-            Unit::Bits => shift(counts.fold(0, |sum: u64, count| sum.saturating_add(count.bytes))),
-            Unit::Packets => counts.fold(0, |sum, count| sum.saturating_add(count.packets)),
-            Unit::Flows => counts.fold(0, |sum, count| sum.saturating_add(count.flows)),
+        self.by_code.get(usize::from(meter.code())).copied().unwrap_or_default()
+    }
+}
+
+impl Counts {
+    /// Measures everything at once.
+    #[inline]
+    pub(crate) fn measure(&self) -> Measures {
+        let [other, tcp_rest, udp, icmp, tcp_syn] = self.by_kind;
+        let tcp = tcp_rest.plus(tcp_syn);
+        let total = tcp.plus(udp).plus(icmp.plus(other));
+        let mut by_code = [0; 15];
+        for (three, count) in by_code.chunks_exact_mut(3).zip([total, tcp, udp, icmp, tcp_syn]) {
+            three.copy_from_slice(&[count.bytes << 3, count.packets, count.flows]);
         }
+        Measures { by_code }
     }
 
     /// Adds another's counts.
     pub(crate) fn add(&mut self, other: &Counts) {
         for (mine, other) in self.by_kind.iter_mut().zip(&other.by_kind) {
-            mine.bytes = mine.bytes.saturating_add(other.bytes);
-            mine.packets = mine.packets.saturating_add(other.packets);
-            mine.flows = mine.flows.saturating_add(other.flows);
+            *mine = mine.plus(*other);
         }
     }
-}
-
-/// Bytes as bits. (wasm has no 128-bit product for a saturating one.)
-fn shift(bytes: u64) -> u64 {
-    if bytes >> 61 == 0 { bytes << 3 } else { u64::MAX }
 }
 
 #[cfg(test)]
@@ -156,19 +180,19 @@ mod tests {
         for (proto, flags) in [(6, 0x12), (6, 0x02), (6, 0x02), (17, 0), (1, 0), (58, 0), (47, 0)] {
             counts.by_kind[kind(proto, flags)].flows += 1;
         }
-        let flows = CLASSES.map(|class| counts.of(Meter { class, unit: Unit::Flows }));
+        let flows = CLASSES.map(|class| counts.measure().of(Meter { class, unit: Unit::Flows }));
         assert_eq!(flows, [7, 3, 1, 2, 2]);
     }
 
     #[test]
-    fn sums_stay_at_the_largest_number() {
+    fn the_largest_sum_has_room_as_bits() {
         let mut counts = Counts::default();
-        counts.by_kind[UDP_ALL] = Count { bytes: u64::MAX / 2, packets: u64::MAX, flows: 1 };
-        let other = counts;
-        counts.add(&other);
-        assert_eq!(counts.of(Meter { class: Class::Udp, unit: Unit::Bits }), u64::MAX);
-        assert_eq!(counts.of(Meter { class: Class::Total, unit: Unit::Packets }), u64::MAX);
-        assert_eq!(counts.of(Meter { class: Class::Total, unit: Unit::Flows }), 2);
+        counts.by_kind[UDP_ALL] = Count { bytes: MAX_SUM - 1, packets: MAX_SUM, flows: 1 };
+        counts.by_kind[TCP_SYN].bytes = 1;
+        let measures = counts.measure();
+        assert_eq!(measures.of(Meter { class: Class::Total, unit: Unit::Bits }), MAX_SUM * 8);
+        assert_eq!(measures.of(Meter { class: Class::Udp, unit: Unit::Bits }), MAX_SUM * 8 - 8);
+        assert_eq!(measures.of(Meter { class: Class::Total, unit: Unit::Packets }), MAX_SUM);
     }
 
     #[test]

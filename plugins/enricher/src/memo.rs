@@ -7,14 +7,17 @@ pub(crate) fn open(key: &str, name: &str) -> Result<Table, String> {
     Table::open(name).map_err(|error| format!("`{key}`: cannot open table `{name}`: {error}"))
 }
 
+/// What no number is: none has more than 32 bits.
+const UNKNOWN: u64 = u64::MAX;
+
 /// A table of numbers: code to number, 0 for none.
 #[derive(Debug)]
 pub(crate) struct Numbers {
     pub(crate) table: Table,
     key: &'static str,
     generation: Option<u64>,
-    /// By code; not learned yet where `None`. No longer than the table has codes.
-    numbers: Vec<Option<u32>>,
+    /// By code; [`UNKNOWN`] where it is not learned yet. No longer than the table has codes.
+    numbers: Vec<u64>,
     /// Whether a value that is no number was complained about in this generation.
     complained: bool,
 }
@@ -31,7 +34,7 @@ impl Numbers {
         if self.generation != Some(generation) {
             self.generation = Some(generation);
             self.numbers.clear();
-            self.numbers.push(Some(0));
+            self.numbers.push(0);
             self.complained = false;
         }
     }
@@ -40,7 +43,7 @@ impl Numbers {
     pub(crate) fn resolve(&mut self, codes: &mut [u32]) {
         for code in codes {
             *code = match self.numbers.get(*code as usize) {
-                Some(Some(number)) => *number,
+                Some(number) if *number != UNKNOWN => *number as u32,
                 _ => self.learn(*code),
             };
         }
@@ -53,7 +56,7 @@ impl Numbers {
         }
         let value = self.table.value(code).unwrap_or_default();
         let digits = value.strip_prefix("AS").unwrap_or(&value);
-        let number = digits.parse().unwrap_or_else(|_| {
+        let number: u32 = digits.parse().unwrap_or_else(|_| {
             if !self.complained {
                 self.complained = true;
                 sluice_sdk::warn!(
@@ -65,10 +68,10 @@ impl Numbers {
         });
         let at = code as usize;
         if self.numbers.len() <= at {
-            self.numbers.resize(at + 1, None);
+            self.numbers.resize(at + 1, UNKNOWN);
         }
         if let Some(slot) = self.numbers.get_mut(at) {
-            *slot = Some(number);
+            *slot = u64::from(number);
         }
         number
     }
