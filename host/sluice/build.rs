@@ -44,6 +44,8 @@ fn build(workspace: &Path, target: &Path) {
         cargo.env_remove(set_for_host);
     }
     cargo.env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+simd128");
+    // Symbols for a backtrace are kept; debug information would make a component fifteen times as large.
+    cargo.env("CARGO_PROFILE_RELEASE_DEBUG", "false").env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo");
     let built = cargo.output().expect("cargo can be run");
     if !built.status.success() {
         let said = String::from_utf8_lossy(&built.stderr);
