@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::metrics::counter::Counter;
@@ -26,6 +27,14 @@ pub(super) const MOST_BATCH_ROWS: u64 = 1 << 16;
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 /// Longest time that a stopping source goes on taking what the kernel holds for it.
 const DRAIN: Duration = Duration::from_millis(200);
+/// Fewer datagrams than this at a wake-up mean that the thread is ahead of the network. A wake-up costs
+/// as much as several datagrams, so it lets some gather before it looks again: at 10 000 datagrams a
+/// second that halves the cost of receiving.
+const FEW: u64 = 32;
+/// How long it lets them gather.
+const GATHER: Duration = Duration::from_millis(1);
+/// Receive buffer in which a burst at line rate has room for that long: 10 Gbit/s for 1 ms.
+const GATHERING_ROOM: usize = 2 << 20;
 /// Time between two publications of what the decoder counts.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -194,6 +203,7 @@ impl UdpSockets {
             opened: None,
             batch_rows: self.config.batch_rows,
             batch_delay: Duration::from_millis(self.config.batch_delay_ms),
+            gathers: self.receive_buffer_bytes >= GATHERING_ROOM,
             counts: Counts::new(metrics, &self.name),
             log: ErrorLog::default(),
             published: Instant::now(),
@@ -256,6 +266,8 @@ pub struct UdpSource {
     opened: Option<Instant>,
     batch_rows: usize,
     batch_delay: Duration,
+    /// Whether the receive buffer is large enough to let datagrams gather in it.
+    gathers: bool,
     counts: Counts,
     log: ErrorLog,
     published: Instant,
@@ -272,7 +284,7 @@ impl Source for UdpSource {
     fn run(mut self: Box<Self>, out: Outlet, stop: Stop) -> Result<(), SourceError> {
         let mut receiver = Receiver::new();
         while !stop.is_cancelled() {
-            self.receive(&mut receiver, &out)?;
+            let taken = self.receive(&mut receiver, &out)?;
             let now = Instant::now();
             if self.opened.is_some_and(|opened| now - opened >= self.batch_delay) {
                 self.hand_on(&out);
@@ -280,12 +292,15 @@ impl Source for UdpSource {
             if now - self.published >= PUBLISH_INTERVAL {
                 self.publish(now);
             }
+            if self.gathers && (1..FEW).contains(&taken) {
+                thread::sleep(GATHER);
+            }
         }
         let end = Instant::now() + DRAIN;
         if let Err(error) = self.socket.set_nonblocking(true) {
             return Err(self.failed("taking what is left", error));
         }
-        while self.receive(&mut receiver, &out)? && Instant::now() < end {}
+        while self.receive(&mut receiver, &out)? > 0 && Instant::now() < end {}
         self.hand_on(&out);
         self.publish(Instant::now());
         Ok(())
@@ -293,10 +308,10 @@ impl Source for UdpSource {
 }
 
 impl UdpSource {
-    /// Takes what is there and decodes it. Returns whether there was anything.
-    fn receive(&mut self, receiver: &mut Receiver, out: &Outlet) -> Result<bool, SourceError> {
+    /// Takes what is there and decodes it. Returns how many datagrams that were.
+    fn receive(&mut self, receiver: &mut Receiver, out: &Outlet) -> Result<u64, SourceError> {
         match receiver.receive(&self.socket) {
-            Ok(false) => return Ok(false),
+            Ok(false) => return Ok(0),
             Ok(true) => {}
             Err(error) => return Err(self.failed("receiving", error)),
         }
@@ -325,7 +340,7 @@ impl UdpSource {
         }
         self.datagrams.inc_by(datagrams);
         out.account().bytes(bytes);
-        Ok(true)
+        Ok(datagrams)
     }
 
     /// Hands on the open batch, if it has rows.
