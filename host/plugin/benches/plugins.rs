@@ -179,13 +179,14 @@ fn compare<P: Plugin>(c: &mut Criterion, name: &'static str, config: &str) {
     let batch = batch(&rows);
     group.bench_function("wasm", |b| {
         b.iter_batched(
+            // One at a time, as in a worker: the buffers of one batch serve the next.
             || batch.clone(),
             |batch| {
                 let processed = stage.process(batch);
                 assert!(processed.stop.is_none(), "{processed:?}");
                 processed
             },
-            BatchSize::SmallInput,
+            BatchSize::PerIteration,
         );
     });
 

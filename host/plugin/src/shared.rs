@@ -72,7 +72,7 @@ impl Meters {
             calls: counter("sluice_stage_plugin_calls", "Calls of the plugin's process and tick."),
             cpu_ns: counter(
                 "sluice_stage_plugin_cpu_nanoseconds",
-                "CPU time of the calling threads within the plugin.",
+                "CPU time of the calling threads within the plugin; estimated from one batch in eight.",
             ),
             memory: gauge("sluice_stage_plugin_memory_bytes", "Linear memory of all instances."),
             kept_rows: counter("sluice_stage_plugin_kept_rows", "Rows that the plugin let through."),
