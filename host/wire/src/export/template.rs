@@ -6,7 +6,7 @@ const IPV4_TEMPLATE: u16 = 256;
 const IPV6_TEMPLATE: u16 = 257;
 const OPTIONS_TEMPLATE: u16 = 258;
 
-/// Elements (number, length) of a NetFlow v9 record, in the order in which [`record`] writes them.
+/// Elements (number, length) of a NetFlow v9 record, in the order in which `record` writes them.
 /// After these come the addresses.
 const NETFLOW9: &[(u16, u16)] = &[(22, 4), (21, 4)];
 /// The same for IPFIX: flowStartMilliseconds, flowEndMilliseconds.
