@@ -151,7 +151,9 @@ async fn deliver<S: Sink>(sink: &mut S, batch: &Batch, account: &Account, abort:
     let mut delay = FIRST_RETRY;
     let mut retried = false;
     loop {
+        // In this order: what the far end takes at once is delivered even when the time is over.
         let written = tokio::select! {
+            biased;
             written = sink.write(batch) => written,
             () = abort.cancelled() => return lost("shutdown", batch.rows()),
         };

@@ -306,6 +306,8 @@ fn a_source_that_fails_ends_the_run_after_its_rows_are_delivered() {
     let mut case = Case::new(0, Target::Sink(0)).sink("out", sink);
     let ten = Ten { batches: 2, outcomes: Arc::clone(&case.outcomes), fails: true };
     case.pipeline.sources[0].runners = vec![Box::new(ten)];
+    // Failing stops the pipeline, which starts the grace period; this test is not about its end.
+    case.pipeline.grace = Grace(Duration::from_mins(1));
     let (result, text) = case.run(Stop::new());
     assert_eq!(result.unwrap_err().to_string(), "source ten: reading: broken");
     assert!(text.contains("out: 20 in, 20 out"), "{text}");
