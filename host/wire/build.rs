@@ -1,16 +1,23 @@
-//! Compiles `flow.proto` to Rust types, without `protoc`, and tells the tests whether there are captures.
+//! Compiles the `.proto` files to Rust types for tests and benchmarks, without `protoc`, and tells the
+//! tests whether there are captures.
 
 use std::env;
 use std::error::Error;
 use std::path::Path;
 
-/// Beside the workspace: one file for every language.
-const PROTO: &str = "../../proto/sluice/flow/v1/flow.proto";
+/// One a dialect, for every language.
+const PROTOS: [&str; 3] = [
+    "../../proto/sluice/flow/v1/flow.proto",
+    "../../proto/flowpipeline/enriched_flow.proto",
+    "../../proto/bwnetflow/flow_message.proto",
+];
 const PROTO_ROOT: &str = "../../proto";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("cargo:rerun-if-changed={PROTO}");
-    let descriptors = protox::compile([PROTO], [PROTO_ROOT])?;
+    for proto in PROTOS {
+        println!("cargo:rerun-if-changed={proto}");
+    }
+    let descriptors = protox::compile(PROTOS, [PROTO_ROOT])?;
     prost_build::Config::new().compile_fds(descriptors)?;
 
     // Tests that need captures are ignored without them, which libtest then says; see `testkit::captures`.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::{Column, ColumnId, Pool, Schema, Width, addr_of};
+use crate::{Column, ColumnId, ColumnSet, Pool, Schema, Unknown, Width, addr_of};
 
 /// Flow records in columns, all of the same length.
 ///
@@ -18,6 +18,9 @@ pub struct Batch {
     rows: usize,
     columns: Vec<Option<Column>>,
     routes: Option<Arc<Routes>>,
+    unknown: Option<Arc<Unknown>>,
+    /// Columns that were taken out while there were unknown fields.
+    cleared: ColumnSet,
 }
 
 /// Where each row goes, as a splitter said.
@@ -62,7 +65,7 @@ impl Batch {
     #[must_use]
     pub fn new(schema: Arc<Schema>, pool: Pool, rows: usize) -> Batch {
         let columns = std::iter::repeat_with(|| None).take(schema.slots()).collect();
-        Batch { schema, pool, id: 0, now_ms: 0, rows, columns, routes: None }
+        Batch { schema, pool, id: 0, now_ms: 0, rows, columns, routes: None, unknown: None, cleared: ColumnSet::EMPTY }
     }
 
     /// Gives the batch its id and its time, in milliseconds since the Unix epoch.
@@ -189,8 +192,12 @@ impl Batch {
         self.pool.recycle(old.into_iter());
     }
 
-    /// Takes a column out: it reads as absent from now on.
+    /// Takes a column out: it reads as absent from now on, and so do fields in
+    /// [`unknown`](Self::unknown) that would have filled it.
     pub fn clear(&mut self, column: ColumnId) {
+        if self.unknown.is_some() {
+            self.cleared.insert(column);
+        }
         if let Some(slot) = self.columns.get_mut(usize::from(column)) {
             self.pool.recycle(slot.take().into_iter());
         }
@@ -221,6 +228,32 @@ impl Batch {
         Ok(())
     }
 
+    /// What the rows had on the wire that no column took, if the source keeps it and there was any.
+    #[must_use]
+    pub fn unknown(&self) -> Option<&Unknown> {
+        self.unknown.as_deref()
+    }
+
+    /// Columns whose fields in [`unknown`](Self::unknown) do not count any more, since the column
+    /// was written or taken out since: whoever writes the unknown fields leaves those of these out.
+    #[must_use]
+    pub fn superseded(&self) -> ColumnSet {
+        let Some(unknown) = self.unknown() else { return ColumnSet::EMPTY };
+        let columns = unknown.columns().iter();
+        columns.filter(|column| self.has(*column) || self.cleared.contains(*column)).collect()
+    }
+
+    /// Forgets the unknown fields. Any of them may hold an address, a name or a customer under a
+    /// number that nobody here knows: after a stage with a privacy duty there must be none left.
+    pub fn clear_unknown(&mut self) {
+        self.unknown = None;
+    }
+
+    /// Puts in what a builder kept.
+    pub(crate) fn put_unknown(&mut self, unknown: Option<Unknown>) {
+        self.unknown = unknown.map(Arc::new);
+    }
+
     /// The batch with only the rows listed, in their order, each below [`rows`](Self::rows).
     #[must_use]
     pub fn select(&self, rows: &[u32]) -> Batch {
@@ -233,6 +266,8 @@ impl Batch {
             let index = rows.iter().filter_map(|row| routes.index.get(*row as usize).copied()).collect();
             Arc::new(Routes { names: routes.names.clone(), index })
         });
+        picked.put_unknown(self.unknown().and_then(|unknown| unknown.select(rows)));
+        picked.cleared = self.cleared;
         picked
     }
 
@@ -249,10 +284,11 @@ impl Batch {
         dropped
     }
 
-    /// Bytes of all columns, for limits and metrics.
+    /// Bytes of all columns and unknown fields, for limits and metrics.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.columns().map(|(_, column)| column.bytes()).sum()
+        let unknown = self.unknown().map_or(0, Unknown::bytes);
+        self.columns().map(|(_, column)| column.bytes()).sum::<usize>() + unknown
     }
 }
 

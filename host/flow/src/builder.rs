@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ahash::AHashMap;
 
 use crate::pool::Pooled;
+use crate::unknown::UnknownRows;
 use crate::{Batch, Column, ColumnId, ColumnSet, Lists, Pool, Schema, Texts};
 
 /// Collects rows until there are enough for a [`Batch`].
@@ -13,7 +14,10 @@ use crate::{Batch, Column, ColumnId, ColumnSet, Lists, Pool, Schema, Texts};
 /// ([`u64s`](Self::u64s) and its kin hand out exactly the `n` new places, zeroed), fill them, then call
 /// [`advance`](Self::advance). A column that no block asked for costs nothing and is absent from
 /// the batch; one that only some blocks asked for is zero in the rows of the others. What was
-/// handed out and not advanced over is discarded, so a block that turns out to be bad leaves no trace.
+/// handed out and not advanced over is discarded when the column is asked for again, or by
+/// [`truncate`](Self::truncate), which a decoder calls that gives up in the middle of a row.
+///
+/// A decoder whose records come one at a time uses [`set_u64`](Self::set_u64) and its kin.
 #[derive(Debug)]
 pub struct BatchBuilder {
     schema: Arc<Schema>,
@@ -21,6 +25,7 @@ pub struct BatchBuilder {
     wanted: ColumnSet,
     columns: Vec<Option<Open>>,
     touched: Vec<ColumnId>,
+    unknown: Option<Box<UnknownRows>>,
     rows: usize,
 }
 
@@ -79,6 +84,25 @@ impl<T: Copy + Default> Ahead<T> {
         self.used = self.values.len();
     }
 
+    /// Sets the value in the row behind the first `rows`.
+    #[inline]
+    fn set(&mut self, rows: usize, value: T) {
+        if let Some(place) = self.values.get_mut(rows) {
+            *place = value;
+            self.used = self.used.max(rows + 1);
+        } else if let Some(place) = self.block(rows, 1).first_mut() {
+            *place = value;
+        }
+    }
+
+    /// Makes everything from `rows` on zero.
+    fn truncate(&mut self, rows: usize) {
+        if self.used > rows {
+            self.values[rows..self.used].fill(T::default());
+            self.used = rows;
+        }
+    }
+
     /// Makes up for blocks that the column was not asked for in, or cuts off what was given up.
     #[cold]
     fn resize(&mut self, rows: usize) {
@@ -93,7 +117,7 @@ impl<T: Copy + Default> Ahead<T> {
 }
 
 macro_rules! block_of {
-    ($(#[$doc:meta])* $name:ident, $append:ident, $variant:ident, $type:ty) => {
+    ($(#[$doc:meta])* $name:ident, $append:ident, $set:ident, $variant:ident, $type:ty) => {
         $(#[$doc])*
         ///
         /// # Panics
@@ -113,6 +137,17 @@ macro_rules! block_of {
         pub fn $append(&mut self, column: ColumnId, values: impl Iterator<Item = $type>) {
             let rows = self.rows;
             self.$variant(column).append(rows, values);
+        }
+
+        /// Sets the value in the next row: the way of decoders that fill one row at a time, with
+        /// `advance(1)` behind it. Of several values the last one counts.
+        ///
+        /// # Panics
+        /// If the schema gives `column` another width: a fault of the calling decoder.
+        #[inline]
+        pub fn $set(&mut self, column: ColumnId, value: $type) {
+            let rows = self.rows;
+            self.$variant(column).set(rows, value);
         }
 
         #[inline]
@@ -135,7 +170,7 @@ impl BatchBuilder {
     #[must_use]
     pub fn new(schema: Arc<Schema>, wanted: ColumnSet, pool: Pool) -> BatchBuilder {
         let columns = std::iter::repeat_with(|| None).take(schema.slots()).collect();
-        BatchBuilder { schema, pool, wanted, columns, touched: Vec::new(), rows: 0 }
+        BatchBuilder { schema, pool, wanted, columns, touched: Vec::new(), unknown: None, rows: 0 }
     }
 
     /// The columns that a batch may have.
@@ -174,19 +209,19 @@ impl BatchBuilder {
 
     block_of!(
         /// The `n` new places of a one-byte column.
-        u8s, append_u8s, U8, u8
+        u8s, append_u8s, set_u8, U8, u8
     );
     block_of!(
         /// The `n` new places of a two-byte column.
-        u16s, append_u16s, U16, u16
+        u16s, append_u16s, set_u16, U16, u16
     );
     block_of!(
         /// The `n` new places of a four-byte column.
-        u32s, append_u32s, U32, u32
+        u32s, append_u32s, set_u32, U32, u32
     );
     block_of!(
         /// The `n` new places of an eight-byte column.
-        u64s, append_u64s, U64, u64
+        u64s, append_u64s, set_u64, U64, u64
     );
 
     /// Appends the list of the next row of the block that is being filled: once per row, in order.
@@ -228,9 +263,62 @@ impl BatchBuilder {
         texts.codes.push(code);
     }
 
+    /// Switches on or off that fields which no column takes are kept ([`Batch::unknown`]). Off at
+    /// first; what was kept before is dropped when it is switched off.
+    pub fn keep_unknown(&mut self, is_kept: bool) {
+        if is_kept != self.unknown.is_some() {
+            self.unknown = is_kept.then(Box::default);
+        }
+    }
+
+    /// Whether somebody wants what no column takes.
+    #[must_use]
+    pub fn keeps_unknown(&self) -> bool {
+        self.unknown.is_some()
+    }
+
+    /// Appends fields of the next row that no column takes, as they were on the wire; nothing happens
+    /// unless [`keep_unknown`](Self::keep_unknown) switched it on.
+    ///
+    /// `numbering` names what the fields' numbers mean: a batch has one, and what comes with another
+    /// is dropped. `columns` are those that the fields would have filled, had somebody wanted them.
+    pub fn push_unknown(&mut self, numbering: &'static str, columns: &[ColumnId], fields: &[u8]) {
+        if let Some(unknown) = &mut self.unknown {
+            unknown.push(self.rows, numbering, columns, fields);
+        }
+    }
+
     /// Ends the block: its `n` rows are part of the batch.
+    #[inline]
     pub fn advance(&mut self, n: usize) {
         self.rows += n;
+    }
+
+    /// Takes back all rows from `rows` on, and what was handed out and not advanced over.
+    pub fn truncate(&mut self, rows: usize) {
+        self.rows = self.rows.min(rows);
+        let rows = self.rows;
+        if let Some(unknown) = &mut self.unknown {
+            unknown.truncate(rows);
+        }
+        // Without rows the dictionaries go too: nothing but rejected records must not make them grow.
+        if rows == 0 {
+            let columns = &mut self.columns;
+            let open = self.touched.drain(..).filter_map(|column| columns[usize::from(column)].take());
+            self.pool.recycle(open.map(|open| open.close(0)));
+            return;
+        }
+        for column in &self.touched {
+            match &mut self.columns[usize::from(*column)] {
+                Some(Open::U8(values)) => values.truncate(rows),
+                Some(Open::U16(values)) => values.truncate(rows),
+                Some(Open::U32(values)) => values.truncate(rows),
+                Some(Open::U64(values)) => values.truncate(rows),
+                Some(Open::Text(texts, _)) => texts.codes.truncate(rows),
+                Some(Open::Lists(lists)) if lists.offsets.len() > rows => resize_lists(lists, rows),
+                Some(Open::Lists(_)) | None => {}
+            }
+        }
     }
 
     /// Takes the rows out as a batch and starts the next one. Buffers come from the pool.
@@ -242,6 +330,9 @@ impl BatchBuilder {
         for column in self.touched.drain(..) {
             let Some(open) = self.columns[usize::from(column)].take() else { continue };
             batch.put(column, open.close(rows));
+        }
+        if let Some(unknown) = &mut self.unknown {
+            batch.put_unknown(unknown.finish(rows));
         }
         batch
     }
@@ -313,6 +404,41 @@ mod tests {
         assert_eq!(batch.u64s(col::BYTES), Some(&[5][..]));
         assert_eq!(batch.list(col::AS_PATH, 0), &[3]);
         assert_eq!(batch.text(col::NOTE, 0), "good");
+    }
+
+    #[test]
+    fn rows_that_were_taken_back_leave_no_trace_in_any_column() {
+        let mut builder = builder();
+        builder.keep_unknown(true);
+        for row in 0..5_u16 {
+            builder.set_u8(col::PROTO, 6);
+            if row != 3 {
+                builder.set_u64(col::BYTES, u64::from(row) + 1);
+                builder.push_list(col::AS_PATH, 0, &[1, 2]);
+                builder.push_text(col::NOTE, 0, "text");
+                builder.push_unknown("a", &[], &[row as u8]);
+            }
+            builder.advance(1);
+        }
+        // Begun and given up.
+        builder.set_u64(col::BYTES, 9);
+        builder.set_u16(col::SRC_PORT, 9);
+        builder.push_unknown("a", &[], &[9]);
+        builder.truncate(3);
+        builder.advance(1);
+        let batch = builder.finish(1, 2);
+        let unknown: Vec<_> = (0..5).map(|row| batch.unknown().unwrap().get(row)).collect();
+        assert_eq!(unknown, [&[0][..], &[1], &[2], &[], &[]]);
+        assert_eq!(batch.u64s(col::BYTES), Some(&[1, 2, 3, 0][..]));
+        assert_eq!(batch.u8s(col::PROTO), Some(&[6, 6, 6, 0][..]));
+        assert_eq!(batch.u16s(col::SRC_PORT), Some(&[0; 4][..]));
+        assert_eq!((batch.text(col::NOTE, 2), batch.text(col::NOTE, 3)), ("text", ""));
+        assert_eq!((batch.list(col::AS_PATH, 2), batch.list(col::AS_PATH, 3)), (&[1, 2][..], &[][..]));
+
+        builder.set_u64(col::BYTES, 9);
+        builder.truncate(0);
+        builder.advance(1);
+        assert_eq!(builder.finish(1, 2).columns().count(), 0);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod pool;
 mod schema;
 mod set;
 mod table;
+mod unknown;
 
 pub use address::{addr_of, halves_of};
 pub use batch::{Batch, Routes, SetError};
@@ -22,6 +23,7 @@ pub use pool::Pool;
 pub use schema::{CustomField, FIRST_CUSTOM_COLUMN, MAX_COLUMNS, Schema, SchemaError};
 pub use set::ColumnSet;
 pub use table::table;
+pub use unknown::Unknown;
 
 /// Number of a column. Standard numbers are those of [`FIELDS`]; they never change and are never
 /// reused. Operators' own columns start at [`FIRST_CUSTOM_COLUMN`].

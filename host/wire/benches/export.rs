@@ -1,5 +1,5 @@
-//! Samples a second from sFlow datagrams to columns; flows a second from the traffic model to datagrams;
-//! rows a second to protobuf and back. Processor time of the thread, as in `decode`.
+//! Samples a second from sFlow datagrams to columns; flows a second from the traffic model to datagrams.
+//! Processor time of the thread, as in `decode`.
 
 #![allow(missing_docs, reason = "criterion's macros make items without")]
 
@@ -10,9 +10,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use sluice_flow::{Batch, BatchBuilder, ColumnSet, Pool, Schema};
+use sluice_flow::{BatchBuilder, ColumnSet, Pool, Schema};
 use sluice_wire::export::{Datagrams, Encoder, EncoderSettings, Flow, Traffic, TrafficSettings, Version};
-use sluice_wire::{Decoder, Limits, proto};
+use sluice_wire::{Decoder, Limits};
 
 use crate::cpu_time::CpuTime;
 
@@ -31,10 +31,6 @@ fn flows() -> Vec<Flow> {
 
 fn encoder(version: Version) -> Encoder {
     Encoder::new(EncoderSettings::new(version, 1, 1000, EXPORTER))
-}
-
-fn builder() -> BatchBuilder {
-    BatchBuilder::new(Arc::new(Schema::standard()), ColumnSet::ALL, Pool::default())
 }
 
 fn sflow(criterion: &mut Criterion<CpuTime>) {
@@ -92,48 +88,9 @@ fn export(criterion: &mut Criterion<CpuTime>) {
     group.finish();
 }
 
-/// The flows as they arrive by IPFIX.
-fn batch() -> Batch {
-    let mut datagrams = Datagrams::default();
-    encoder(Version::Ipfix).encode(&flows(), NOW_MS, &mut datagrams);
-    let mut decoder = Decoder::new(Arc::new(Schema::standard()), ColumnSet::ALL, Limits::default());
-    let mut out = builder();
-    for datagram in datagrams.iter() {
-        decoder.decode(EXPORTER, NOW_MS * 1_000_000, datagram, &mut out);
-    }
-    out.finish(1, 1)
-}
-
-fn protobuf(criterion: &mut Criterion<CpuTime>) {
-    let batch = batch();
-    let mut group = criterion.benchmark_group("protobuf");
-    group.throughput(Throughput::Elements(batch.rows() as u64));
-    let mut bytes = Vec::new();
-    group.bench_function("encode", |bencher| {
-        bencher.iter(|| {
-            bytes.clear();
-            for row in 0..batch.rows() {
-                proto::encode_delimited(black_box(&batch), row, &mut bytes);
-            }
-            black_box(bytes.len())
-        });
-    });
-    let mut out = builder();
-    group.bench_function("decode", |bencher| {
-        bencher.iter(|| {
-            let mut left = &bytes[..];
-            while !left.is_empty() {
-                proto::decode_delimited(&mut left, &mut out).expect("it was just encoded");
-            }
-            black_box(out.finish(1, 1))
-        });
-    });
-    group.finish();
-}
-
 criterion_group! {
     name = all;
     config = Criterion::default().with_measurement(CpuTime);
-    targets = sflow, export, protobuf
+    targets = sflow, export
 }
 criterion_main!(all);

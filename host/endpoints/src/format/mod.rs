@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use serde::Deserialize;
 use sluice_flow::{Batch, ColumnSet, Schema};
-use sluice_wire::proto;
+use sluice_wire::proto::{Dialect, Encoder, Framing};
 
 use crate::Invalid;
 
@@ -109,7 +109,7 @@ impl Formatter {
             Inner::Json(json) => json.write(batch, rows, out),
             Inner::Table(table) => table.write(batch, rows, out),
             Inner::Flowdump => flowdump::write(batch, rows, out),
-            Inner::Protobuf(_) => rows.for_each(|row| proto::encode_delimited(batch, row, out)),
+            Inner::Protobuf(_) => Encoder::new(Dialect::Goflow2, Framing::Delimited).encode(batch, rows, out),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use expect_test::{Expect, expect};
 use sluice_endpoints::format::{Format, Formatter};
 use sluice_flow::{Batch, BatchBuilder, ColumnSet, Pool, Schema};
+use sluice_wire::proto::{Decoder, Dialect, Framing};
 
 use crate::rows::{two_flows, two_routes};
 
@@ -111,10 +112,8 @@ fn protobuf_is_read_back_as_the_same_rows() {
     let mut out = Vec::new();
     formatter.write(&batch, 0..2, &mut out);
     let mut builder = BatchBuilder::new(Arc::clone(&schema), ColumnSet::ALL, Pool::default());
-    let mut left = &out[..];
-    while !left.is_empty() {
-        sluice_wire::proto::decode_delimited(&mut left, &mut builder).unwrap();
-    }
+    let mut decoder = Decoder::new(Dialect::Goflow2, Framing::Delimited, &ColumnSet::ALL);
+    assert_eq!(decoder.decode_value(&out, &mut builder), Ok(2));
     let again = builder.finish(1, 0);
     for format in [Format::Json, Format::Flowdump] {
         assert_eq!(written(&again, format, &[]), written(&batch, format, &[]));

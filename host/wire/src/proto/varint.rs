@@ -1,0 +1,131 @@
+//! Varints without a loop: up to eight bytes at a time in a register.
+
+/// The continuation bit of eight bytes.
+const MORE: u64 = 0x8080_8080_8080_8080;
+
+/// Reads the varint at `at` and steps over it, or returns `None` where it is cut short or longer
+/// than 64 bits.
+#[inline(always)]
+pub(crate) fn read(bytes: &[u8], at: &mut usize) -> Option<u64> {
+    let rest = bytes.get(*at..)?;
+    let Some(window) = rest.first_chunk::<10>() else { return read_slowly(bytes, at) };
+    let [low @ .., ninth, tenth] = window;
+    let word = u64::from_le_bytes(*low);
+    let stops = !word & MORE;
+    if stops != 0 {
+        // The lowest stop is bit 7 of the last byte: everything above it goes.
+        *at += (stops.trailing_zeros() / 8 + 1) as usize;
+        return Some(joined(word & (stops ^ (stops - 1))));
+    }
+    let value = joined(word) | u64::from(ninth & 0x7f) << 56;
+    if *ninth < 0x80 {
+        *at += 9;
+        return Some(value);
+    }
+    *at += 10;
+    (*tenth <= 1).then_some(value | u64::from(*tenth) << 63)
+}
+
+/// The same within the last ten bytes.
+fn read_slowly(bytes: &[u8], at: &mut usize) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let byte = *bytes.get(*at)?;
+        *at += 1;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return (shift < 63 || byte <= 1).then_some(value);
+        }
+    }
+    None
+}
+
+/// The lower seven bits of eight bytes, one after another.
+#[inline(always)]
+fn joined(word: u64) -> u64 {
+    let pairs = (word & 0x007f_007f_007f_007f) | (word & 0x7f00_7f00_7f00_7f00) >> 1;
+    let fours = (pairs & 0x0000_3fff_0000_3fff) | (pairs & 0x3fff_0000_3fff_0000) >> 2;
+    (fours & 0x0fff_ffff) | (fours & 0x0fff_ffff_0000_0000) >> 4
+}
+
+/// The lower 56 bits as eight bytes of seven.
+#[inline(always)]
+fn spread(value: u64) -> u64 {
+    let fours = (value & 0x0fff_ffff) | (value & 0x00ff_ffff_f000_0000) << 4;
+    let pairs = (fours & 0x0000_3fff_0000_3fff) | (fours & 0x0fff_c000_0fff_c000) << 2;
+    (pairs & 0x007f_007f_007f_007f) | (pairs & 0x3f80_3f80_3f80_3f80) << 1
+}
+
+/// Bytes that `value` takes, 1 to 10.
+#[inline(always)]
+pub(crate) fn len(value: u64) -> usize {
+    // Nine 64ths are close enough to a seventh.
+    ((value | 1).ilog2() as usize * 9 + 73) / 64
+}
+
+/// The varint of a number that takes eight bytes at most, and how many it takes. Bytes beyond are 0.
+#[inline(always)]
+pub(crate) fn short(value: u64) -> (u64, usize) {
+    let len = len(value);
+    (spread(value) | MORE & !(u64::MAX << (8 * (len - 1))), len)
+}
+
+/// Writes `value` to the beginning of `place` and returns how many bytes it takes. Up to ten are overwritten.
+#[inline(always)]
+pub(crate) fn write(value: u64, place: &mut [u8; 10]) -> usize {
+    let [low @ .., ninth, tenth] = place;
+    if value < 1 << 56 {
+        let (bytes, len) = short(value);
+        *low = bytes.to_le_bytes();
+        return len;
+    }
+    *low = (spread(value) | MORE).to_le_bytes();
+    *tenth = (value >> 63) as u8;
+    *ninth = (value >> 56) as u8 & 0x7f | *tenth << 7;
+    9 + usize::from(*tenth)
+}
+
+/// Appends `value` to `out`.
+pub(crate) fn append(value: u64, out: &mut Vec<u8>) {
+    let mut place = [0; 10];
+    let len = write(value, &mut place);
+    out.extend_from_slice(place.get(..len).unwrap_or(&place));
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn edges() -> impl Strategy<Value = u64> {
+        (any::<u64>(), 0..64_u32).prop_map(|(value, shift)| value >> shift)
+    }
+
+    proptest! {
+        #[test]
+        fn a_number_is_written_as_prost_writes_it_and_read_back(value in edges(), tail in 0..12_usize) {
+            let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+            append(value, &mut ours);
+            prost::encoding::encode_varint(value, &mut theirs);
+            prop_assert_eq!(&ours, &theirs);
+            prop_assert_eq!(len(value), ours.len());
+            let end = ours.len();
+            ours.resize(end + tail, 0xff);
+            let mut at = 0;
+            prop_assert_eq!((read(&ours, &mut at), at), (Some(value), end));
+        }
+
+        #[test]
+        fn any_bytes_are_read_as_prost_reads_them(bytes in prop::collection::vec(prop::sample::select(vec![0_u8, 1, 2, 0x7f, 0x80, 0x81, 0xff]), 0..14)) {
+            let mut at = 0;
+            let ours = read(&bytes, &mut at);
+            let mut rest = &bytes[..];
+            let theirs = prost::encoding::decode_varint(&mut rest).ok();
+            prop_assert_eq!(ours, theirs);
+            if ours.is_some() {
+                prop_assert_eq!(at, bytes.len() - rest.len());
+            }
+        }
+    }
+}
