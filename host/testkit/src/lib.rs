@@ -1,6 +1,9 @@
-//! What tests of several crates share: where the captures are, and what is expected of them.
+//! What tests of several crates share: where the captures are and what is expected of them, and a
+//! Kafka broker ([`kafka`]).
 //!
-//! A dev-dependency only.
+//! A dev-dependency only, of the crates and of `xtask`.
+
+pub mod kafka;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
