@@ -5,6 +5,7 @@
 mod bench;
 mod config_page;
 mod generate;
+mod kafka;
 mod system;
 mod test;
 mod tidy;
@@ -19,6 +20,8 @@ cargo xtask COMMAND
   demo [--for 10s] [...]   build everything and show sluice at work (arguments go to `sluice demo`)
   test                     run every test there is: format, lints, tidiness, host, plugins, SDK
   bench [--peers]          run the benchmarks and print one table; --peers adds other collectors
+  kafka [--fetch | -- ...] start an Apache Kafka on 127.0.0.1 until Ctrl-C or the end of the command behind --,
+                           which finds it in SLUICE_TEST_BROKERS; --fetch only puts it into the cache
   plugins                  build the built-in plugins and say where the components are
   generate [--check]       write what is generated from the code, or check that it is current
   tidy                     check the direction of dependencies, file lengths and generated files
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         "demo" => system::check().and_then(|()| demo(rest)),
         "test" => system::check().and_then(|()| test::test()),
         "bench" => system::check().and_then(|()| bench::bench(rest)),
+        "kafka" => kafka::kafka(rest),
         "plugins" => system::check().and_then(|()| plugins()),
         "generate" => generate::generate(rest.iter().any(|argument| argument == "--check")),
         "tidy" => tidy::tidy(),

@@ -18,6 +18,30 @@ struct Needed {
 const NEEDED: [Needed; 1] =
     [Needed { program: "cc", why: "a C compiler and linker", debian: "gcc libc6-dev", fedora: "gcc glibc-devel" }];
 
+const JAVA: [Needed; 1] = [Needed {
+    program: "java",
+    why: "Java 17 or newer, which runs the Kafka of the tests",
+    debian: "openjdk-17-jre-headless",
+    fedora: "java-17-openjdk-headless",
+}];
+
+const MAVEN: [Needed; 1] =
+    [Needed { program: "mvn", why: "Maven, which fetches the Kafka of the tests", debian: "maven", fedora: "maven" }];
+
+/// Checks that there is a Java for Kafka; names Maven too where that is missing as well.
+pub(crate) fn check_java() -> Outcome {
+    if sluice_testkit::kafka::install::java().is_some() {
+        return Ok(());
+    }
+    let maven = MAVEN.iter().filter(|needed| !is_there(needed.program));
+    Err(explain(&JAVA.iter().chain(maven).collect::<Vec<_>>()))
+}
+
+/// Checks that there is a Maven to fetch Kafka with.
+pub(crate) fn check_maven() -> Outcome {
+    if is_there(MAVEN[0].program) { Ok(()) } else { Err(explain(&MAVEN.each_ref())) }
+}
+
 /// Checks that programs and the wasm target are there; adds the target where rustup can.
 pub(crate) fn check() -> Outcome {
     let missing: Vec<&Needed> = NEEDED.iter().filter(|needed| !is_there(needed.program)).collect();

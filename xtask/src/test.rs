@@ -3,7 +3,9 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use crate::{Outcome, cargo, root, run, tidy};
+use sluice_testkit::kafka::BROKERS_VARIABLE;
+
+use crate::{Outcome, cargo, kafka, root, run, tidy};
 
 /// What the test runners said.
 #[derive(Default)]
@@ -18,11 +20,13 @@ pub(crate) fn test() -> Outcome {
     run(cargo().args(["fmt", "--all", "--check"]), "format")?;
     eprintln!("==> tidy");
     tidy::tidy()?;
+    let mut tally = Tally::default();
+    // Before anything is built: the build scripts ask whether it is there.
+    let is_fetched = kafka::is_given() || tally.is_there("tests with Kafka", kafka::fetch());
     let deny = ["--", "--deny", "warnings"];
     run(cargo().args(["clippy", "--workspace", "--all-targets"]).args(deny), "lints")?;
 
-    let mut tally = Tally::default();
-    let mut outcomes = vec![tally.run(cargo().args(["test", "--workspace", "--no-fail-fast"]), "tests")];
+    let mut outcomes = vec![tally.tests(is_fetched)];
     let template = root().join("sdk/rust/template");
     outcomes.push(tally.run(cargo().current_dir(&template).arg("test"), "tests of the plugin template"));
     let to_wasm = ["build", "--release", "--target", "wasm32-wasip2"];
@@ -39,6 +43,29 @@ pub(crate) fn test() -> Outcome {
 }
 
 impl Tally {
+    /// Runs the tests of the workspace, with one broker for all test binaries.
+    fn tests(&mut self, is_fetched: bool) -> Outcome {
+        let test = ["test", "--workspace", "--no-fail-fast"];
+        run(cargo().args(test).arg("--no-run"), "building the tests")?;
+        let mut command = cargo();
+        command.args(test);
+        if !is_fetched || kafka::is_given() {
+            return self.run(&mut command, "tests");
+        }
+        // It has been fetched, so that no start is a failure rather than a reason to skip.
+        let broker = kafka::start()?;
+        eprintln!("==> a Kafka broker on {}", broker.brokers());
+        self.run(command.env(BROKERS_VARIABLE, broker.brokers()), "tests")
+    }
+
+    /// Lists `what` as skipped if what it needs could not be had, and says so now as well.
+    fn is_there(&mut self, what: &str, needed: Outcome) -> bool {
+        let Err(error) = needed else { return true };
+        eprintln!("xtask: {what} are skipped: {error}");
+        self.skipped.push(format!("{what}: {}", error.split_whitespace().collect::<Vec<_>>().join(" ")));
+        false
+    }
+
     /// Runs a test command, shows what it prints and counts.
     fn run(&mut self, command: &mut Command, what: &str) -> Outcome {
         eprintln!("==> {what}");

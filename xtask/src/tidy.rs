@@ -16,7 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sluice", &["sluice-flow", "sluice-pipeline", "sluice-wire", "sluice-plugin", "sluice-endpoints"]),
     ("sluice-testkit", &["sluice-flow", "sluice-wire"]),
     ("sluice-sdk", &[]),
-    ("xtask", &["sluice-flow"]),
+    ("xtask", &["sluice-flow", "sluice-testkit"]),
 ];
 
 /// Crates from outside that have one home, so that their types do not spread.
