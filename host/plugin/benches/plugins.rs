@@ -61,7 +61,8 @@ impl KeySource for Key4Native {
     }
 }
 
-/// The rows, once for both: addresses of 64 customers towards 4096 others.
+/// The rows, once for both: 64 customers talk to 4096 others, half of the rows each way; a row has the
+/// customer of the side that is one.
 struct Rows {
     src: Vec<u64>,
     dst: Vec<u64>,
@@ -75,9 +76,11 @@ struct Rows {
 fn rows() -> Rows {
     let mixed = |row: u64| row.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
     let numbers = || 0..ROWS as u64;
+    let inside = |row: u64| 0xffff_0a00_0000 + (mixed(row) % 64) * 256 + row % 200;
+    let outside = |row: u64| 0xffff_c000_0000 + mixed(row) % 4096;
     Rows {
-        src: numbers().map(|row| 0xffff_0a00_0000 + (mixed(row) % 64) * 256 + row % 200).collect(),
-        dst: numbers().map(|row| 0xffff_c000_0000 + mixed(row) % 4096).collect(),
+        src: numbers().map(|row| if row % 2 == 0 { inside(row) } else { outside(row) }).collect(),
+        dst: numbers().map(|row| if row % 2 == 0 { outside(row) } else { inside(row) }).collect(),
         bytes: numbers().map(|row| 64 + mixed(row) % 1400).collect(),
         packets: numbers().map(|row| 1 + row % 7).collect(),
         proto: numbers().map(|row| if row % 3 == 0 { 17 } else { 6 }).collect(),

@@ -1,6 +1,6 @@
 //! A batch by destination: rows become one set of counts per address.
 
-use crate::meter::{Counts, MAX_SUM, kind};
+use crate::meter::{Count, Counts, KINDS, MAX_SUM, kind};
 
 /// An address as its halves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,19 +35,31 @@ pub(crate) struct Rows<'a> {
     pub(crate) protected: Option<&'a [u32]>,
 }
 
-/// Groups of one batch. Buffers are kept for the next.
-#[derive(Debug, Default)]
-pub(crate) struct Aggregate {
-    /// Batch mark and group, by hash. A place with another mark is empty.
-    places: Vec<(u32, u32)>,
+/// Where a group is found by the hash of its address. One line of the cache tells all.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    addr: Addr,
+    /// The batch it was filled in. A place with another mark is empty.
     mark: u32,
-    addrs: Vec<Addr>,
-    counts: Vec<Counts>,
-    /// The group of each row; [`NO_GROUP`] for rows that do not count.
-    of_row: Vec<u32>,
+    group: u32,
 }
 
-const NO_GROUP: u32 = u32::MAX;
+/// Groups of one batch. Buffers are kept for the next.
+///
+/// The work is cut into loops that keep little in hand, each in a function of its own: in wasm what does not
+/// fit into registers costs more than going over the rows once more.
+#[derive(Debug, Default)]
+pub(crate) struct Aggregate {
+    places: Vec<Place>,
+    mark: u32,
+    /// By group, one for each row at most. The first is that of the rows that do not count.
+    addrs: Vec<Addr>,
+    counts: Vec<Counts>,
+    /// Which of all counts each row goes to.
+    slots: Vec<u32>,
+    /// `protected` where every row counts.
+    everyone: Vec<u32>,
+}
 
 /// Counters and rates up to here need no check: their products are at most what a row may count for.
 const SMALL: u64 = (1 << 23) - 1;
@@ -58,74 +70,98 @@ const SMALL_ROWS: usize = (MAX_SUM >> 46) as usize;
 impl Aggregate {
     /// Groups the rows by destination. An address may have several groups, which is as good: they are added up.
     pub(crate) fn run(&mut self, rows: &Rows<'_>, seed: u64) {
-        self.begin(rows.hi.len());
-        self.group(rows, seed);
+        let groups = self.group(rows, seed);
+        self.addrs.truncate(groups);
         self.counts.clear();
-        self.counts.resize(self.addrs.len(), Counts::default());
+        self.counts.resize(groups, Counts::default());
+        if groups <= 1 {
+            return;
+        }
+        add_kinds(&mut self.slots, rows.proto, rows.tcp_flags);
         let largest = |column: &[u64]| column.iter().fold(0, |or, value| or | value);
         let all = largest(rows.bytes) | largest(rows.packets) | largest(rows.rate);
+        let counts = self.counts.as_flattened_mut();
         if all <= SMALL && rows.hi.len() <= SMALL_ROWS {
-            self.count(rows, |counter, rate| counter.wrapping_mul(rate));
+            count(counts, &self.slots, rows, |counter, rate| counter.wrapping_mul(rate));
         } else {
             let most = MAX_SUM / rows.hi.len().max(1) as u64;
-            self.count(rows, |counter, rate| times(counter, rate).min(most));
+            count(counts, &self.slots, rows, |counter, rate| times(counter, rate).min(most));
         }
     }
 
     /// The groups of the last batch.
     pub(crate) fn groups(&self) -> impl Iterator<Item = (Addr, &Counts)> {
-        self.addrs.iter().copied().zip(&self.counts)
+        self.addrs.iter().copied().zip(&self.counts).skip(1)
     }
 
-    fn begin(&mut self, rows: usize) {
-        let size = (rows * 2).next_power_of_two().max(64);
+    /// Finds the group of each row and leaves the number of its first count in `slots`. Returns how many groups
+    /// there are.
+    #[inline(never)]
+    fn group(&mut self, rows: &Rows<'_>, seed: u64) -> usize {
+        let length = rows.hi.len();
+        let size = (length * 2).next_power_of_two().max(64);
         self.mark = self.mark.wrapping_add(1);
         if self.places.len() < size || self.mark == 0 {
             self.places.clear();
-            self.places.resize(size, (0, 0));
+            self.places.resize(size, Place::default());
             self.mark = 1;
         }
         self.addrs.clear();
-        self.of_row.clear();
-    }
-
-    /// Finds the group of each row.
-    fn group(&mut self, rows: &Rows<'_>, seed: u64) {
-        let mask = self.places.len() - 1;
-        self.of_row.extend(rows.hi.iter().zip(rows.lo).enumerate().map(|(row, (hi, lo))| {
-            if rows.protected.is_some_and(|protected| protected.get(row).is_none_or(|code| *code == 0)) {
-                return NO_GROUP;
+        self.addrs.resize(length + 1, Addr::default());
+        self.everyone.resize(length, 1);
+        self.slots.clear();
+        self.slots.resize(length, 0);
+        let protected = rows.protected.unwrap_or(&self.everyone);
+        let (mark, mask) = (self.mark, self.places.len() - 1);
+        let mut groups = 1;
+        for (((hi, lo), protected), slot) in rows.hi.iter().zip(rows.lo).zip(protected).zip(&mut self.slots) {
+            if *protected == 0 {
+                continue;
             }
             let addr = Addr { hi: *hi, lo: *lo };
             let mut at = hash(addr, seed) as usize & mask;
-            for _ in 0..MAX_PROBES {
-                let Some(place) = self.places.get_mut(at) else { break };
-                if place.0 != self.mark {
-                    *place = (self.mark, self.addrs.len() as u32);
-                    break;
+            let mut probes = 0;
+            let group = loop {
+                match self.places.get_mut(at) {
+                    Some(place) if place.mark == mark && place.addr == addr => break place.group,
+                    Some(place) if place.mark == mark && probes < MAX_PROBES => {
+                        at = (at + 1) & mask;
+                        probes += 1;
+                    }
+                    place => {
+                        // After too many probes the place stays another's.
+                        if let Some(place) = place.filter(|place| place.mark != mark) {
+                            *place = Place { addr, mark, group: groups };
+                        }
+                        if let Some(new) = self.addrs.get_mut(groups as usize) {
+                            *new = addr;
+                        }
+                        groups += 1;
+                        break groups - 1;
+                    }
                 }
-                if self.addrs.get(place.1 as usize) == Some(&addr) {
-                    return place.1;
-                }
-                at = (at + 1) & mask;
-            }
-            self.addrs.push(addr);
-            self.addrs.len() as u32 - 1
-        }));
-    }
-
-    /// Adds each row to its group; `times` is counter times rate.
-    #[inline]
-    fn count(&mut self, rows: &Rows<'_>, times: impl Fn(u64, u64) -> u64) {
-        let counters = rows.bytes.iter().zip(rows.packets).zip(rows.rate);
-        let kinds = rows.proto.iter().zip(rows.tcp_flags);
-        for ((group, ((bytes, packets), rate)), (proto, flags)) in self.of_row.iter().zip(counters).zip(kinds) {
-            let Some(counts) = self.counts.get_mut(*group as usize) else { continue };
-            let Some(count) = counts.by_kind.get_mut(kind(*proto, *flags)) else { continue };
-            count.bytes = count.bytes.wrapping_add(times(*bytes, *rate));
-            count.packets = count.packets.wrapping_add(times(*packets, *rate));
-            count.flows = count.flows.wrapping_add(times(1, *rate));
+            };
+            *slot = group * KINDS as u32;
         }
+        groups as usize
+    }
+}
+
+#[inline(never)]
+fn add_kinds(slots: &mut [u32], proto: &[u8], tcp_flags: &[u16]) {
+    for ((slot, proto), flags) in slots.iter_mut().zip(proto).zip(tcp_flags) {
+        *slot += kind(*proto, *flags) as u32;
+    }
+}
+
+/// Adds each row to its count; `times` is counter times rate.
+#[inline(never)]
+fn count(counts: &mut [Count], slots: &[u32], rows: &Rows<'_>, times: impl Fn(u64, u64) -> u64) {
+    for (((slot, bytes), packets), rate) in slots.iter().zip(rows.bytes).zip(rows.packets).zip(rows.rate) {
+        let Some(count) = counts.get_mut(*slot as usize) else { continue };
+        count.bytes = count.bytes.wrapping_add(times(*bytes, *rate));
+        count.packets = count.packets.wrapping_add(times(*packets, *rate));
+        count.flows = count.flows.wrapping_add(times(1, *rate));
     }
 }
 
@@ -142,7 +178,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::meter::{Class, Meter, Unit};
+    use crate::meter::{Class, Meter, Unit, measure};
 
     proptest! {
         #[test]
@@ -159,7 +195,7 @@ mod tests {
                 }, seed);
                 let mut sums: BTreeMap<(u64, u64), u64> = BTreeMap::new();
                 for (addr, counts) in aggregate.groups() {
-                    let bits = counts.measure().of(Meter { class: Class::Udp, unit: Unit::Bits });
+                    let bits = measure(counts).of(Meter { class: Class::Udp, unit: Unit::Bits });
                     *sums.entry((addr.hi, addr.lo)).or_default() += bits;
                 }
                 let mut expected: BTreeMap<(u64, u64), u64> = BTreeMap::new();
@@ -188,7 +224,7 @@ mod tests {
             let mut aggregate = Aggregate::default();
             aggregate.run(&rows, 1);
             let meter = Meter { class: Class::Udp, unit: Unit::Packets };
-            let sums: Vec<u64> = aggregate.groups().map(|(_, counts)| counts.measure().of(meter)).collect();
+            let sums: Vec<u64> = aggregate.groups().map(|(_, counts)| measure(counts).of(meter)).collect();
             sums
         };
         assert_eq!(packets(&[3, 4], 1 << 40), [7 << 40]);

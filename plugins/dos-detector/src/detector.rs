@@ -8,7 +8,7 @@ use crate::aggregate::Addr;
 use crate::config::{Config, Scope};
 use crate::learn::Learned;
 use crate::level::{Crossed, Level};
-use crate::meter::{Counts, Measures};
+use crate::meter::{self, Counts, Measures};
 
 /// Alerts that may be raised at the same time; further ones are counted and not raised.
 const MAX_ALARMS: usize = 1024;
@@ -192,18 +192,18 @@ impl Detector {
         let (mut each, has_whole) = (each, !whole.is_empty());
         for (addr, counts) in groups {
             if has_whole {
-                total.add(counts);
+                meter::add(&mut total, counts);
             }
             if each.is_empty() {
                 continue;
             }
-            let measures = counts.measure();
+            let measures = meter::measure(counts);
             for (at, level) in &mut each {
                 let subject = level.subject(addr);
                 count((*at, level), subject, &measures);
             }
         }
-        let measures = total.measure();
+        let measures = meter::measure(&total);
         for (at, level) in whole {
             count((at, level), Some(Addr::default()), &measures);
         }

@@ -320,7 +320,7 @@ fn part(sum: u64, limit: u64) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::meter::{Class, Count, Counts, Unit};
+    use crate::meter::{Class, Count, Counts, Unit, measure};
 
     fn level(max: usize) -> Level {
         let meters = vec![(Meter { class: Class::Total, unit: Unit::Packets }, 100)];
@@ -329,8 +329,8 @@ mod tests {
 
     fn packets(packets: u64) -> Measures {
         let mut counts = Counts::default();
-        counts.by_kind[0] = Count { packets, ..Count::default() };
-        counts.measure()
+        counts[0] = Count { packets, ..Count::default() };
+        measure(&counts)
     }
 
     fn host(lo: u64) -> Addr {

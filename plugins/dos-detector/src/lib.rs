@@ -57,8 +57,17 @@ impl Plugin for DosDetector {
         let (Some(config), Some(detector)) = (&self.config, &mut self.detector) else {
             return Err(Failure::Fatal("processed before init".into()));
         };
-        // Everything that can be refused comes before anything is counted: a batch counts once or not at all.
+        let now_ms = batch.now_ms();
         let rows = batch.rows();
+        let protected = match &self.protect {
+            Some(table) => table.find_columns(batch, columns::DST_ADDR)?,
+            None => None,
+        };
+        if self.protect.is_some() && protected.iter().flatten().all(|code| *code == 0) {
+            detector.advance(now_ms);
+            return Ok(());
+        }
+        // Everything that can be refused comes before anything is counted: a batch counts once or not at all.
         let addrs = batch.find_addresses(columns::DST_ADDR)?;
         let bytes = batch.get_or_zero(columns::BYTES)?;
         let packets = batch.get_or_zero(columns::PACKETS)?;
@@ -66,17 +75,12 @@ impl Plugin for DosDetector {
         let tcp_flags = batch.get_or_zero(columns::TCP_FLAGS)?;
         let mut rate = batch.get_or_zero(columns::SAMPLING_RATE)?;
         let normalized = batch.find(columns::NORMALIZED)?;
-        let protected = match &self.protect {
-            Some(table) => Some(table.find_columns(batch, columns::DST_ADDR)?.unwrap_or_else(|| vec![0; rows])),
-            None => None,
-        };
         for rate in &mut rate {
             *rate = if *rate == 0 { config.fallback_rate } else { *rate };
         }
         for (rate, normalized) in rate.iter_mut().zip(normalized.unwrap_or_default()) {
             *rate = if normalized == 1 { 1 } else { *rate };
         }
-        let now_ms = batch.now_ms();
         let seed = *self.seed.get_or_insert_with(|| {
             let seed = aggregate::hash(Addr { hi: batch.id(), lo: now_ms }, 0);
             detector.levels.iter_mut().for_each(|level| level.reseed(seed));

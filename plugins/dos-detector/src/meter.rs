@@ -129,10 +129,7 @@ impl Count {
 pub(crate) const MAX_SUM: u64 = 1 << 60;
 
 /// Counts by kind. All of one batch together are at most [`MAX_SUM`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) by_kind: [Count; KINDS],
-}
+pub(crate) type Counts = [Count; KINDS];
 
 /// What every meter measures of some counts, by its code.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -148,25 +145,23 @@ impl Measures {
     }
 }
 
-impl Counts {
-    /// Measures everything at once.
-    #[inline]
-    pub(crate) fn measure(&self) -> Measures {
-        let [other, tcp_rest, udp, icmp, tcp_syn] = self.by_kind;
-        let tcp = tcp_rest.plus(tcp_syn);
-        let total = tcp.plus(udp).plus(icmp.plus(other));
-        let mut by_code = [0; 15];
-        for (three, count) in by_code.chunks_exact_mut(3).zip([total, tcp, udp, icmp, tcp_syn]) {
-            three.copy_from_slice(&[count.bytes << 3, count.packets, count.flows]);
-        }
-        Measures { by_code }
+/// Measures everything at once.
+#[inline]
+pub(crate) fn measure(counts: &Counts) -> Measures {
+    let [other, tcp_rest, udp, icmp, tcp_syn] = *counts;
+    let tcp = tcp_rest.plus(tcp_syn);
+    let total = tcp.plus(udp).plus(icmp.plus(other));
+    let mut by_code = [0; 15];
+    for (three, count) in by_code.chunks_exact_mut(3).zip([total, tcp, udp, icmp, tcp_syn]) {
+        three.copy_from_slice(&[count.bytes << 3, count.packets, count.flows]);
     }
+    Measures { by_code }
+}
 
-    /// Adds another's counts.
-    pub(crate) fn add(&mut self, other: &Counts) {
-        for (mine, other) in self.by_kind.iter_mut().zip(&other.by_kind) {
-            *mine = mine.plus(*other);
-        }
+/// Adds counts to others.
+pub(crate) fn add(sum: &mut Counts, counts: &Counts) {
+    for (sum, count) in sum.iter_mut().zip(counts) {
+        *sum = sum.plus(*count);
     }
 }
 
@@ -178,18 +173,18 @@ mod tests {
     fn classes_are_sums_of_kinds() {
         let mut counts = Counts::default();
         for (proto, flags) in [(6, 0x12), (6, 0x02), (6, 0x02), (17, 0), (1, 0), (58, 0), (47, 0)] {
-            counts.by_kind[kind(proto, flags)].flows += 1;
+            counts[kind(proto, flags)].flows += 1;
         }
-        let flows = CLASSES.map(|class| counts.measure().of(Meter { class, unit: Unit::Flows }));
+        let flows = CLASSES.map(|class| measure(&counts).of(Meter { class, unit: Unit::Flows }));
         assert_eq!(flows, [7, 3, 1, 2, 2]);
     }
 
     #[test]
     fn the_largest_sum_has_room_as_bits() {
         let mut counts = Counts::default();
-        counts.by_kind[UDP_ALL] = Count { bytes: MAX_SUM - 1, packets: MAX_SUM, flows: 1 };
-        counts.by_kind[TCP_SYN].bytes = 1;
-        let measures = counts.measure();
+        counts[UDP_ALL] = Count { bytes: MAX_SUM - 1, packets: MAX_SUM, flows: 1 };
+        counts[TCP_SYN].bytes = 1;
+        let measures = measure(&counts);
         assert_eq!(measures.of(Meter { class: Class::Total, unit: Unit::Bits }), MAX_SUM * 8);
         assert_eq!(measures.of(Meter { class: Class::Udp, unit: Unit::Bits }), MAX_SUM * 8 - 8);
         assert_eq!(measures.of(Meter { class: Class::Total, unit: Unit::Packets }), MAX_SUM);

@@ -53,8 +53,7 @@ impl Decider {
             }
             Decider::Local(table) => by_prefixes(table, batch)?,
         };
-        let remote =
-            direction.iter().map(|direction| REMOTE.get(usize::from(*direction)).copied().unwrap_or(0)).collect();
+        let remote = remote_sides(&direction);
         Ok(Sides { direction, remote })
     }
 }
@@ -63,16 +62,7 @@ fn by_prefixes(table: &Table, batch: &Batch) -> Result<Vec<u8>, Denied> {
     let src = table.find_columns(batch, columns::SRC_ADDR)?;
     let dst = table.find_columns(batch, columns::DST_ADDR)?;
     let (Some(src), Some(dst)) = (src, dst) else { return Ok(vec![UNKNOWN; batch.rows()]) };
-    let mut direction: Vec<u8> = src
-        .iter()
-        .zip(&dst)
-        .map(|(src, dst)| match (*src != 0, *dst != 0) {
-            (false, true) => IN,
-            (true, false) => OUT,
-            (false, false) => THROUGH,
-            (true, true) => INSIDE,
-        })
-        .collect();
+    let mut direction = directions(&src, &dst);
     // Without an address (a frame that is not IP) a side is not remote but nowhere.
     for address in [columns::SRC_ADDR, columns::DST_ADDR] {
         blank_absent(batch, address, &mut direction)?;
@@ -93,4 +83,17 @@ fn blank_absent(batch: &Batch, address: Address, direction: &mut [u8]) -> Result
         }
     }
     Ok(())
+}
+
+#[inline(never)]
+fn directions(src: &[u32], dst: &[u32]) -> Vec<u8> {
+    // By whether the source is local, and then the destination.
+    const DIRECTIONS: [u8; 4] = [THROUGH, IN, OUT, INSIDE];
+    let one = |(src, dst): (&u32, &u32)| DIRECTIONS[usize::from(*src != 0) * 2 + usize::from(*dst != 0)];
+    src.iter().zip(dst).map(one).collect()
+}
+
+#[inline(never)]
+fn remote_sides(directions: &[u8]) -> Vec<u8> {
+    directions.iter().map(|direction| REMOTE.get(usize::from(*direction)).copied().unwrap_or(0)).collect()
 }

@@ -143,10 +143,9 @@ impl Enricher {
             }
             (src, dst) => (src.unwrap_or_else(|| vec![0; rows]), dst.unwrap_or_else(|| vec![0; rows])),
         };
-        let both = src.iter().zip(&dst);
-        let local: Vec<u32> = match remote {
-            Some(remote) => both.zip(remote).map(|((src, dst), remote)| local_id(*src, *dst, *remote)).collect(),
-            None => both.map(|(src, dst)| local_id(*src, *dst, 0)).collect(),
+        let local = match remote {
+            Some(remote) => local_ids(&src, &dst, remote),
+            None => local_ids(&src, &dst, &vec![0; rows]),
         };
         batch.set(columns::CUSTOMER_ID, &local)?;
         narrow(keep, *drops, rows, |row| src.get(row).zip(dst.get(row)).is_some_and(|(src, dst)| src | dst != 0));
@@ -168,23 +167,14 @@ impl Enricher {
         if let Some(codes) = &dst {
             batch.set_texts(columns::DST_COUNTRY, words.words(), codes)?;
         }
+        if let (Some(remote), true) = (remote, src.is_some() || dst.is_some()) {
+            let none = || vec![0; batch.rows()];
+            let (src, dst) = (src.get_or_insert_with(none), dst.get_or_insert_with(none));
+            batch.set_texts(columns::REMOTE_COUNTRY, words.words(), &remote_codes(src, dst, remote))?;
+        }
         let code = |codes: &Option<Vec<u32>>, row: usize| {
             codes.as_ref().and_then(|codes| codes.get(row)).copied().unwrap_or(0)
         };
-        if let Some(remote) = remote
-            && (src.is_some() || dst.is_some())
-        {
-            let codes: Vec<u32> = remote
-                .iter()
-                .enumerate()
-                .map(|(row, remote)| match *remote {
-                    REMOTE_SOURCE => code(&src, row),
-                    REMOTE_DESTINATION => code(&dst, row),
-                    _ => 0,
-                })
-                .collect();
-            batch.set_texts(columns::REMOTE_COUNTRY, words.words(), &codes)?;
-        }
         narrow(keep, *drops, batch.rows(), |row| code(&src, row) | code(&dst, row) != 0);
         Ok(())
     }
@@ -220,15 +210,31 @@ impl Enricher {
     }
 }
 
+// Loops over rows are functions of their own, not inlined: among the variables of a longer function theirs would
+// not stay in registers, which in wasm costs more than the work.
+
 /// The customer of the local side. Where the sides are not known: of the only side that has one, or of both if it is the same.
-fn local_id(src: u32, dst: u32, remote: u8) -> u32 {
-    match remote {
-        REMOTE_SOURCE => dst,
-        REMOTE_DESTINATION => src,
-        _ if dst == 0 || src == dst => src,
-        _ if src == 0 => dst,
+#[inline(never)]
+fn local_ids(src: &[u32], dst: &[u32], remote: &[u8]) -> Vec<u32> {
+    let one = |((src, dst), remote): ((&u32, &u32), &u8)| match (*src, *dst, *remote) {
+        (_, dst, REMOTE_SOURCE) => dst,
+        (src, _, REMOTE_DESTINATION) => src,
+        (src, dst, _) if dst == 0 || src == dst => src,
+        (0, dst, _) => dst,
         _ => 0,
-    }
+    };
+    src.iter().zip(dst).zip(remote).map(one).collect()
+}
+
+/// The code of the remote side, 0 where there is none.
+#[inline(never)]
+fn remote_codes(src: &[u32], dst: &[u32], remote: &[u8]) -> Vec<u32> {
+    let one = |((src, dst), remote): ((&u32, &u32), &u8)| match *remote {
+        REMOTE_SOURCE => *src,
+        REMOTE_DESTINATION => *dst,
+        _ => 0,
+    };
+    src.iter().zip(dst).zip(remote).map(one).collect()
 }
 
 /// Takes the rows without a match out of `keep`.
@@ -242,23 +248,33 @@ fn narrow(keep: &mut Option<Bitmap>, drops: Drops, rows: usize, matched: impl Fn
 /// Writes the counters times the sampling rate. What cannot be said in 64 bits stays at the largest number.
 fn scale(batch: &mut Batch, fallback: u64) -> Result<(), Denied> {
     let mut rate = batch.find(columns::SAMPLING_RATE)?.unwrap_or_else(|| vec![0; batch.rows()]);
-    for rate in &mut rate {
-        *rate = if *rate == 0 { fallback } else { *rate };
-    }
+    fill_zeros(&mut rate, fallback);
     // Another program has multiplied already.
     for (rate, normalized) in rate.iter_mut().zip(batch.find(columns::NORMALIZED)?.unwrap_or_default()) {
         *rate = if normalized == 1 { 1 } else { *rate };
     }
     for (from, to) in [(columns::BYTES, columns::SCALED_BYTES), (columns::PACKETS, columns::SCALED_PACKETS)] {
         let Some(mut counters) = batch.find(from)? else { continue };
-        for (counter, rate) in counters.iter_mut().zip(&rate) {
-            // wasm has no 128-bit product to check: the usual case gets by without it.
-            let small = (*counter | *rate) >> 32 == 0;
-            *counter = if small { counter.wrapping_mul(*rate) } else { counter.saturating_mul(*rate) };
-        }
+        multiply(&mut counters, &rate);
         batch.set(to, &counters)?;
     }
     Ok(())
+}
+
+#[inline(never)]
+fn fill_zeros(values: &mut [u64], fallback: u64) {
+    for value in values {
+        *value = if *value == 0 { fallback } else { *value };
+    }
+}
+
+#[inline(never)]
+fn multiply(counters: &mut [u64], rate: &[u64]) {
+    for (counter, rate) in counters.iter_mut().zip(rate) {
+        // wasm has no 128-bit product to check: the usual case gets by without it.
+        let is_small = (*counter | *rate) >> 32 == 0;
+        *counter = if is_small { counter.wrapping_mul(*rate) } else { counter.saturating_mul(*rate) };
+    }
 }
 
 sluice_sdk::export!(Enricher);

@@ -40,6 +40,7 @@ impl Numbers {
     }
 
     /// Replaces codes by their numbers.
+    #[inline(never)]
     pub(crate) fn resolve(&mut self, codes: &mut [u32]) {
         for code in codes {
             *code = match self.numbers.get(*code as usize) {
@@ -117,6 +118,7 @@ impl Words {
     }
 
     /// Replaces codes of the table by indices into [`words`](Self::words); 0 is the empty text.
+    #[inline(never)]
     pub(crate) fn resolve(&mut self, codes: &mut [u32]) {
         for code in codes {
             *code = match self.known.get(*code as usize) {

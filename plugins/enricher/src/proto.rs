@@ -177,6 +177,7 @@ impl Default for Names {
 
 impl Names {
     /// Words and codes for a column of protocols.
+    #[inline(never)]
     pub(crate) fn of(&self, protos: &[u8]) -> (Vec<String>, Vec<u32>) {
         const UNSEEN: u32 = u32::MAX;
         let mut words = vec![String::new()];

@@ -41,10 +41,7 @@ impl Task {
     /// Anonymises the column in every row that has it. A batch without the column is done.
     pub(crate) fn run(&self, batch: &mut Batch) -> Result<(), Denied> {
         let Some(mut addresses) = batch.find_addresses(self.address)? else { return Ok(()) };
-        let mut record = Record::of(&addresses, &self.how);
-        if matches!(self.how.mode, Mode::Truncate | Mode::TruncateCryptoPan) {
-            truncate(&mut addresses, self.how.mask_v4, self.how.mask_v6);
-        }
+        let mut record = truncate(&mut addresses, &Masks::of(&self.how));
         // Written in any mode: a half that no row had is then there for the key to replace.
         batch.set_addresses(self.address, &addresses)?;
         match (self.how.mode, &self.key) {
@@ -61,20 +58,82 @@ impl Task {
     }
 }
 
-/// Zeroes the bits after the masks. Absent addresses (all zeros) stay so.
-fn truncate(addresses: &mut Addresses, mask_v4: u8, mask_v6: u8) {
-    let v4_lo = MAPPED | u64::from(u32::MAX.checked_shl(32 - u32::from(mask_v4)).unwrap_or_default());
-    let v6 = u128::MAX.checked_shl(128 - u32::from(mask_v6)).unwrap_or_default();
-    let (v6_hi, v6_lo) = ((v6 >> 64) as u64, v6 as u64);
-    for (hi, lo) in addresses.hi.iter_mut().zip(&mut addresses.lo) {
-        let is_v4 = is_v4(*hi, *lo);
-        *hi &= if is_v4 { u64::MAX } else { v6_hi };
-        *lo &= if is_v4 { v4_lo } else { v6_lo };
+/// What is left of an address, and what is recorded of it.
+#[derive(Debug)]
+struct Masks {
+    v4_lo: u64,
+    v6_hi: u64,
+    v6_lo: u64,
+    mode: u8,
+    preserved_v4: u8,
+    preserved_v6: u8,
+}
+
+impl Masks {
+    fn of(how: &How) -> Masks {
+        let (mode, is_truncated) = match how.mode {
+            Mode::None => (0, false),
+            Mode::CryptoPan => (recorded::CRYPTO_PAN, false),
+            Mode::Truncate => (recorded::TRUNCATED, true),
+            Mode::TruncateCryptoPan => (recorded::BOTH, true),
+            Mode::Hash => (recorded::HASHED, false),
+        };
+        if !is_truncated {
+            // After Crypto-PAn or a hash alone no bit is the original one.
+            return Masks { v4_lo: u64::MAX, v6_hi: u64::MAX, v6_lo: u64::MAX, mode, preserved_v4: 0, preserved_v6: 0 };
+        }
+        let v6 = u128::MAX.checked_shl(128 - u32::from(how.mask_v6)).unwrap_or_default();
+        Masks {
+            v4_lo: MAPPED | u64::from(u32::MAX.checked_shl(32 - u32::from(how.mask_v4)).unwrap_or_default()),
+            v6_hi: (v6 >> 64) as u64,
+            v6_lo: v6 as u64,
+            mode,
+            // The length says how many bits mean something.
+            preserved_v4: how.mask_v4,
+            preserved_v6: how.mask_v6,
+        }
     }
 }
 
-fn is_v4(hi: u64, lo: u64) -> bool {
-    hi == 0 && lo >> 32 == MAPPED >> 32
+/// Rows that are worked on at a time: those of one exporter's IPv4 template come in a row, and for
+/// them there is nothing to decide.
+const LANES: usize = 8;
+
+/// Zeroes the bits after the masks. Absent addresses (all zeros) stay so.
+// Not inlined: among the variables of a longer function its own would not stay in registers.
+#[inline(never)]
+fn truncate(addresses: &mut Addresses, masks: &Masks) -> Record {
+    let rows = addresses.hi.len().min(addresses.lo.len());
+    let mut record = Record { anon: vec![0; rows], preserved: vec![0; rows] };
+    let (hi, hi_rest) = addresses.hi.as_chunks_mut::<LANES>();
+    let (lo, lo_rest) = addresses.lo.as_chunks_mut::<LANES>();
+    let (anon, anon_rest) = record.anon.as_chunks_mut::<LANES>();
+    let (preserved, preserved_rest) = record.preserved.as_chunks_mut::<LANES>();
+    for (((hi, lo), anon), preserved) in hi.iter_mut().zip(lo).zip(anon).zip(preserved) {
+        let other_bits = hi.iter().zip(lo.iter()).fold(0, |or, (hi, lo)| or | hi | (lo ^ MAPPED) >> 32);
+        if other_bits == 0 {
+            lo.iter_mut().for_each(|lo| *lo &= masks.v4_lo);
+            *anon = [masks.mode; LANES];
+            *preserved = [masks.preserved_v4; LANES];
+        } else {
+            truncate_each(hi, lo, anon, preserved, masks);
+        }
+    }
+    truncate_each(hi_rest, lo_rest, anon_rest, preserved_rest, masks);
+    record
+}
+
+fn truncate_each(hi: &mut [u64], lo: &mut [u64], anon: &mut [u8], preserved: &mut [u8], masks: &Masks) {
+    for (((hi, lo), anon), preserved) in hi.iter_mut().zip(lo).zip(anon).zip(preserved) {
+        if *hi == 0 && *lo >> 32 == MAPPED >> 32 {
+            *lo &= masks.v4_lo;
+            (*anon, *preserved) = (masks.mode, masks.preserved_v4);
+        } else if *hi | *lo != 0 {
+            *hi &= masks.v6_hi;
+            *lo &= masks.v6_lo;
+            (*anon, *preserved) = (masks.mode, masks.preserved_v6);
+        }
+    }
 }
 
 /// What was done to each row's address.
@@ -84,35 +143,6 @@ struct Record {
 }
 
 impl Record {
-    fn of(addresses: &Addresses, how: &How) -> Record {
-        let anon = match how.mode {
-            Mode::None => 0,
-            Mode::CryptoPan => recorded::CRYPTO_PAN,
-            Mode::Truncate => recorded::TRUNCATED,
-            Mode::TruncateCryptoPan => recorded::BOTH,
-            Mode::Hash => recorded::HASHED,
-        };
-        // After Crypto-PAn or a hash alone no bit is the original one; where truncation took part,
-        // the length says how many bits mean something.
-        let truncated = matches!(how.mode, Mode::Truncate | Mode::TruncateCryptoPan);
-        let (v4, v6) = if truncated { (how.mask_v4, how.mask_v6) } else { (0, 0) };
-        let rows = || addresses.hi.iter().zip(&addresses.lo);
-        Record {
-            anon: rows().map(|(hi, lo)| if hi | lo == 0 { 0 } else { anon }).collect(),
-            preserved: rows()
-                .map(|(hi, lo)| {
-                    if hi | lo == 0 {
-                        0
-                    } else if is_v4(*hi, *lo) {
-                        v4
-                    } else {
-                        v6
-                    }
-                })
-                .collect(),
-        }
-    }
-
     /// Takes in what an earlier reducer recorded: the sum of both is what happened to the address.
     fn merge(&mut self, anon: &[u8], preserved: Option<&[u8]>) {
         for (row, (mine, before)) in self.anon.iter_mut().zip(anon).enumerate() {

@@ -26,7 +26,7 @@ struct Entry {
 /// Remembers groups across batches, within bounds.
 #[derive(Debug)]
 pub(crate) struct Groups {
-    front: Vec<Entry>,
+    front: Box<[Entry; FRONT]>,
     // Without a random seed: a component has none. Growth is bounded, and the front answers what repeats.
     map: HashMap<(u32, u64), u32, BuildHasherDefault<DefaultHasher>>,
     texts: HashMap<String, u64, BuildHasherDefault<DefaultHasher>>,
@@ -37,7 +37,7 @@ pub(crate) struct Groups {
 impl Default for Groups {
     fn default() -> Groups {
         Groups {
-            front: vec![Entry { value: 0, from: NONE, to: NONE }; FRONT],
+            front: Box::new([Entry { value: 0, from: NONE, to: NONE }; FRONT]),
             map: HashMap::default(),
             texts: HashMap::default(),
             text_bytes: 0,

@@ -29,10 +29,19 @@ pub struct Splitter {
     decisions: Vec<Option<Decision>>,
     /// The cap was reached and that was said.
     said: bool,
-    /// The names of the batch, and by route the index among them.
+    /// The names of the batch, and by group the index among them, [`UNDECIDED`] until it is asked for.
     names: Vec<String>,
+    by_group: Vec<u32>,
+    /// By route the index among the names.
     used: Vec<Option<u16>>,
+    /// Whether rows of the batch found no room for their route.
+    over_cap: bool,
 }
+
+/// The group's rows have no route: the lower 16 bits are the index of the default, if there is one.
+const UNROUTED: u32 = 1 << 16;
+/// The group has no index among the names of the batch yet.
+const UNDECIDED: u32 = 1 << 17;
 
 /// Where the rows of a group go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,43 +72,30 @@ impl Plugin for Splitter {
         let columns = self.plan.columns.iter().map(|id| read(batch, *id)).collect::<Result<Vec<_>, _>>()?;
         let groups = self.group(&columns, rows);
         self.names.clear();
+        self.names.extend(self.plan.default.clone());
         self.used.clear();
         self.used.resize(self.routes.len(), None);
-        let default = self.plan.default.as_ref().map(|name| {
-            self.names.push(name.clone());
-            0
-        });
-        let (mut unlisted, mut over_cap, mut dropped) = (0u32, 0u32, false);
-        let mut index = Vec::with_capacity(rows);
-        let mut keep = Bitmap::all(rows);
-        for (row, group) in groups.into_iter().enumerate() {
-            let decision = match self.decisions.get(group as usize) {
-                Some(Some(decision)) => *decision,
-                _ => self.decide(group, &columns, row),
-            };
-            let without = match decision {
-                Decision::Route(route) => {
-                    index.push(self.index_of(route));
-                    continue;
-                }
-                Decision::Unlisted => &mut unlisted,
-                Decision::OverCap => &mut over_cap,
-            };
-            *without += 1;
-            index.push(default.unwrap_or_default());
-            if default.is_none() {
-                keep.set(row, false);
-                dropped = true;
-            }
+        self.by_group.clear();
+        self.by_group.resize(self.groups.count(), UNDECIDED);
+        self.over_cap = false;
+        let mut index = vec![0; rows];
+        let (mut row, mut unrouted) = (0, 0);
+        loop {
+            let (Some(groups), Some(index)) = (groups.get(row..), index.get_mut(row..)) else { break };
+            let done = indices(&self.by_group, groups, index, &mut unrouted);
+            let Some(group) = groups.get(done) else { break };
+            row += done;
+            self.index_of(*group, &columns, row);
         }
-        if dropped {
-            batch.keep(&keep)?;
+        let unrouted = self.unrouted(&groups, unrouted);
+        if unrouted.rows() > 0 && self.plan.default.is_none() {
+            batch.keep(&Bitmap::from_fn(rows, |row| groups.get(row).is_some_and(|group| !self.is_unrouted(*group))))?;
         }
         // Without a name every row is dropped, and there is nothing that an index could mean.
         if !self.names.is_empty() {
             batch.route(&self.names, &index)?;
         }
-        self.report(unlisted, over_cap);
+        self.report(unrouted);
         Ok(())
     }
 
@@ -126,18 +122,15 @@ impl Splitter {
         let mut groups = vec![0; rows];
         for column in columns {
             match column {
-                Values::U8(values) => fold(&mut self.groups, &mut groups, values.iter().map(|value| u64::from(*value))),
-                Values::U16(values) => {
-                    fold(&mut self.groups, &mut groups, values.iter().map(|value| u64::from(*value)))
-                }
-                Values::U32(values) => {
-                    fold(&mut self.groups, &mut groups, values.iter().map(|value| u64::from(*value)))
-                }
-                Values::U64(values) => fold(&mut self.groups, &mut groups, values.iter().copied()),
+                Values::U8(values) => fold(&mut self.groups, &mut groups, values),
+                Values::U16(values) => fold(&mut self.groups, &mut groups, values),
+                Values::U32(values) => fold(&mut self.groups, &mut groups, values),
+                Values::U64(values) => fold(&mut self.groups, &mut groups, values),
                 Values::Text(texts) => {
                     let numbers: Vec<u64> = texts.words.iter().map(|word| self.groups.text(word)).collect();
                     let number = |code: &u32| numbers.get(*code as usize).copied().unwrap_or_default();
-                    fold(&mut self.groups, &mut groups, texts.codes.iter().map(number));
+                    let values: Vec<u64> = texts.codes.iter().map(number).collect();
+                    fold(&mut self.groups, &mut groups, &values);
                 }
                 Values::Lists(_) => {}
             }
@@ -173,21 +166,34 @@ impl Splitter {
         }
     }
 
-    /// Index of a route among the names of this batch.
-    #[inline]
-    fn index_of(&mut self, route: u16) -> u16 {
-        match self.used.get(usize::from(route)) {
-            Some(Some(index)) => *index,
-            _ => self.use_name(route),
+    /// Finds the index of a group's route among the names of this batch. `row` is one of the group.
+    #[cold]
+    fn index_of(&mut self, group: u32, columns: &[Values], row: usize) {
+        let decision = match self.decisions.get(group as usize) {
+            Some(Some(decision)) => *decision,
+            _ => self.decide(group, columns, row),
+        };
+        let index = match decision {
+            Decision::Route(route) => u32::from(self.name_of(route)),
+            Decision::Unlisted => UNROUTED,
+            Decision::OverCap => {
+                self.over_cap = true;
+                UNROUTED
+            }
+        };
+        if let Some(slot) = self.by_group.get_mut(group as usize) {
+            *slot = index;
         }
     }
 
-    #[cold]
-    fn use_name(&mut self, route: u16) -> u16 {
+    fn name_of(&mut self, route: u16) -> u16 {
+        let at = usize::from(route);
+        if let Some(Some(index)) = self.used.get(at) {
+            return *index;
+        }
         // At most max_routes names and the default, so at most 65536.
         let index = self.names.len() as u16;
         self.names.push(self.routes.name(route).to_owned());
-        let at = usize::from(route);
         if self.used.len() <= at {
             self.used.resize(at + 1, None);
         }
@@ -197,13 +203,27 @@ impl Splitter {
         index
     }
 
-    fn report(&mut self, unlisted: u32, over_cap: u32) {
-        metrics::gauge("routes", self.routes.len() as f64);
-        if unlisted > 0 {
-            metrics::count("unlisted", unlisted);
+    fn is_unrouted(&self, group: u32) -> bool {
+        self.by_group.get(group as usize) == Some(&UNROUTED)
+    }
+
+    /// Why the rows without a route have none.
+    fn unrouted(&self, groups: &[u32], rows: u32) -> Unrouted {
+        if !self.over_cap {
+            return Unrouted { unlisted: rows, over_cap: 0 };
         }
-        if over_cap > 0 {
-            metrics::count("over_cap", over_cap);
+        let is_over = |group: &&u32| matches!(self.decisions.get(**group as usize), Some(Some(Decision::OverCap)));
+        let over_cap = groups.iter().filter(is_over).count() as u32;
+        Unrouted { unlisted: rows.saturating_sub(over_cap), over_cap }
+    }
+
+    fn report(&mut self, unrouted: Unrouted) {
+        metrics::gauge("routes", self.routes.len() as f64);
+        if unrouted.unlisted > 0 {
+            metrics::count("unlisted", unrouted.unlisted);
+        }
+        if unrouted.over_cap > 0 {
+            metrics::count("over_cap", unrouted.over_cap);
             if !self.said {
                 self.said = true;
                 let fate =
@@ -217,17 +237,45 @@ impl Splitter {
     }
 }
 
-#[inline]
-fn fold(groups: &mut Groups, of_rows: &mut [u32], values: impl Iterator<Item = u64>) {
-    // Neighbours are often equal.
-    let (mut from, mut value, mut to) = (u32::MAX, 0, 0);
-    for (group, next) in of_rows.iter_mut().zip(values) {
-        if (*group, next) != (from, value) {
-            (from, value) = (*group, next);
-            to = groups.next(from, value);
-        }
-        *group = to;
+/// Rows of a batch without a route.
+#[derive(Clone, Copy, Debug, Default)]
+struct Unrouted {
+    unlisted: u32,
+    over_cap: u32,
+}
+
+impl Unrouted {
+    fn rows(self) -> u32 {
+        self.unlisted + self.over_cap
     }
+}
+
+/// Moves each row from its group so far to the one that has its value too.
+// A function of its own, as all loops over rows: among the variables of a longer one these would not stay in registers.
+#[inline(never)]
+fn fold<T: Copy + Into<u64>>(groups: &mut Groups, of_rows: &mut [u32], values: &[T]) {
+    for (group, value) in of_rows.iter_mut().zip(values) {
+        *group = groups.next(*group, (*value).into());
+    }
+}
+
+/// Gives rows the index of their group, up to the first group that is undecided, and counts those without a route.
+/// Returns for how many rows.
+#[inline(never)]
+fn indices(by_group: &[u32], groups: &[u32], index: &mut [u16], unrouted: &mut u32) -> usize {
+    let mut without = 0;
+    let mut row = 0;
+    for (group, index) in groups.iter().zip(index) {
+        let of_group = by_group.get(*group as usize).copied().unwrap_or(UNDECIDED);
+        if of_group == UNDECIDED {
+            break;
+        }
+        *index = of_group as u16;
+        without += of_group / UNROUTED;
+        row += 1;
+    }
+    *unrouted += without;
+    row
 }
 
 /// A column of any kind, zeros where it is absent.
