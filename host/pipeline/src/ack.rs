@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// What became of a parcel when the last part of it was settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Every row was delivered by every sink that got it, or dropped on purpose and counted.
+    /// Every row was delivered by every sink that got it, dropped on purpose and counted, or rejected by a sink
+    /// for good and counted.
     Settled,
     /// Some rows were lost on the way: a source that can give them again should.
     Failed,

@@ -20,8 +20,8 @@ pub use event::{Event, EventOut, EventQueue, event_channel};
 pub use graph::{Edge, GraphError, Selection, Target, check_order};
 pub use metrics::{Labels, Metrics};
 pub use run::{Grace, Pipeline, RunError, SourceEntry, StageEntry};
-pub use sink::{Sink, SinkEntry, SinkError};
-pub use source::{Closed, Outlet, Parcel, Source, SourceError};
+pub use sink::{Delivery, MOST_UNDER_WAY, Sink, SinkEntry, SinkError};
+pub use source::{Closed, NoRoom, Outlet, Parcel, Source, SourceError};
 pub use stage::{Processed, Stage, StageSet};
 
 /// An error of an implementation, kept as the cause of ours.

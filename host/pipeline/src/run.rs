@@ -65,6 +65,24 @@ impl std::fmt::Debug for Pipeline {
 #[error("{0}")]
 pub struct RunError(pub String);
 
+/// The first reason why the run has failed; there being one stops the pipeline in order.
+#[derive(Debug)]
+pub(crate) struct Failures {
+    first: Mutex<Option<String>>,
+    stop: Stop,
+}
+
+impl Failures {
+    pub(crate) fn fail(&self, why: String) {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+        self.stop.cancel();
+    }
+
+    fn take(&self) -> Option<String> {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 impl Pipeline {
     /// Runs until every source has ended, or until `stop` is cancelled and everything has drained, or
     /// the grace period is over. Blocks the calling thread; sinks run on `runtime`.
@@ -85,11 +103,13 @@ impl Pipeline {
             }
         });
 
+        let failures = Arc::new(Failures { first: Mutex::new(None), stop: stop.clone() });
         let mut sinks = Vec::new();
         let mut sink_tasks = Vec::new();
         for entry in self.sinks {
             let (sender, receiver) = mpsc::channel(entry.queue.max(1));
-            sink_tasks.push((Arc::clone(&entry.account), runtime.spawn((entry.start)(receiver, abort.clone()))));
+            let task = (entry.start)(receiver, Arc::clone(&failures), abort.clone());
+            sink_tasks.push((Arc::clone(&entry.account), runtime.spawn(task)));
             sinks.push((entry.account, sender));
         }
 
@@ -112,8 +132,7 @@ impl Pipeline {
             instances.push(entry.stages.0);
             stages.push((entry.account, entry.edges));
         }
-        let failure = Mutex::new(None);
-        let plan = Arc::new(Plan { source_edges, stages, sinks, is_live, stop: stop.clone(), failure });
+        let plan = Arc::new(Plan { source_edges, stages, sinks, is_live, failures: Arc::clone(&failures) });
 
         let mut workers = Vec::new();
         for number in 0..self.workers.max(1) {
@@ -129,27 +148,25 @@ impl Pipeline {
 
         let mut source_threads = Vec::new();
         for (runner, outlet) in runners {
-            let (name, stop, plan) = (outlet.account().name().to_owned(), stop.clone(), Arc::clone(&plan));
+            let (name, stop, failures) = (outlet.account().name().to_owned(), stop.clone(), Arc::clone(&failures));
             source_threads.push(spawn(name, move || {
                 if let Err(error) = runner.run(outlet, stop) {
-                    plan.fail(chain(&error));
+                    failures.fail(chain(&error));
                 }
             }));
         }
 
-        join(source_threads, &plan, "source");
-        join(workers, &plan, "worker");
-        let why = plan.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        join(source_threads, &failures, "source");
+        join(workers, &failures, "worker");
         // The last senders go with the plan; the sinks see the end of their channels.
         drop(plan);
-        let mut why = why;
         for (account, task) in sink_tasks {
             if runtime.block_on(task).is_err() {
-                why.get_or_insert(format!("sink {} panicked", account.name()));
+                failures.fail(format!("sink {} panicked", account.name()));
             }
         }
         timer.abort();
-        why.map_or(Ok(()), |why| Err(RunError(why)))
+        failures.take().map_or(Ok(()), |why| Err(RunError(why)))
     }
 }
 
@@ -166,17 +183,17 @@ fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> thread::JoinHand
     thread::Builder::new().name(name).spawn(work).expect("the system has room for one more thread")
 }
 
-fn join(threads: Vec<thread::JoinHandle<()>>, plan: &Plan, what: &str) {
+fn join(threads: Vec<thread::JoinHandle<()>>, failures: &Failures, what: &str) {
     for thread in threads {
         let name = thread.thread().name().unwrap_or(what).to_owned();
         if thread.join().is_err() {
-            plan.fail(format!("{what} thread {name} panicked"));
+            failures.fail(format!("{what} thread {name} panicked"));
         }
     }
 }
 
 /// An error with its causes, `what: cause: cause`.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

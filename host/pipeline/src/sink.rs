@@ -1,15 +1,17 @@
 //! What takes rows out.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sluice_flow::Batch;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time;
 use tracing::{error, info, warn};
 
+use crate::run::Failures;
 use crate::{Account, BoxError, Parcel, Stop};
 
 /// Delay before the first retry of an unavailable sink; it doubles up to [`LONGEST_RETRY`].
@@ -24,6 +26,13 @@ pub trait Sink: Send + 'static {
     /// Delivers `batch`. `Ok` means that the far end has it; only then is the source told.
     fn write(&mut self, batch: &Batch) -> impl Future<Output = Result<(), SinkError>> + Send;
 
+    /// Begins to deliver `batch` and returns when the next batch may be given. `None` if the far end has it
+    /// already; else the delivery tells when it has, or why not. For a far end that answers late: up to
+    /// [`MOST_UNDER_WAY`] deliveries go on at a time.
+    fn begin(&mut self, batch: &Batch) -> impl Future<Output = Result<Option<Delivery>, SinkError>> + Send {
+        async { self.write(batch).await.map(|()| None) }
+    }
+
     /// Flushes what may be held back, when no batch has come for a while.
     fn idle(&mut self) -> impl Future<Output = Result<(), SinkError>> + Send {
         async { Ok(()) }
@@ -32,6 +41,12 @@ pub trait Sink: Send + 'static {
     /// Flushes and lets go. Called once, after the last `write`, within the shutdown grace period.
     fn close(self) -> impl Future<Output = Result<(), SinkError>> + Send;
 }
+
+/// The outcome of a delivery, when it is known. To forget it is to be [`SinkError::Unavailable`].
+pub type Delivery = oneshot::Receiver<Result<(), SinkError>>;
+
+/// Deliveries of one sink that go on at a time; then whoever feeds it waits.
+pub const MOST_UNDER_WAY: usize = 32;
 
 /// Why a batch was not delivered: a variant per thing that the pipeline does next.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +60,8 @@ pub enum SinkError {
         /// What happened.
         source: BoxError,
     },
-    /// The far end will never take `rows` of this batch, and has the others. The caller counts them.
+    /// The far end will never take `rows` of this batch, and has the others. The caller counts them; to give
+    /// them again would not help, so for the source they are settled.
     #[error("{sink} rejected {rows} rows")]
     Rejected {
         /// Name in the TOML.
@@ -66,10 +82,19 @@ pub enum SinkError {
         /// Why, from a closed set.
         reason: &'static str,
     },
+    /// The sink cannot go on, and a new one may: the pipeline stops in order, and the run has failed. A
+    /// source that can give rows again does so in the next run.
+    #[error("{sink} cannot go on")]
+    Broken {
+        /// Name in the TOML.
+        sink: String,
+        /// What happened.
+        source: BoxError,
+    },
 }
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
-type Start = Box<dyn FnOnce(mpsc::Receiver<Parcel>, Stop) -> Task + Send>;
+type Start = Box<dyn FnOnce(mpsc::Receiver<Parcel>, Arc<Failures>, Stop) -> Task + Send>;
 
 /// A sink with its books, ready to be started.
 pub struct SinkEntry {
@@ -88,7 +113,10 @@ impl SinkEntry {
     /// `queue` is how many batches may wait for the sink; when it is full, whoever feeds it waits.
     pub fn new<S: Sink>(sink: S, account: Arc<Account>, queue: usize) -> SinkEntry {
         let books = Arc::clone(&account);
-        let start: Start = Box::new(move |receiver, abort| Box::pin(drive(sink, receiver, books, abort)));
+        let start: Start = Box::new(move |parcels, failures, abort| {
+            let driver = Driver { sink, account: books, failures, abort, under_way: VecDeque::new(), is_broken: false };
+            Box::pin(driver.run(parcels))
+        });
         SinkEntry { account, queue, start }
     }
 }
@@ -96,96 +124,176 @@ impl SinkEntry {
 /// How long a sink waits for a batch before it is told that it is idle.
 const IDLE: Duration = Duration::from_millis(200);
 
-/// Feeds one sink until its channel closes, then closes it. After `abort` nothing is retried.
-async fn drive<S: Sink>(mut sink: S, mut parcels: mpsc::Receiver<Parcel>, account: Arc<Account>, abort: Stop) {
-    let mut is_idle = true;
-    loop {
-        let parcel = match time::timeout(IDLE, parcels.recv()).await {
-            Ok(Some(parcel)) => parcel,
-            Ok(None) => break,
-            Err(_) => {
-                if !is_idle && let Err(error) = sink.idle().await {
-                    warn!(sink = account.name(), error = &error as &dyn std::error::Error, "sink not flushed");
-                }
-                is_idle = true;
-                continue;
-            }
-        };
-        is_idle = false;
-        let rows = parcel.batch.rows();
-        account.rows_in(rows);
-        account.bytes(parcel.batch.bytes());
-        let began = Instant::now();
-        match deliver(&mut sink, &parcel.batch, &account, &abort).await {
-            Ok(()) => account.rows_out(rows),
-            Err(Missing { reason, rows: missing, is_failure }) => {
-                if is_failure {
-                    parcel.ack.fail();
-                }
-                account.dropped(reason, missing.min(rows));
-                account.rows_out(rows - missing.min(rows));
-            }
-        }
-        account.batch(began.elapsed().as_secs_f64());
-    }
-    let closed = tokio::select! {
-        closed = sink.close() => closed,
-        () = abort.cancelled() => return,
-    };
-    if let Err(error) = closed {
-        error!(sink = account.name(), error = &error as &dyn std::error::Error, "sink not closed in order");
-    }
+/// A batch whose delivery has begun.
+struct UnderWay {
+    parcel: Parcel,
+    delivery: Delivery,
+    began: Instant,
 }
 
 /// Rows of a batch that the far end does not have.
 struct Missing {
     reason: &'static str,
     rows: usize,
-    /// Whether they are lost, or left out on purpose.
+    /// Whether a source that can give them again should.
     is_failure: bool,
 }
 
-/// Writes one batch until it is taken, rejected, or there is no more time.
-async fn deliver<S: Sink>(sink: &mut S, batch: &Batch, account: &Account, abort: &Stop) -> Result<(), Missing> {
-    let lost = |reason, rows| Err(Missing { reason, rows, is_failure: true });
-    let mut delay = FIRST_RETRY;
-    let mut retried = false;
-    loop {
-        // In this order: what the far end takes at once is delivered even when the time is over.
-        let written = tokio::select! {
-            biased;
-            written = sink.write(batch) => written,
-            () = abort.cancelled() => return lost("shutdown", batch.rows()),
-        };
-        match written {
-            Ok(()) => {
-                if retried {
-                    info!(sink = account.name(), "sink is back");
+/// Feeds one sink. After `abort` nothing is retried.
+struct Driver<S> {
+    sink: S,
+    account: Arc<Account>,
+    failures: Arc<Failures>,
+    abort: Stop,
+    /// In the order in which they began.
+    under_way: VecDeque<UnderWay>,
+    is_broken: bool,
+}
+
+impl<S: Sink> Driver<S> {
+    /// Runs until the channel closes and everything is settled, then closes the sink.
+    async fn run(mut self, mut parcels: mpsc::Receiver<Parcel>) {
+        let mut is_idle = true;
+        let mut is_open = true;
+        while is_open || !self.under_way.is_empty() {
+            tokio::select! {
+                biased;
+                outcome = first(&mut self.under_way) => self.finish(outcome).await,
+                parcel = parcels.recv(), if is_open && self.under_way.len() < MOST_UNDER_WAY => {
+                    is_idle = false;
+                    match parcel {
+                        Some(parcel) => self.take(parcel).await,
+                        None => is_open = false,
+                    }
                 }
-                return Ok(());
-            }
-            Err(SinkError::Rejected { rows, source, .. }) => {
-                error!(sink = account.name(), rows, error = &*source as &dyn std::error::Error, "rows rejected");
-                return lost("rejected", rows);
-            }
-            Err(SinkError::LeftOut { rows, reason, .. }) => {
-                return Err(Missing { reason, rows, is_failure: false });
-            }
-            Err(SinkError::Unavailable { source, .. }) => {
-                if !retried {
-                    warn!(
-                        sink = account.name(),
-                        error = &*source as &dyn std::error::Error,
-                        "sink unavailable, trying again until it is back"
-                    );
+                () = self.abort.cancelled(), if !self.under_way.is_empty() => self.give_up(),
+                () = time::sleep(IDLE), if !is_idle => {
+                    is_idle = true;
+                    if let Err(error) = self.sink.idle().await {
+                        warn!(sink = self.account.name(), error = &error as &dyn std::error::Error, "sink not flushed");
+                    }
                 }
-                retried = true;
-                tokio::select! {
-                    () = time::sleep(delay) => {}
-                    () = abort.cancelled() => return lost("shutdown", batch.rows()),
-                }
-                delay = (delay * 2).min(LONGEST_RETRY);
             }
         }
+        let closed = tokio::select! {
+            closed = self.sink.close() => closed,
+            () = self.abort.cancelled() => return,
+        };
+        if let Err(error) = closed {
+            error!(sink = self.account.name(), error = &error as &dyn std::error::Error, "sink not closed in order");
+        }
     }
+
+    /// Begins the delivery of a new parcel.
+    async fn take(&mut self, parcel: Parcel) {
+        self.account.rows_in(parcel.batch.rows());
+        self.account.bytes(parcel.batch.bytes());
+        self.deliver(parcel, Instant::now(), None).await;
+    }
+
+    /// Takes in the outcome of the first delivery under way.
+    async fn finish(&mut self, outcome: Result<(), SinkError>) {
+        let Some(UnderWay { parcel, began, .. }) = self.under_way.pop_front() else { return };
+        match outcome {
+            Ok(()) => self.settle(&parcel, began, Ok(())),
+            Err(error) => self.deliver(parcel, began, Some(error)).await,
+        }
+    }
+
+    /// Begins a delivery until the sink takes the batch, refuses it, or there is no more time. `error` is what
+    /// a delivery of the same batch ended in.
+    async fn deliver(&mut self, parcel: Parcel, began: Instant, mut error: Option<SinkError>) {
+        let lost = |reason, rows| Err(Missing { reason, rows, is_failure: true });
+        let rows = parcel.batch.rows();
+        let mut delay = FIRST_RETRY;
+        let mut was_away = false;
+        let settled = loop {
+            if self.is_broken {
+                break lost("sink_broken", rows);
+            }
+            let begun = match error.take() {
+                Some(error) => Err(error),
+                // In this order: what the far end takes at once is delivered even when the time is over.
+                None => tokio::select! {
+                    biased;
+                    begun = self.sink.begin(&parcel.batch) => begun,
+                    () = self.abort.cancelled() => break lost("shutdown", rows),
+                },
+            };
+            match begun {
+                Ok(delivery) => {
+                    if was_away {
+                        info!(sink = self.account.name(), "sink is back");
+                    }
+                    match delivery {
+                        None => break Ok(()),
+                        Some(delivery) => return self.under_way.push_back(UnderWay { parcel, delivery, began }),
+                    }
+                }
+                Err(SinkError::Rejected { rows, source, .. }) => {
+                    error!(
+                        sink = self.account.name(),
+                        rows,
+                        error = &*source as &dyn std::error::Error,
+                        "rows rejected"
+                    );
+                    break Err(Missing { reason: "rejected", rows, is_failure: false });
+                }
+                Err(SinkError::LeftOut { rows, reason, .. }) => {
+                    break Err(Missing { reason, rows, is_failure: false });
+                }
+                Err(SinkError::Broken { sink, source }) => {
+                    self.is_broken = true;
+                    self.failures.fail(format!("sink {sink} cannot go on: {}", crate::run::chain(&*source)));
+                }
+                Err(SinkError::Unavailable { source, .. }) => {
+                    if !was_away {
+                        warn!(
+                            sink = self.account.name(),
+                            error = &*source as &dyn std::error::Error,
+                            "sink unavailable, trying again until it is back"
+                        );
+                    }
+                    was_away = true;
+                    tokio::select! {
+                        () = time::sleep(delay) => {}
+                        () = self.abort.cancelled() => break lost("shutdown", rows),
+                    }
+                    delay = (delay * 2).min(LONGEST_RETRY);
+                }
+            }
+        };
+        self.settle(&parcel, began, settled);
+    }
+
+    fn settle(&self, parcel: &Parcel, began: Instant, outcome: Result<(), Missing>) {
+        let rows = parcel.batch.rows();
+        match outcome {
+            Ok(()) => self.account.rows_out(rows),
+            Err(Missing { reason, rows: missing, is_failure }) => {
+                if is_failure {
+                    parcel.ack.fail();
+                }
+                self.account.dropped(reason, missing.min(rows));
+                self.account.rows_out(rows - missing.min(rows));
+            }
+        }
+        self.account.batch(began.elapsed().as_secs_f64());
+    }
+
+    /// Counts everything under way as lost: there is no more time to wait for it.
+    fn give_up(&mut self) {
+        for UnderWay { parcel, began, .. } in std::mem::take(&mut self.under_way) {
+            let rows = parcel.batch.rows();
+            self.settle(&parcel, began, Err(Missing { reason: "shutdown", rows, is_failure: true }));
+        }
+    }
+}
+
+/// The outcome of the first delivery; never, if none is under way.
+async fn first(under_way: &mut VecDeque<UnderWay>) -> Result<(), SinkError> {
+    let Some(first) = under_way.front_mut() else { return std::future::pending().await };
+    (&mut first.delivery)
+        .await
+        .unwrap_or_else(|forgotten| Err(SinkError::Unavailable { sink: String::new(), source: Box::new(forgotten) }))
 }

@@ -56,6 +56,15 @@ pub struct SourceError {
 #[error("the pipeline takes no more rows")]
 pub struct Closed;
 
+/// Why rows were not handed on.
+#[derive(Debug)]
+pub enum NoRoom {
+    /// As many batches wait as may.
+    Full(Parcel),
+    /// The pipeline is gone.
+    Closed,
+}
+
 /// Where a source puts its batches; keeps the source's books.
 #[derive(Clone, Debug)]
 pub struct Outlet {
@@ -124,6 +133,28 @@ impl Outlet {
                 parcel.ack.fail();
                 self.account.dropped("pipeline_closed", rows);
                 Err(Closed)
+            }
+        }
+    }
+
+    /// Hands the rows on if there is room at once. For a source that can wait, but has something else to
+    /// do meanwhile: rows that come back are not counted.
+    ///
+    /// # Errors
+    /// [`NoRoom::Full`] gives the rows back; [`NoRoom::Closed`] counts them as `pipeline_closed`.
+    pub fn try_send(&self, parcel: Parcel) -> Result<(), NoRoom> {
+        let rows = parcel.batch.rows();
+        match self.sender.try_send(parcel) {
+            Ok(()) => {
+                self.account.rows_in(rows);
+                self.account.rows_out(rows);
+                Ok(())
+            }
+            Err(TrySendError::Full(parcel)) => Err(NoRoom::Full(parcel)),
+            Err(TrySendError::Disconnected(parcel)) => {
+                parcel.ack.fail();
+                self.discard("pipeline_closed", rows);
+                Err(NoRoom::Closed)
             }
         }
     }

@@ -2,7 +2,7 @@
 //! channel in between.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Select};
@@ -10,8 +10,9 @@ use sluice_flow::Batch;
 use tokio::sync::mpsc;
 
 use crate::graph::share_out;
+use crate::run::Failures;
 use crate::stage::Shared;
-use crate::{Account, Ack, Edge, Parcel, Processed, Selection, Stage, Stop, Target};
+use crate::{Account, Ack, Edge, Parcel, Processed, Selection, Stage, Target};
 
 /// How often an idle worker looks whether a stage wants a tick.
 const IDLE: Duration = Duration::from_millis(100);
@@ -24,16 +25,7 @@ pub(crate) struct Plan {
     pub(crate) sinks: Vec<(Arc<Account>, mpsc::Sender<Parcel>)>,
     /// Whether time goes on while no batch comes.
     pub(crate) is_live: bool,
-    pub(crate) stop: Stop,
-    pub(crate) failure: Mutex<Option<String>>,
-}
-
-impl Plan {
-    /// Stops the pipeline in order; the first reason is the one reported.
-    pub(crate) fn fail(&self, why: String) {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
-        self.stop.cancel();
-    }
+    pub(crate) failures: Arc<Failures>,
 }
 
 /// A stage as one worker has it.
@@ -118,7 +110,7 @@ impl Worker {
         }
         if let Some(why) = stop {
             ack.fail();
-            plan.fail(format!("stage {}: {why}", account.name()));
+            plan.failures.fail(format!("stage {}: {why}", account.name()));
         }
         if let Some(out) = out {
             let rows = out.rows();

@@ -10,9 +10,10 @@ use std::time::Duration;
 use expect_test::{Expect, expect};
 use sluice_flow::{Batch, Column, Pool, Routes, Schema, col};
 use sluice_pipeline::{
-    Ack, Edge, Grace, Kind, Metrics, Outcome, Outlet, Parcel, Pipeline, Processed, RunError, Selection, Sink,
-    SinkEntry, SinkError, Source, SourceEntry, SourceError, Stage, StageEntry, StageSet, Stop, Target,
+    Ack, Delivery, Edge, Grace, Kind, MOST_UNDER_WAY, Metrics, Outcome, Outlet, Parcel, Pipeline, Processed, RunError,
+    Selection, Sink, SinkEntry, SinkError, Source, SourceEntry, SourceError, Stage, StageEntry, StageSet, Stop, Target,
 };
+use tokio::sync::oneshot;
 
 /// A batch whose `bytes` are the numbers given.
 fn batch(id: u64, bytes: Vec<u64>) -> Batch {
@@ -101,6 +102,48 @@ impl Sink for Kept {
             return Err(refusal);
         }
         self.rows.lock().unwrap().extend(batch.u64s(col::BYTES).unwrap());
+        Ok(())
+    }
+
+    async fn close(self) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+/// Answers late: holds deliveries back until it has as many as can be under way, then answers the latest first,
+/// the very first with an error at first.
+#[derive(Default)]
+struct Late {
+    rows: Arc<Mutex<Vec<u64>>>,
+    waiting: Vec<(Vec<u64>, oneshot::Sender<Result<(), SinkError>>)>,
+    most: Arc<AtomicUsize>,
+    has_refused: bool,
+}
+
+impl Sink for Late {
+    async fn write(&mut self, _batch: &Batch) -> Result<(), SinkError> {
+        unreachable!("begin answers")
+    }
+
+    async fn begin(&mut self, batch: &Batch) -> Result<Option<Delivery>, SinkError> {
+        let (tell, delivery) = oneshot::channel();
+        self.waiting.push((batch.u64s(col::BYTES).unwrap().to_vec(), tell));
+        self.most.fetch_max(self.waiting.len(), Ordering::Relaxed);
+        if self.waiting.len() == MOST_UNDER_WAY {
+            self.idle().await?;
+        }
+        Ok(Some(delivery))
+    }
+
+    async fn idle(&mut self) -> Result<(), SinkError> {
+        for (rows, tell) in self.waiting.drain(..).rev() {
+            if rows[0] == 0 && !std::mem::replace(&mut self.has_refused, true) {
+                tell.send(Err(away())).unwrap();
+                continue;
+            }
+            self.rows.lock().unwrap().extend(rows);
+            tell.send(Ok(())).unwrap();
+        }
         Ok(())
     }
 
@@ -281,9 +324,39 @@ fn an_unavailable_sink_gets_the_same_batch_again_and_rejected_rows_are_counted()
     Case::new(3, Target::Sink(0)).sink("out", sink).check(expect![[r#"
         ten: 30 in, 30 out
         out: 30 in, 20 out, 10 rejected
-        2 settled, 1 failed
+        3 settled, 0 failed
     "#]]);
     assert_eq!(rows.lock().unwrap().len(), 20);
+}
+
+#[test]
+fn a_sink_that_answers_late_has_a_bounded_number_under_way() {
+    let sink = Late::default();
+    let (rows, most) = (Arc::clone(&sink.rows), Arc::clone(&sink.most));
+    Case::new(100, Target::Sink(0)).sink("out", sink).check(expect![[r#"
+        ten: 1000 in, 1000 out
+        out: 1000 in, 1000 out
+        100 settled, 0 failed
+    "#]]);
+    assert_eq!(most.load(Ordering::Relaxed), MOST_UNDER_WAY);
+    let mut rows = rows.lock().unwrap().clone();
+    rows.sort_unstable();
+    assert_eq!(rows, (0..1000).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_sink_that_cannot_go_on_ends_the_run_and_settles_nothing() {
+    let (mut sink, rows) = kept();
+    sink.refusals.push_back(SinkError::Broken { sink: "out".into(), source: "fenced".into() });
+    let (result, text) = Case::new(2, Target::Sink(0)).sink("out", sink).run(Stop::new());
+    assert_eq!(result.unwrap_err().to_string(), "sink out cannot go on: fenced");
+    expect![[r#"
+        ten: 20 in, 20 out
+        out: 20 in, 0 out, 20 sink_broken
+        0 settled, 2 failed
+    "#]]
+    .assert_eq(&text);
+    assert!(rows.lock().unwrap().is_empty());
 }
 
 #[test]
