@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sluice_endpoints::exporter::Exporters;
+use sluice_endpoints::format::json_read::JsonReader;
 use sluice_endpoints::format::{Format, Formatter};
 use sluice_endpoints::sources::{UdpConfig, UdpSockets};
 use sluice_flow::{Batch, BatchBuilder, ColumnSet, Pool, Schema, col};
@@ -59,6 +60,20 @@ fn formats(c: &mut Criterion) {
             });
         });
     }
+    let mut formatter = Formatter::new(Format::Json, batch.schema(), &[]).expect("no field is named");
+    // One object a value, as goflow2 sends them.
+    let mut values = vec![Vec::new(); ROWS];
+    values.iter_mut().enumerate().for_each(|(row, value)| formatter.write(&batch, row..row + 1, value));
+    let mut reader = JsonReader::new(batch.schema());
+    let mut out = BatchBuilder::new(Arc::clone(batch.schema()), ColumnSet::ALL, Pool::default());
+    group.bench_function("json/read-50-fields", |b| {
+        b.iter(|| {
+            values.iter().for_each(|value| {
+                reader.read(black_box(value), &mut out).expect("it was written by the writer");
+            });
+            out.finish(1, 0)
+        });
+    });
     group.finish();
 }
 

@@ -1,8 +1,9 @@
-//! Rows as bytes: JSON lines, a table, a flow dump, protobuf.
+//! Rows as bytes: JSON lines, a table, a flow dump, protobuf; and rows from JSON.
 
 mod field;
 mod flowdump;
 mod json;
+pub mod json_read;
 mod table;
 pub(crate) mod text;
 

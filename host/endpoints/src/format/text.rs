@@ -81,14 +81,22 @@ pub(crate) fn protocol(proto: u64) -> Option<&'static str> {
     PROTOCOLS.iter().find(|(number, _)| u64::from(*number) == proto).map(|(_, name)| *name)
 }
 
+/// Number of the IP protocol that [`protocol`] calls so, in upper or lower case.
+pub(crate) fn number_of_protocol(name: &str) -> Option<u64> {
+    PROTOCOLS.iter().find(|(_, known)| known.eq_ignore_ascii_case(name)).map(|(number, _)| u64::from(*number))
+}
+
+/// Names of ethertypes as goflow2 writes them.
+const ETHERTYPES: &[(u64, &str)] = &[(0x0800, "IPv4"), (0x86dd, "IPv6"), (0x0806, "ARP")];
+
 /// Name of an ethertype as goflow2 writes it.
 pub(crate) fn ethertype(etype: u64) -> Option<&'static str> {
-    match etype {
-        0x0800 => Some("IPv4"),
-        0x86dd => Some("IPv6"),
-        0x0806 => Some("ARP"),
-        _ => None,
-    }
+    ETHERTYPES.iter().find(|(number, _)| *number == etype).map(|(_, name)| *name)
+}
+
+/// Number of the ethertype that goflow2 calls so, in upper or lower case.
+pub(crate) fn number_of_ethertype(name: &str) -> Option<u64> {
+    ETHERTYPES.iter().find(|(_, known)| known.eq_ignore_ascii_case(name)).map(|(number, _)| *number)
 }
 
 /// Appends text for a terminal: control characters, which could move the cursor or worse, are
