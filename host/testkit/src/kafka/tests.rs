@@ -36,6 +36,14 @@ fn a_broker_starts_stops_is_killed_and_comes_back_at_the_same_address() {
 }
 
 #[test]
+#[cfg_attr(not(kafka), ignore = "needs Apache Kafka: cargo xtask kafka --fetch")]
+fn a_shared_broker_is_the_same_for_everyone() {
+    let brokers = Broker::shared().unwrap();
+    assert!(answers(brokers));
+    assert_eq!(Broker::shared().unwrap(), brokers);
+}
+
+#[test]
 #[cfg(feature = "tls")]
 #[cfg_attr(not(kafka), ignore = "needs Apache Kafka: cargo xtask kafka --fetch")]
 fn the_tls_listener_does_not_speak_in_the_clear() {
