@@ -5,8 +5,9 @@ use std::sync::Arc;
 use ahash::AHashMap;
 
 use crate::pool::Pooled;
+use crate::stage::Stage;
 use crate::unknown::UnknownRows;
-use crate::{Batch, Column, ColumnId, ColumnSet, Lists, Pool, Schema, Texts};
+use crate::{Batch, Column, ColumnId, ColumnSet, Lists, Pool, Schema, Texts, Width};
 
 /// Collects rows until there are enough for a [`Batch`].
 ///
@@ -17,7 +18,7 @@ use crate::{Batch, Column, ColumnId, ColumnSet, Lists, Pool, Schema, Texts};
 /// handed out and not advanced over is discarded when the column is asked for again, or by
 /// [`truncate`](Self::truncate), which a decoder calls that gives up in the middle of a row.
 ///
-/// A decoder whose records come one at a time uses [`set_u64`](Self::set_u64) and its kin.
+/// A decoder whose records come one at a time uses [`set_number`](Self::set_number).
 #[derive(Debug)]
 pub struct BatchBuilder {
     schema: Arc<Schema>,
@@ -26,6 +27,7 @@ pub struct BatchBuilder {
     columns: Vec<Option<Open>>,
     touched: Vec<ColumnId>,
     unknown: Option<Box<UnknownRows>>,
+    stage: Stage,
     rows: usize,
 }
 
@@ -154,6 +156,9 @@ macro_rules! block_of {
         #[allow(non_snake_case, reason = "called like the variant that it hands out")]
         fn $variant(&mut self, column: ColumnId) -> &mut Ahead<$type> {
             let slot = usize::from(column);
+            if self.stage.rows() > 0 {
+                self.unstage();
+            }
             if !matches!(self.columns.get(slot), Some(Some(Open::$variant(_)))) {
                 self.open(column, |pool| Open::$variant(Ahead { values: <$type>::take(pool), used: 0 }));
             }
@@ -170,7 +175,16 @@ impl BatchBuilder {
     #[must_use]
     pub fn new(schema: Arc<Schema>, wanted: ColumnSet, pool: Pool) -> BatchBuilder {
         let columns = std::iter::repeat_with(|| None).take(schema.slots()).collect();
-        BatchBuilder { schema, pool, wanted, columns, touched: Vec::new(), unknown: None, rows: 0 }
+        BatchBuilder {
+            schema,
+            pool,
+            wanted,
+            columns,
+            touched: Vec::new(),
+            unknown: None,
+            stage: Stage::default(),
+            rows: 0,
+        }
     }
 
     /// The columns that a batch may have.
@@ -205,6 +219,44 @@ impl BatchBuilder {
             *slot = Some(open(&self.pool));
             self.touched.push(column);
         }
+    }
+
+    /// Sets the number in the next row, whatever the width of the column: the way of decoders that fill
+    /// one row at a time, with `advance(1)` behind it. Of a number that is too large the lower bits count.
+    ///
+    /// A few rows are collected before they go to the columns, so that neither the width is a branch a value nor
+    /// every column in the cache.
+    ///
+    /// # Panics
+    /// If the schema says that `column` has no numbers: a fault of the calling decoder.
+    #[inline]
+    pub fn set_number(&mut self, column: ColumnId, value: u64) {
+        if !self.stage.set(column, value) {
+            assert!(self.schema.width(column).is_some_and(Width::is_number), "column {column} has no numbers");
+            self.stage.open(column);
+            self.stage.set(column, value);
+        }
+    }
+
+    /// Puts the rows that were collected into the columns.
+    #[cold]
+    fn unstage(&mut self) {
+        let mut stage = std::mem::take(&mut self.stage);
+        let rows = self.rows;
+        self.rows -= stage.rows();
+        for (column, values) in stage.columns() {
+            let values = values.iter();
+            match self.schema.width(column) {
+                Some(Width::U8) => self.append_u8s(column, values.map(|value| *value as u8)),
+                Some(Width::U16) => self.append_u16s(column, values.map(|value| *value as u16)),
+                Some(Width::U32) => self.append_u32s(column, values.map(|value| *value as u32)),
+                Some(Width::U64) => self.append_u64s(column, values.copied()),
+                Some(Width::Text | Width::Lists) | None => {}
+            }
+        }
+        stage.restart();
+        self.stage = stage;
+        self.rows = rows;
     }
 
     block_of!(
@@ -291,13 +343,23 @@ impl BatchBuilder {
     /// Ends the block: its `n` rows are part of the batch.
     #[inline]
     pub fn advance(&mut self, n: usize) {
-        self.rows += n;
+        if self.stage.is_idle() {
+            self.rows += n;
+            return;
+        }
+        for _ in 0..n {
+            self.rows += 1;
+            if self.stage.advance() {
+                self.unstage();
+            }
+        }
     }
 
     /// Takes back all rows from `rows` on, and what was handed out and not advanced over.
     pub fn truncate(&mut self, rows: usize) {
-        self.rows = self.rows.min(rows);
-        let rows = self.rows;
+        let rows = self.rows.min(rows);
+        self.stage.truncate(self.rows - rows);
+        self.rows = rows;
         if let Some(unknown) = &mut self.unknown {
             unknown.truncate(rows);
         }
@@ -324,6 +386,7 @@ impl BatchBuilder {
     /// Takes the rows out as a batch and starts the next one. Buffers come from the pool.
     #[must_use]
     pub fn finish(&mut self, id: u64, now_ms: u64) -> Batch {
+        self.unstage();
         let rows = std::mem::take(&mut self.rows);
         let mut batch = Batch::new(Arc::clone(&self.schema), self.pool.clone(), rows);
         batch.stamp(id, now_ms);
@@ -439,6 +502,35 @@ mod tests {
         builder.truncate(0);
         builder.advance(1);
         assert_eq!(builder.finish(1, 2).columns().count(), 0);
+    }
+
+    #[test]
+    fn numbers_become_columns_of_their_width_and_mix_with_blocks() {
+        let mut builder = builder();
+        for row in 0..3_u64 {
+            builder.set_number(col::PROTO, 256 + row);
+            builder.set_number(col::SRC_PORT, 0x1_ffff);
+            builder.set_number(col::SRC_AS, row);
+            builder.set_number(col::BYTES, u64::MAX);
+            builder.advance(1);
+        }
+        builder.u8s(col::PROTO, 2).fill(9);
+        builder.u32s(col::DST_AS, 2).fill(8);
+        builder.advance(2);
+        builder.set_number(col::PROTO, 7);
+        builder.set_number(col::DST_AS, 7);
+        builder.advance(1);
+        // Begun and given up.
+        builder.set_number(col::SRC_PORT, 1);
+        builder.set_number(col::PROTO, 1);
+        builder.truncate(6);
+        builder.advance(1);
+        let batch = builder.finish(1, 2);
+        assert_eq!(batch.u8s(col::PROTO), Some(&[0, 1, 2, 9, 9, 7, 0][..]));
+        assert_eq!(batch.u16s(col::SRC_PORT), Some(&[0xffff, 0xffff, 0xffff, 0, 0, 0, 0][..]));
+        assert_eq!(batch.u32s(col::SRC_AS), Some(&[0, 1, 2, 0, 0, 0, 0][..]));
+        assert_eq!(batch.u32s(col::DST_AS), Some(&[0, 0, 0, 8, 8, 7, 0][..]));
+        assert_eq!(batch.u64s(col::BYTES), Some(&[u64::MAX, u64::MAX, u64::MAX, 0, 0, 0, 0][..]));
     }
 
     #[test]

@@ -34,6 +34,12 @@ impl Width {
         }
     }
 
+    /// Whether it is one number a row.
+    #[must_use]
+    pub fn is_number(self) -> bool {
+        !matches!(self, Width::Text | Width::Lists)
+    }
+
     /// The width called `name`.
     #[must_use]
     pub fn of_name(name: &str) -> Option<Width> {

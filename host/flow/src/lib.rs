@@ -11,6 +11,7 @@ mod field;
 mod pool;
 mod schema;
 mod set;
+mod stage;
 mod table;
 mod unknown;
 

@@ -21,7 +21,7 @@ use sluice_wire::proto::{Decoder, Dialect, Encoder, Framing};
 
 use crate::cpu_time::CpuTime;
 
-#[allow(missing_docs, reason = "generated; the schema has the comments")]
+#[allow(missing_docs, unreachable_pub, reason = "generated; the schema has the comments")]
 #[allow(clippy::allow_attributes_without_reason, reason = "generated")]
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/sluice.flow.v1.rs"));

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use sluice_flow::{BatchBuilder, ColumnId, ColumnSet, Width, halves_of};
 
-use super::table::{Form, NUMBERS};
+use super::table::Form;
 use super::{BadValue, Dialect, Framing, MAX_MESSAGE, MAX_VALUE_ROWS, ProtoError, varint};
 
 /// Reads messages of one dialect and appends them to a [`BatchBuilder`].
@@ -17,9 +17,11 @@ pub struct Decoder {
     dialect: Dialect,
     framing: Framing,
     /// Place in `entries` by protobuf number.
-    index: Vec<u8>,
+    index: Box<[u8; INDEXED]>,
     /// The first is for numbers that the dialect does not map.
     entries: Vec<Entry>,
+    /// The form of each entry.
+    forms: Vec<Form>,
     row: Row,
 }
 
@@ -42,6 +44,8 @@ struct Entry {
     slot: u8,
     /// Place among the fields of the same column, 0 for the one that counts before others.
     rank: u8,
+    /// The largest number that the column can hold.
+    most: u64,
 }
 
 /// What is done with a field.
@@ -50,18 +54,19 @@ enum Op {
     /// The number means nothing here.
     Unknown,
     /// The column is not wanted; the wire type is looked at all the same.
-    Unwanted(Form),
-    U8,
-    U16,
-    U32,
-    U64,
+    Unwanted,
+    /// The common one: the same for all widths, so that no branch depends on which field comes next.
+    Number,
     MinusOne,
     Address,
     Text,
     List,
     /// One of several fields of a column.
-    Ranked(Form),
+    Ranked,
 }
+
+/// Protobuf numbers that are looked up; those of the table are all among them.
+const INDEXED: usize = 1 << 14;
 
 /// Columns at most that a dialect has several fields for.
 const RANKED: usize = 8;
@@ -79,8 +84,9 @@ impl Decoder {
     /// the builders it is given.
     #[must_use]
     pub fn new(dialect: Dialect, framing: Framing, wanted: &ColumnSet) -> Decoder {
-        let mut index = vec![0; NUMBERS];
-        let mut entries = vec![Entry { op: Op::Unknown, column: 0, slot: 0, rank: 0 }];
+        let mut index = Box::new([0; INDEXED]);
+        let mut forms = vec![Form::Text];
+        let mut entries = vec![Entry { op: Op::Unknown, column: 0, slot: 0, rank: 0, most: 0 }];
         let mut row = Row::default();
         let mut ranked: Vec<ColumnId> = Vec::new();
         let of = |column| dialect.fields().filter(move |other| other.column == column);
@@ -89,13 +95,13 @@ impl Decoder {
                 wanted.contains(field.column) || (field.form == Form::Address && wanted.contains(field.column + 1));
             let rank = of(field.column).position(|other| other.number == field.number).unwrap_or(0);
             let (op, slot) = if !is_wanted {
-                (Op::Unwanted(field.form), 0)
+                (Op::Unwanted, 0)
             } else if of(field.column).count() > 1 {
                 let slot = ranked.iter().position(|column| *column == field.column).unwrap_or(ranked.len());
                 if slot == ranked.len() {
                     ranked.push(field.column);
                 }
-                (Op::Ranked(field.form), slot)
+                (Op::Ranked, slot)
             } else if field.form == Form::List {
                 row.lists.push((field.column, Vec::new()));
                 (Op::List, row.lists.len() - 1)
@@ -105,9 +111,11 @@ impl Decoder {
             if let Some(place) = index.get_mut(field.number as usize) {
                 *place = entries.len() as u8;
             }
-            entries.push(Entry { op, column: field.column, slot: slot as u8, rank: rank as u8 });
+            forms.push(field.form);
+            let most = most(field.form);
+            entries.push(Entry { op, column: field.column, slot: slot as u8, rank: rank as u8, most });
         }
-        Decoder { dialect, framing, index, entries, row }
+        Decoder { dialect, framing, index, entries, forms, row }
     }
 
     /// Reads the messages of one value, e.g. of a Kafka record, and returns how many rows it gave:
@@ -172,34 +180,45 @@ impl Decoder {
     }
 
     #[inline]
+    #[allow(clippy::indexing_slicing, reason = "the compiler sees that a key of two bytes is in the index")]
     fn fields(&mut self, message: &[u8], out: &mut BatchBuilder) -> Result<(), ProtoError> {
         let keeps_unknown = out.keeps_unknown();
         let mut at = 0;
         while at < message.len() {
             let start = at;
-            let (number, wire_type) = key(message, &mut at)?;
-            let place = self.index.get(number as usize).copied().unwrap_or(0);
+            // Numbers below 2048 have two bytes at most, and are looked up without a check.
+            let (number, wire_type, place) = match message.get(at..) {
+                Some([one @ 8..0x80, ..]) => {
+                    at += 1;
+                    (u32::from(one >> 3), one & 7, self.index[usize::from(one >> 3)])
+                }
+                Some([low, high @ 1..0x80, ..]) if *low >= 0x80 => {
+                    at += 2;
+                    let key = u16::from(low & 0x7f) | u16::from(*high) << 7;
+                    (u32::from(key >> 3), low & 7, self.index[usize::from(key >> 3)])
+                }
+                _ => {
+                    let (number, wire_type) = key(message, &mut at)?;
+                    (number, wire_type, self.index.get(number as usize).copied().unwrap_or(0))
+                }
+            };
             let Some(entry) = self.entries.get(usize::from(place)) else { continue };
+            if entry.op == Op::Number && wire_type == VARINT {
+                let value = value(message, &mut at)?;
+                out.set_number(entry.column, if value <= entry.most { value } else { 0 });
+                continue;
+            }
+            let form = self.forms.get(usize::from(place)).copied().unwrap_or(Form::Text);
             let wrong = ProtoError::WrongType { number, found: wire_type };
             match (entry.op, wire_type) {
-                (Op::U8, VARINT) => {
-                    out.set_u8(entry.column, u8::try_from(value(message, &mut at)?).unwrap_or(0));
-                }
-                (Op::U16, VARINT) => {
-                    out.set_u16(entry.column, u16::try_from(value(message, &mut at)?).unwrap_or(0));
-                }
-                (Op::U32, VARINT) => {
-                    out.set_u32(entry.column, u32::try_from(value(message, &mut at)?).unwrap_or(0));
-                }
-                (Op::U64, VARINT) => out.set_u64(entry.column, value(message, &mut at)?),
                 (Op::MinusOne, VARINT) => {
                     let value = value(message, &mut at)?.saturating_add(1);
-                    out.set_u8(entry.column, u8::try_from(value).unwrap_or(0));
+                    out.set_number(entry.column, if value <= entry.most { value } else { 0 });
                 }
                 (Op::Address, DELIMITED) => {
                     let (hi, lo) = address(number, delimited(message, &mut at, number)?)?;
-                    out.set_u64(entry.column, hi);
-                    out.set_u64(entry.column + 1, lo);
+                    out.set_number(entry.column, hi);
+                    out.set_number(entry.column + 1, lo);
                 }
                 (Op::Text, DELIMITED) => {
                     let bytes = delimited(message, &mut at, number)?;
@@ -217,7 +236,7 @@ impl Decoder {
                     };
                     self.row.extend(entry.slot, packed)?;
                 }
-                (Op::Ranked(form), _) => {
+                (Op::Ranked, _) => {
                     if !form.is_of(wire_type) {
                         return Err(wrong);
                     }
@@ -230,7 +249,7 @@ impl Decoder {
                         out.push_unknown(self.dialect.name(), &[], message.get(start..at).unwrap_or(&[]));
                     }
                 }
-                (Op::Unwanted(form), _) => {
+                (Op::Unwanted, _) => {
                     if !form.is_of(wire_type) {
                         return Err(wrong);
                     }
@@ -285,12 +304,8 @@ impl Row {
         let value = value(message, at)?;
         if is_best && (value != 0 || entry.rank == *best) {
             *best = entry.rank;
-            match form {
-                Form::Divided(unit) => out.set_u64(entry.column, value.checked_mul(unit).unwrap_or(0)),
-                Form::Number(Width::U64) => out.set_u64(entry.column, value),
-                Form::Number(Width::U32) => out.set_u32(entry.column, u32::try_from(value).unwrap_or(0)),
-                _ => {}
-            }
+            let value = if let Form::Divided(unit) = form { value.checked_mul(unit).unwrap_or(0) } else { value };
+            out.set_number(entry.column, if value <= entry.most { value } else { 0 });
         }
         Ok(())
     }
@@ -307,18 +322,25 @@ impl Form {
     }
 }
 
+/// The largest number that a column of this form can hold.
+fn most(form: Form) -> u64 {
+    match form {
+        Form::Number(Width::U8) | Form::MinusOne => u8::MAX.into(),
+        Form::Number(Width::U16) => u16::MAX.into(),
+        Form::Number(Width::U32) => u32::MAX.into(),
+        _ => u64::MAX,
+    }
+}
+
 /// The way of a field that is the only one of its column.
 fn direct(form: Form) -> Op {
     match form {
-        Form::Number(Width::U8) => Op::U8,
-        Form::Number(Width::U16) => Op::U16,
-        Form::Number(Width::U32) => Op::U32,
-        Form::Number(Width::U64) => Op::U64,
+        Form::Number(_) => Op::Number,
         Form::MinusOne => Op::MinusOne,
         Form::Address => Op::Address,
-        Form::Text | Form::Number(Width::Text) => Op::Text,
-        Form::List | Form::Number(Width::Lists) => Op::List,
-        Form::Divided(_) => Op::Ranked(form),
+        Form::Text => Op::Text,
+        Form::List => Op::List,
+        Form::Divided(_) => Op::Ranked,
     }
 }
 
@@ -389,17 +411,7 @@ pub(crate) fn split<'m>(left: &mut &'m [u8]) -> Result<&'m [u8], ProtoError> {
 #[inline(always)]
 fn key(message: &[u8], at: &mut usize) -> Result<(u32, u8), ProtoError> {
     let offset = *at;
-    let key = match message.get(offset..) {
-        Some([one @ ..0x80, ..]) => {
-            *at += 1;
-            u64::from(*one)
-        }
-        Some([low, high @ ..0x80, ..]) => {
-            *at += 2;
-            u64::from(low & 0x7f) | u64::from(*high) << 7
-        }
-        _ => value(message, at)?,
-    };
+    let key = value(message, at)?;
     match u32::try_from(key) {
         Ok(key) if key >= 8 => Ok((key >> 3, key as u8 & 7)),
         _ => Err(ProtoError::Malformed { offset }),

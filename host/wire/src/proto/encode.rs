@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use sluice_flow::{ADDRESSES, Batch, Column, ColumnId, ColumnSet, Lists, Texts, Unknown, Width};
 
+use super::block::{Block, HEAD, Key, Values};
 use super::decode::Fields;
-use super::table::{Form, MILLI, NUMBERS, SECOND};
+use super::table::{Form, MILLI, SECOND};
 use super::{Dialect, Framing, varint};
 
 /// Writes rows as messages of one dialect. Small and cheap to make; the work is in [`rows`](Self::rows).
@@ -36,24 +37,34 @@ impl Encoder {
     /// not written.
     #[must_use]
     pub fn rows<'b>(&self, batch: &'b Batch) -> Rows<'b> {
-        let steps: Vec<Step<'b>> = self
-            .dialect
-            .fields()
-            .filter_map(|field| {
-                Some(Step {
-                    key: Key::new(field.number, field.form),
-                    values: values_of(batch, field.column, field.form)?,
-                })
-            })
-            .collect();
+        let (mut columns, mut steps) = (Vec::new(), Vec::new());
+        for field in self.dialect.fields() {
+            let (number, column, form) = (field.number, field.column, field.form);
+            if let Some(values) = values_of(batch, column, form) {
+                let wire_type = if form == Form::Address { 2 } else { 0 };
+                columns.push((Key::new(number, wire_type), values));
+            }
+            match (form, batch.column(column)) {
+                (Form::Text, Some(Column::Text(texts))) => steps.push(Step::Text(Key::new(number, 2), texts)),
+                (Form::List, Some(Column::Lists(lists))) => steps.push(Step::List(Key::new(number, 2), lists)),
+                _ => {}
+            }
+        }
         let unknown = batch.unknown().filter(|unknown| unknown.numbering() == self.dialect.name());
         let superseded = batch.superseded();
         let fields = self.dialect.fields().filter(|field| {
             superseded.contains(field.column) || field.form == Form::Address && superseded.contains(field.column + 1)
         });
         let left_out: Vec<u32> = fields.map(|field| field.number).collect();
-        let fixed = steps.iter().map(|step| step.values.room()).sum();
-        Rows { framing: self.framing, rows: batch.rows(), steps, unknown, left_out, fixed, line: vec![0; fixed] }
+        Rows {
+            framing: self.framing,
+            rows: batch.rows(),
+            block: Block::new(columns),
+            steps,
+            unknown,
+            left_out,
+            kept: Vec::new(),
+        }
     }
 
     /// Appends `rows` of `batch` to `out`, one after another; rows beyond the last are left out.
@@ -67,65 +78,27 @@ impl Encoder {
     }
 }
 
-/// The rows of a batch, ready to be written in any order.
+/// The rows of a batch, ready to be written.
+///
+/// In ascending order, that is: a few rows are prepared at a time, so that going back costs that much again.
 #[derive(Debug)]
 pub struct Rows<'b> {
     framing: Framing,
     rows: usize,
+    block: Block<'b>,
+    /// The columns whose fields may have any length.
     steps: Vec<Step<'b>>,
     unknown: Option<&'b Unknown>,
     /// Numbers of unknown fields that a column supersedes.
     left_out: Vec<u32>,
-    /// Bytes that all steps take at most, not counting texts and lists.
-    fixed: usize,
-    /// The message that is being written: `fixed` bytes or more, of which the beginning is in use. Being
-    /// long enough already, it is written to by place and needs no growing.
-    line: Vec<u8>,
+    /// The unknown fields of a row without those.
+    kept: Vec<u8>,
 }
 
 #[derive(Debug)]
-struct Step<'b> {
-    key: Key,
-    values: Values<'b>,
-}
-
-/// Number and wire type of a field as they are on the wire.
-#[derive(Clone, Copy, Debug)]
-struct Key {
-    bytes: u32,
-    len: u8,
-}
-
-#[derive(Debug)]
-enum Values<'b> {
-    U8(&'b [u8]),
-    U16(&'b [u16]),
-    U32(&'b [u32]),
-    U64(&'b [u64]),
-    MinusOne(&'b [u8]),
-    Millis(&'b [u64]),
-    Seconds(&'b [u64]),
-    /// Halves; one may be missing.
-    Address(&'b [u64], &'b [u64]),
-    Text(&'b Texts),
-    Lists(&'b Lists),
-}
-
-/// Bytes that a field with a varint is written into: a key of three and a varint of ten, rounded up.
-const VARINT_ROOM: usize = 16;
-/// Bytes that an address is written into: key, length, 16 bytes, rounded up.
-const ADDRESS_ROOM: usize = 24;
-
-impl Key {
-    fn new(number: u32, form: Form) -> Key {
-        debug_assert!((number as usize) < NUMBERS, "a key has three bytes at most");
-        let wire_type = match form {
-            Form::Number(_) | Form::MinusOne | Form::Divided(_) => 0,
-            Form::Address | Form::Text | Form::List => 2,
-        };
-        let (bytes, len) = varint::short(u64::from(number << 3 | wire_type));
-        Key { bytes: bytes as u32, len: len as u8 }
-    }
+enum Step<'b> {
+    Text(Key, &'b Texts),
+    List(Key, &'b Lists),
 }
 
 fn values_of(batch: &Batch, column: ColumnId, form: Form) -> Option<Values<'_>> {
@@ -145,56 +118,41 @@ fn values_of(batch: &Batch, column: ColumnId, form: Form) -> Option<Values<'_>> 
         (Form::Number(Width::U16), Column::U16(values)) => Values::U16(values),
         (Form::Number(Width::U32), Column::U32(values)) => Values::U32(values),
         (Form::Number(Width::U64), Column::U64(values)) => Values::U64(values),
-        (Form::Text, Column::Text(texts)) => Values::Text(texts),
-        (Form::List, Column::Lists(lists)) => Values::Lists(lists),
         _ => return None,
     })
-}
-
-impl Values<'_> {
-    /// Bytes that a row takes at most; of texts and lists, key and length.
-    fn room(&self) -> usize {
-        match self {
-            Values::Address(..) => ADDRESS_ROOM,
-            _ => VARINT_ROOM,
-        }
-    }
 }
 
 impl Rows<'_> {
     /// Appends the message of `row`, behind its length if the framing says so. `row` out of range
     /// gives an empty message.
     pub fn append(&mut self, row: usize, out: &mut Vec<u8>) {
-        let unknown = self.unknown.map_or(&[][..], |unknown| unknown.get(row));
-        let is_filtered = !unknown.is_empty() && !self.left_out.is_empty();
-        let mut at = 0;
-        if is_filtered {
-            at = self.filtered(unknown);
+        let mut unknown = self.unknown.map_or(&[][..], |unknown| unknown.get(row));
+        if !unknown.is_empty() && !self.left_out.is_empty() {
+            filter(unknown, &self.left_out, &mut self.kept);
+            unknown = &self.kept;
         }
-        let line = &mut self.line;
-        for Step { key, values } in &self.steps {
-            at = match values {
-                Values::U8(values) => put_short(line, at, *key, of(values, row).into()),
-                Values::U16(values) => put_short(line, at, *key, of(values, row).into()),
-                Values::U32(values) => put_short(line, at, *key, of(values, row).into()),
-                Values::U64(values) => put(line, at, *key, of(values, row)),
-                Values::MinusOne(values) => put_present(line, at, *key, of(values, row)),
-                Values::Millis(values) => put_short(line, at, *key, of(values, row) / MILLI),
-                Values::Seconds(values) => put_short(line, at, *key, of(values, row) / SECOND),
-                Values::Address(hi, lo) => put_address(line, at, *key, of(hi, row), of(lo, row)),
-                Values::Text(texts) => put_bytes(line, at, *key, texts.get(row).as_bytes(), self.fixed),
-                Values::Lists(lists) => put_list(line, at, *key, lists.get(row), self.fixed),
-            };
+        let line = self.block.line(row, self.rows);
+        let fields = line.len().saturating_sub(HEAD);
+        // Most rows have nothing but their line: then the length goes into its head.
+        let is_plain = unknown.is_empty() && self.steps.is_empty() && fields < 1 << 14;
+        if self.framing == Framing::Delimited && is_plain {
+            let (length, len) = varint::short_u16(fields as u16);
+            if let Some(head) = line.first_chunk_mut::<HEAD>() {
+                let shifted = length << (8 * (HEAD - len));
+                *head = [shifted as u8, (shifted >> 8) as u8, (shifted >> 16) as u8];
+            }
+            out.extend_from_slice(line.get(HEAD - len..).unwrap_or(&[0]));
+            return;
         }
-        let fields = line.get(..at).unwrap_or(line);
-        let first = if is_filtered { &[] } else { unknown };
         if self.framing == Framing::Delimited {
-            varint::append((first.len() + fields.len()) as u64, out);
+            let length = unknown.len() + fields + self.steps.iter().map(|step| step.len(row)).sum::<usize>();
+            varint::append(length as u64, out);
         }
-        if !first.is_empty() {
-            out.extend_from_slice(first);
+        out.extend_from_slice(unknown);
+        out.extend_from_slice(line.get(HEAD..).unwrap_or(&[]));
+        for step in &self.steps {
+            step.append(row, out);
         }
-        out.extend_from_slice(fields);
     }
 
     /// Number of rows of the batch.
@@ -208,140 +166,57 @@ impl Rows<'_> {
     pub fn is_empty(&self) -> bool {
         self.rows == 0
     }
+}
 
-    /// Begins the line with those unknown fields that no column supersedes, and returns their length.
-    #[cold]
-    fn filtered(&mut self, unknown: &[u8]) -> usize {
-        let mut at = 0;
-        make_room(&mut self.line, unknown.len() + self.fixed);
-        // What is malformed was not kept, so that an error does not occur; it would end the fields.
-        for field in Fields::new(unknown).map_while(Result::ok) {
-            if !self.left_out.contains(&field.number)
-                && let Some(place) = self.line.get_mut(at..at + field.raw.len())
-            {
-                place.copy_from_slice(field.raw);
-                at += field.raw.len();
+impl Step<'_> {
+    /// Bytes of the field, 0 where it is not written.
+    fn len(&self, row: usize) -> usize {
+        let (key, length) = match self {
+            Step::Text(key, texts) => (key, texts.get(row).len()),
+            Step::List(key, lists) => (key, packed_len(lists.get(row))),
+        };
+        if length == 0 { 0 } else { key.with_len(length).1 + length }
+    }
+
+    fn append(&self, row: usize, out: &mut Vec<u8>) {
+        match self {
+            Step::Text(key, texts) => {
+                let text = texts.get(row);
+                if !text.is_empty() {
+                    head(*key, text.len(), out);
+                    out.extend_from_slice(text.as_bytes());
+                }
+            }
+            Step::List(key, lists) => {
+                let list = lists.get(row);
+                if !list.is_empty() {
+                    head(*key, packed_len(list), out);
+                    for value in list {
+                        varint::append(u64::from(*value), out);
+                    }
+                }
             }
         }
-        at
     }
 }
 
-#[inline(always)]
-fn of<T: Copy + Default>(values: &[T], row: usize) -> T {
-    values.get(row).copied().unwrap_or_default()
+fn head(key: Key, length: usize, out: &mut Vec<u8>) {
+    let (head, len) = key.with_len(length);
+    out.extend_from_slice(head.get(..len).unwrap_or(&head));
 }
 
-/// The place of a field, which the line is long enough for.
-#[inline(always)]
-fn place<const N: usize>(line: &mut [u8], at: usize) -> Option<&mut [u8; N]> {
-    line.get_mut(at..)?.first_chunk_mut()
+fn packed_len(list: &[u32]) -> usize {
+    list.iter().map(|value| varint::len(u64::from(*value))).sum()
 }
 
-/// Writes a number below 2^56 and returns where the next field goes. A zero is written too, and
-/// written over: that is faster than a branch on what an exporter sends.
-#[inline(always)]
-fn put_short(line: &mut [u8], at: usize, key: Key, value: u64) -> usize {
-    let (bytes, len) = varint::short(value);
-    let Some(place) = place::<VARINT_ROOM>(line, at) else { return at };
-    let both = u128::from(key.bytes) | u128::from(bytes) << (8 * u32::from(key.len));
-    *place = both.to_le_bytes();
-    at + if value == 0 { 0 } else { usize::from(key.len) + len }
-}
-
-/// Writes a number unless it is zero.
-#[inline(always)]
-fn put(line: &mut [u8], at: usize, key: Key, value: u64) -> usize {
-    if value < 1 << 56 {
-        return put_short(line, at, key, value);
-    }
-    let Some(place) = place::<VARINT_ROOM>(line, at) else { return at };
-    let key_len = usize::from(key.len);
-    let [head @ .., _, _, _, _, _, _, _, _, _, _, _, _] = place;
-    *head = key.bytes.to_le_bytes();
-    match place.get_mut(key_len..).and_then(|place| place.first_chunk_mut()) {
-        Some(place) => at + key_len + varint::write(value, place),
-        None => at,
-    }
-}
-
-/// Writes the number below, even if that is zero, unless it is zero itself.
-#[inline(always)]
-fn put_present(line: &mut [u8], at: usize, key: Key, value: u8) -> usize {
-    match (value.checked_sub(1), place::<VARINT_ROOM>(line, at)) {
-        (Some(value), Some(place)) => {
-            let (bytes, len) = varint::short(value.into());
-            let both = u128::from(key.bytes) | u128::from(bytes) << (8 * u32::from(key.len));
-            *place = both.to_le_bytes();
-            at + usize::from(key.len) + len
+/// Puts the fields in `unknown` into `kept`, without those whose numbers are in `left_out`.
+#[cold]
+fn filter(unknown: &[u8], left_out: &[u32], kept: &mut Vec<u8>) {
+    kept.clear();
+    // What is malformed was not kept, so that an error does not occur; it would end the fields.
+    for field in Fields::new(unknown).map_while(Result::ok) {
+        if !left_out.contains(&field.number) {
+            kept.extend_from_slice(field.raw);
         }
-        _ => at,
-    }
-}
-
-/// Writes an address, IPv4-mapped ones as four bytes, unless it is absent.
-#[inline(always)]
-fn put_address(line: &mut [u8], at: usize, key: Key, hi: u64, lo: u64) -> usize {
-    let Some(place) = place::<ADDRESS_ROOM>(line, at) else { return at };
-    let key_len = usize::from(key.len);
-    if hi == 0 && lo >> 32 == 0xffff {
-        let octets = u64::from((lo as u32).swap_bytes());
-        let both = u64::from(key.bytes) | (4 | octets << 8) << (8 * u32::from(key.len));
-        // Key and length and four octets are eight bytes at most.
-        if let Some(place) = place.first_chunk_mut() {
-            *place = both.to_le_bytes();
-        }
-        return at + key_len + 5;
-    }
-    let with_len = key.bytes | 16 << (8 * u32::from(key.len));
-    if let Some(place) = place.first_chunk_mut() {
-        *place = with_len.to_le_bytes();
-    }
-    let octets = u128::from(hi) << 64 | u128::from(lo);
-    if let Some(place) = place.get_mut(key_len + 1..).and_then(|place| place.first_chunk_mut()) {
-        *place = octets.to_be_bytes();
-    }
-    at + if octets == 0 { 0 } else { key_len + 17 }
-}
-
-/// Writes bytes unless there are none, and leaves room for `fixed` more behind them.
-fn put_bytes(line: &mut Vec<u8>, at: usize, key: Key, bytes: &[u8], fixed: usize) -> usize {
-    if bytes.is_empty() {
-        return at;
-    }
-    make_room(line, at + bytes.len() + fixed);
-    let at = put_short(line, at, key, bytes.len() as u64);
-    match line.get_mut(at..at + bytes.len()) {
-        Some(place) => {
-            place.copy_from_slice(bytes);
-            at + bytes.len()
-        }
-        None => at,
-    }
-}
-
-/// Writes a packed list unless it is empty, and leaves room for `fixed` more behind it.
-fn put_list(line: &mut Vec<u8>, at: usize, key: Key, list: &[u32], fixed: usize) -> usize {
-    if list.is_empty() {
-        return at;
-    }
-    let length: usize = list.iter().map(|value| varint::len(u64::from(*value))).sum();
-    make_room(line, at + length + fixed);
-    let mut at = put_short(line, at, key, length as u64);
-    for value in list {
-        let (bytes, len) = varint::short(u64::from(*value));
-        if let Some(place) = place::<8>(line, at) {
-            *place = bytes.to_le_bytes();
-        }
-        at += len;
-    }
-    at
-}
-
-#[inline]
-fn make_room(line: &mut Vec<u8>, bytes: usize) {
-    // The last varint of a list is written with the bytes behind it.
-    if line.len() < bytes + 8 {
-        line.resize(bytes + 8, 0);
     }
 }

@@ -10,6 +10,7 @@
 
 #![warn(clippy::indexing_slicing)]
 
+mod block;
 mod decode;
 mod detect;
 mod encode;

@@ -2,6 +2,8 @@
 //!
 //! `docs/reference/dialects.md` is checked against it, and so are the `.proto` files.
 
+#![allow(clippy::indexing_slicing, reason = "of constants, and by dialect, of which each has a place")]
+
 use sluice_flow::{ColumnId, FIELDS, Width, col};
 
 /// A numbering of the fields of a flow message. All are proto3, have the same numbers for most of
@@ -268,6 +270,3 @@ table! {
     NAT_DST_ADDR_ANON                    10034 10034 10034;
     NAT_DST_ADDR_PRESERVED               10035 10035 10035;
 }
-
-/// One more than the highest number in the table.
-pub(crate) const NUMBERS: usize = 10_036;

@@ -1,5 +1,7 @@
 //! Varints without a loop: up to eight bytes at a time in a register.
 
+#![allow(clippy::indexing_slicing, reason = "the tables have a place for every six bits")]
+
 /// The continuation bit of eight bytes.
 const MORE: u64 = 0x8080_8080_8080_8080;
 
@@ -11,6 +13,20 @@ pub(crate) fn read(bytes: &[u8], at: &mut usize) -> Option<u64> {
     let Some(window) = rest.first_chunk::<10>() else { return read_slowly(bytes, at) };
     let [low @ .., ninth, tenth] = window;
     let word = u64::from_le_bytes(*low);
+    // Where the next field begins must not wait for this one to be read: the length is a branch, which is
+    // predicted. Fields mostly have the length that they had in the message before.
+    if word & 0x80 == 0 {
+        *at += 1;
+        return Some(word & 0x7f);
+    }
+    if word & 0x8000 == 0 {
+        *at += 2;
+        return Some(word & 0x7f | (word & 0x7f00) >> 1);
+    }
+    if word & 0x80_0000 == 0 {
+        *at += 3;
+        return Some(word & 0x7f | (word & 0x7f00) >> 1 | (word & 0x7f_0000) >> 2);
+    }
     let stops = !word & MORE;
     if stops != 0 {
         // The lowest stop is bit 7 of the last byte: everything above it goes.
@@ -56,18 +72,85 @@ fn spread(value: u64) -> u64 {
     (pairs & 0x007f_007f_007f_007f) | (pairs & 0x3f80_3f80_3f80_3f80) << 1
 }
 
+/// The place in [`LENGTHS`] and [`CONTINUED`] of a number below 2^63: the lower bits of the exponent of a
+/// floating-point number of that size, which is one less than the highest bit that is set.
+///
+/// The instruction for the highest bit is not among those that every x86-64 has, and the old one is slow.
+#[inline(always)]
+fn magnitude(value: u64) -> usize {
+    // Of two neighbouring bits the lower one goes, so that nothing is rounded up to the next power of two.
+    let rounded = (value & !(value >> 1) | 1) as i64 as f64;
+    (rounded.to_bits() >> 52) as usize & 63
+}
+
+/// The same of a number of 32 bits, which is not rounded.
+#[inline(always)]
+fn magnitude_u32(value: u32) -> usize {
+    (f64::from(value | 1).to_bits() >> 52) as usize & 63
+}
+
+/// Bytes of a varint by the magnitude of its number.
+static LENGTHS: [u8; 64] = {
+    let mut lengths = [0; 64];
+    let mut at = 0;
+    while at < 64 {
+        lengths[at] = ((at as u8 + 1) & 63) / 7 + 1;
+        at += 1;
+    }
+    lengths
+};
+
+/// Continuation bits of a varint of up to eight bytes by the magnitude of its number.
+static CONTINUED: [u64; 64] = {
+    let mut continued = [MORE; 64];
+    let mut at = 0;
+    while at < 64 {
+        if LENGTHS[at] <= 8 {
+            continued[at] = MORE & !(u64::MAX << (8 * (LENGTHS[at] as u32 - 1)));
+        }
+        at += 1;
+    }
+    continued
+};
+
 /// Bytes that `value` takes, 1 to 10.
 #[inline(always)]
 pub(crate) fn len(value: u64) -> usize {
-    // Nine 64ths are close enough to a seventh.
-    ((value | 1).ilog2() as usize * 9 + 73) / 64
+    if value >> 63 == 1 { 10 } else { usize::from(LENGTHS[magnitude(value)]) }
 }
 
 /// The varint of a number that takes eight bytes at most, and how many it takes. Bytes beyond are 0.
 #[inline(always)]
 pub(crate) fn short(value: u64) -> (u64, usize) {
-    let len = len(value);
-    (spread(value) | MORE & !(u64::MAX << (8 * (len - 1))), len)
+    let magnitude = magnitude(value);
+    (spread(value) | CONTINUED[magnitude], usize::from(LENGTHS[magnitude]))
+}
+
+/// The same of a number that takes five bytes at most, as those of 32 bits do.
+#[inline(always)]
+pub(crate) fn short_u32(value: u32) -> (u64, usize) {
+    let magnitude = magnitude_u32(value);
+    let value = u64::from(value);
+    let pairs = (value & 0x3fff) | (value & 0x0fff_c000) << 2 | (value & 0xf000_0000) << 4;
+    let bytes = (pairs & 0x007f_007f_007f) | (pairs & 0x3f80_3f80_3f80) << 1;
+    (bytes | CONTINUED[magnitude], usize::from(LENGTHS[magnitude]))
+}
+
+/// The same of a number of 16 bits.
+#[inline(always)]
+pub(crate) fn short_u16(value: u16) -> (u64, usize) {
+    let (has_second, has_third) = (u64::from(value >= 1 << 7), u64::from(value >= 1 << 14));
+    let value = u64::from(value);
+    let bytes = (value & 0x7f) | (value & 0x3f80) << 1 | (value & 0xc000) << 2;
+    (bytes | has_second << 7 | has_third << 15, (1 + has_second + has_third) as usize)
+}
+
+/// The same of a number of 8 bits.
+#[inline(always)]
+pub(crate) fn short_u8(value: u8) -> (u64, usize) {
+    let has_second = u64::from(value >> 7);
+    // The highest bit is the continuation bit.
+    (u64::from(value) | has_second << 8, (1 + has_second) as usize)
 }
 
 /// Writes `value` to the beginning of `place` and returns how many bytes it takes. Up to ten are overwritten.
@@ -110,6 +193,16 @@ mod tests {
             prost::encoding::encode_varint(value, &mut theirs);
             prop_assert_eq!(&ours, &theirs);
             prop_assert_eq!(len(value), ours.len());
+            let of_len = |(bytes, len): (u64, usize)| bytes.to_le_bytes().get(..len).map(<[u8]>::to_vec);
+            if let Ok(value) = u32::try_from(value) {
+                prop_assert_eq!(of_len(short_u32(value)), Some(ours.clone()));
+            }
+            if let Ok(value) = u16::try_from(value) {
+                prop_assert_eq!(of_len(short_u16(value)), Some(ours.clone()));
+            }
+            if let Ok(value) = u8::try_from(value) {
+                prop_assert_eq!(of_len(short_u8(value)), Some(ours.clone()));
+            }
             let end = ours.len();
             ours.resize(end + tail, 0xff);
             let mut at = 0;
