@@ -5,9 +5,11 @@
 //! not name, and starts no thread: the pipeline runs sources and sinks.
 
 pub mod capture;
+pub mod disk_queue;
 pub mod exporter;
 pub mod format;
 mod invalid;
+pub mod kafka;
 pub mod sinks;
 pub mod sources;
 

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, SendError, Sender, TrySendError};
+use crossbeam_channel::{Receiver, SendError, SendTimeoutError, Sender, TrySendError};
 use sluice_flow::Batch;
 
 use crate::{Account, Ack, BoxError, Stop};
@@ -137,21 +138,21 @@ impl Outlet {
         }
     }
 
-    /// Hands the rows on if there is room at once. For a source that can wait, but has something else to
+    /// Hands the rows on if there is room within `patience`. For a source that can wait, but has something else to
     /// do meanwhile: rows that come back are not counted.
     ///
     /// # Errors
     /// [`NoRoom::Full`] gives the rows back; [`NoRoom::Closed`] counts them as `pipeline_closed`.
-    pub fn try_send(&self, parcel: Parcel) -> Result<(), NoRoom> {
+    pub fn send_timeout(&self, parcel: Parcel, patience: Duration) -> Result<(), NoRoom> {
         let rows = parcel.batch.rows();
-        match self.sender.try_send(parcel) {
+        match self.sender.send_timeout(parcel, patience) {
             Ok(()) => {
                 self.account.rows_in(rows);
                 self.account.rows_out(rows);
                 Ok(())
             }
-            Err(TrySendError::Full(parcel)) => Err(NoRoom::Full(parcel)),
-            Err(TrySendError::Disconnected(parcel)) => {
+            Err(SendTimeoutError::Timeout(parcel)) => Err(NoRoom::Full(parcel)),
+            Err(SendTimeoutError::Disconnected(parcel)) => {
                 parcel.ack.fail();
                 self.discard("pipeline_closed", rows);
                 Err(NoRoom::Closed)

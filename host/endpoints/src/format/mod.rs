@@ -15,6 +15,8 @@ use sluice_wire::proto::{Dialect, Encoder, Framing};
 
 use crate::Invalid;
 
+pub(crate) use field::nearest;
+
 /// How rows are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -2,10 +2,12 @@
 
 mod capture;
 mod counts;
+mod kafka;
 mod limits;
 mod receive;
 mod udp;
 
 pub use capture::{CaptureConfig, CaptureSource, Timing};
+pub use kafka::{Assignment, KafkaSource, KafkaSourceConfig, KafkaSourceDelivery, Start};
 pub use limits::LimitsConfig;
 pub use udp::{BindError, UdpConfig, UdpSockets, UdpSource};

@@ -1,0 +1,123 @@
+//! The consumer's callbacks: errors, rebalances, commits, statistics.
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext, Rebalance};
+use rdkafka::error::{KafkaError as ClientError, KafkaResult};
+use rdkafka::statistics::Statistics;
+use rdkafka::{ClientContext, TopicPartitionList};
+use sluice_pipeline::Metrics;
+use tracing::info;
+
+use super::state::State;
+use crate::kafka::Events;
+
+type Lag = Gauge<f64, AtomicU64>;
+
+/// What librdkafka calls, with the state that it works on. The state is locked by whoever has it in hand,
+/// and never while librdkafka is polled: its callbacks run within that.
+pub(super) struct Context {
+    pub(super) events: Events,
+    state: Mutex<State>,
+    metrics: Arc<Metrics>,
+    lags: Mutex<HashMap<(String, i32), Lag>>,
+    rebalances: Counter,
+    commits: Counter,
+    failed_commits: Counter,
+}
+
+impl Context {
+    pub(super) fn new(state: State, metrics: &Arc<Metrics>) -> Context {
+        let labels = || vec![("source", state.name.clone())];
+        let counter = |name, help| metrics.counter(name, help, labels());
+        Context {
+            events: Events::new(&state.name),
+            rebalances: counter("sluice_source_kafka_rebalances", "Times that partitions came or went."),
+            commits: counter("sluice_source_kafka_commits", "Commits of offsets."),
+            failed_commits: counter("sluice_source_kafka_failed_commits", "Commits of offsets that failed."),
+            metrics: Arc::clone(metrics),
+            lags: Mutex::default(),
+            state: Mutex::new(state),
+        }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.events.log(level, facility, message);
+    }
+
+    fn error(&self, error: ClientError, reason: &str) {
+        self.events.error(&error, reason);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let source = self.state().name.clone();
+        let mut lags = self.lags.lock().unwrap_or_else(PoisonError::into_inner);
+        for topic in statistics.topics.values() {
+            for partition in topic.partitions.values() {
+                let key = (topic.topic.clone(), partition.partition);
+                if partition.fetch_state != "active" || partition.consumer_lag < 0 {
+                    // Somebody else's by now, who tells its lag.
+                    if let Some(lag) = lags.get(&key) {
+                        lag.set(0.0);
+                    }
+                    continue;
+                }
+                let gauge = lags.entry(key).or_insert_with(|| {
+                    let labels = vec![
+                        ("source", source.clone()),
+                        ("topic", topic.topic.clone()),
+                        ("partition", partition.partition.to_string()),
+                    ];
+                    let help = "Values between what is committed and the end of the partition.";
+                    self.metrics.gauge("sluice_source_kafka_lag", help, labels)
+                });
+                gauge.set(partition.consumer_lag as f64);
+            }
+        }
+    }
+}
+
+impl ConsumerContext for Context {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Revoke(partitions) = rebalance {
+            self.state().revoke(consumer, partitions);
+        }
+    }
+
+    fn post_rebalance(&self, _consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        self.rebalances.inc();
+        let (what, partitions) = match rebalance {
+            Rebalance::Assign(partitions) => ("partitions assigned", partitions),
+            Rebalance::Revoke(partitions) => ("partitions given up", partitions),
+            Rebalance::Error(_) => return,
+        };
+        let mut names: Vec<String> = partitions
+            .elements()
+            .iter()
+            .map(|element| format!("{}/{}", element.topic(), element.partition()))
+            .collect();
+        names.sort_unstable();
+        info!(source = self.state().name, partitions = names.join(" "), "{what}");
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        match result {
+            Ok(()) => drop(self.commits.inc()),
+            Err(error) => {
+                self.failed_commits.inc();
+                self.state().commit_failed(&error);
+            }
+        }
+    }
+}

@@ -1,0 +1,426 @@
+//! What a consumer has read, what of it has arrived, and how far that may be said.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+use prometheus_client::metrics::counter::Counter;
+use rdkafka::Offset;
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
+use rdkafka::message::{Message, OwnedMessage};
+use sluice_flow::{BatchBuilder, ColumnSet, Schema};
+use sluice_pipeline::{Ack, BoxError, Metrics, NoRoom, Outcome, Outlet, Parcel};
+use tracing::{info, warn};
+
+use super::consume::Context;
+use super::decode::{Bad, Decode};
+use super::tracker::{Slot, Tracker};
+use crate::kafka::{DeadLetters, Letter, TransactionError, Transactions};
+
+/// Values that are looked at to find out what they are.
+const DETECT_VALUES: usize = 100;
+/// Time after which fewer have to do.
+const DETECT_TIME: Duration = Duration::from_secs(5);
+/// Longest time that what was read may take to arrive when a partition goes to somebody else. What has not arrived
+/// then comes twice.
+const REVOKE: Duration = Duration::from_secs(20);
+/// Longest time that what belongs to a transaction may take to arrive.
+const BARRIER: Duration = Duration::from_secs(120);
+/// Time between two lines of the log about values that cannot be read.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The state of one consumer.
+pub(super) struct State {
+    pub(super) name: String,
+    pub(super) out: Option<Outlet>,
+    builder: BatchBuilder,
+    schema: Arc<Schema>,
+    wanted: ColumnSet,
+    decode: Decode,
+    /// Values that wait for their format to be found out.
+    held: Vec<OwnedMessage>,
+    tracker: Tracker,
+    /// The partitions that are or were assigned.
+    partitions: Vec<Partition>,
+    /// Which of them had the last value.
+    last: Slot,
+    settled: (Sender<(u64, Outcome)>, Receiver<(u64, Outcome)>),
+    /// A batch that found no room.
+    waiting: Option<Parcel>,
+    /// When the first row of the open batch was read.
+    opened: Option<Instant>,
+    /// When the newest value was written.
+    now_ms: u64,
+    last_commit: Instant,
+    pub(super) transactions: Option<Arc<Transactions>>,
+    /// A transaction was taken back: reading begins again where the last one ended.
+    pub(super) must_rewind: bool,
+    aborts_in_a_row: u32,
+    pub(super) letters: Option<DeadLetters>,
+    /// Why the source cannot go on.
+    pub(super) failure: Option<(&'static str, BoxError)>,
+    metrics: Arc<Metrics>,
+    values: Counter,
+    bad: HashMap<&'static str, Counter>,
+    said: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Partition {
+    topic: String,
+    number: i32,
+    /// Whether it is still assigned.
+    is_live: bool,
+    /// Where reading begins again if the transaction is taken back.
+    resume: i64,
+}
+
+impl State {
+    pub(super) fn new(
+        name: &str,
+        (schema, wanted): (&Arc<Schema>, ColumnSet),
+        builder: BatchBuilder,
+        decode: Decode,
+        metrics: &Arc<Metrics>,
+    ) -> State {
+        let labels = vec![("source", name.to_owned())];
+        State {
+            name: name.to_owned(),
+            out: None,
+            builder,
+            schema: Arc::clone(schema),
+            wanted,
+            decode,
+            held: Vec::new(),
+            tracker: Tracker::default(),
+            partitions: Vec::new(),
+            last: 0,
+            settled: crossbeam_channel::unbounded(),
+            waiting: None,
+            opened: None,
+            now_ms: 0,
+            last_commit: Instant::now(),
+            transactions: None,
+            must_rewind: false,
+            aborts_in_a_row: 0,
+            letters: None,
+            failure: None,
+            values: metrics.counter("sluice_source_kafka_values", "Values read.", labels),
+            bad: HashMap::new(),
+            said: None,
+            metrics: Arc::clone(metrics),
+        }
+    }
+
+    fn slot(&mut self, topic: &str, number: i32) -> Slot {
+        let is_it = |partition: &Partition| partition.is_live && partition.number == number && partition.topic == topic;
+        if self.partitions.get(self.last).is_some_and(is_it) {
+            return self.last;
+        }
+        self.last = self.partitions.iter().rposition(is_it).unwrap_or_else(|| {
+            self.partitions.push(Partition { topic: topic.to_owned(), number, is_live: true, resume: -1 });
+            self.partitions.len() - 1
+        });
+        self.last
+    }
+
+    /// Takes in a value.
+    pub(super) fn take(&mut self, message: &impl Message) {
+        if matches!(self.decode, Decode::Detect) {
+            let timestamp = message.timestamp();
+            self.held.push(OwnedMessage::new(
+                message.payload().map(<[u8]>::to_vec),
+                message.key().map(<[u8]>::to_vec),
+                message.topic().to_owned(),
+                timestamp,
+                message.partition(),
+                message.offset(),
+                None,
+            ));
+            self.opened.get_or_insert_with(Instant::now);
+            if self.held.len() >= DETECT_VALUES {
+                self.detect();
+            }
+            return;
+        }
+        let (slot, offset) = (self.slot(message.topic(), message.partition()), message.offset());
+        if let Some(partition) = self.partitions.get_mut(slot).filter(|partition| partition.resume < 0) {
+            partition.resume = offset;
+        }
+        let value = message.payload().unwrap_or_default();
+        self.values.inc();
+        if let Some(out) = &self.out {
+            out.account().bytes(value.len());
+        }
+        self.now_ms = message.timestamp().to_millis().and_then(|ms| u64::try_from(ms).ok()).unwrap_or(self.now_ms);
+        // A value that is null is a grave stone of a compacted topic: there is nothing to read.
+        if message.payload().is_some()
+            && let Err(bad) = self.decode.value(value, &mut self.builder)
+        {
+            self.put_aside(message, &bad);
+            if self.failure.is_some() {
+                return;
+            }
+        }
+        if self.opened.is_none() {
+            self.opened = Some(Instant::now());
+        }
+        self.tracker.read(slot, offset);
+    }
+
+    /// A value that cannot be read: counted, said, and kept for whoever wants to look at it.
+    #[cold]
+    fn put_aside(&mut self, message: &impl Message, bad: &Bad) {
+        let (metrics, name) = (&self.metrics, &self.name);
+        let counter = self.bad.entry(bad.reason).or_insert_with(|| {
+            let labels = vec![("source", name.clone()), ("reason", bad.reason.to_owned())];
+            metrics.counter("sluice_source_kafka_bad_values", "Values that cannot be read, by reason.", labels)
+        });
+        counter.inc();
+        if self.said.is_none_or(|said| said.elapsed() >= LOG_INTERVAL) {
+            self.said = Some(Instant::now());
+            let (topic, partition, offset) = (message.topic(), message.partition(), message.offset());
+            let reason = bad.reason;
+            warn!(source = self.name, topic, partition, offset, reason, error = bad.error, "value cannot be read");
+        }
+        let Some(letters) = &self.letters else { return };
+        let letter = Letter {
+            topic: message.topic(),
+            partition: message.partition(),
+            offset: message.offset(),
+            timestamp_ms: message.timestamp().to_millis(),
+            reason: bad.reason,
+            error: &bad.error,
+            key: message.key(),
+            value: message.payload().unwrap_or_default(),
+        };
+        if let Err(error) = letters.put(&letter) {
+            self.failure = Some(("keeping a dead letter", error.into()));
+        }
+    }
+
+    /// Finds out what the values are that were held.
+    fn detect(&mut self) {
+        let values: Vec<&[u8]> = self.held.iter().filter_map(Message::payload).collect();
+        let Some((decode, format)) = Decode::detect(&values, &self.schema, &self.wanted) else {
+            let why = "the first values are not of one format and framing that is known: say which with `format` and `framing`";
+            self.failure = Some(("detecting the format", why.into()));
+            return;
+        };
+        info!(source = self.name, format, values = values.len(), "format found out");
+        self.decode = decode;
+        self.opened = None;
+        for message in std::mem::take(&mut self.held) {
+            self.take(&message);
+        }
+    }
+
+    /// Rows in the open batch.
+    pub(super) fn rows(&self) -> usize {
+        self.builder.rows()
+    }
+
+    /// Does what is due by time.
+    pub(super) fn look_at_the_clock(&mut self, batch_delay: Duration) {
+        let waited = self.opened.map_or(Duration::ZERO, |opened| opened.elapsed());
+        if !self.held.is_empty() {
+            if waited >= DETECT_TIME {
+                self.detect();
+            }
+        } else if waited >= batch_delay && self.opened.is_some() {
+            self.hand_on();
+        }
+    }
+
+    /// Hands the open batch on, if there is room.
+    pub(super) fn hand_on(&mut self) {
+        self.opened = None;
+        if !self.tracker.has_open() {
+            return;
+        }
+        let number = self.tracker.close();
+        let Some(out) = self.out.as_ref().filter(|_| self.builder.rows() > 0) else {
+            self.tracker.settle(number, Outcome::Settled);
+            return;
+        };
+        let batch = self.builder.finish(out.next_id(), self.now_ms);
+        let settled = self.settled.0.clone();
+        let ack = Ack::new(move |outcome| {
+            // Where nobody listens any more, nothing is committed any more.
+            settled.send((number, outcome)).unwrap_or_default();
+        });
+        self.waiting = Some(Parcel { batch, ack });
+        self.make_room(Duration::ZERO);
+    }
+
+    /// Tries again to hand on the batch that found no room. Returns whether there is none left.
+    pub(super) fn make_room(&mut self, patience: Duration) -> bool {
+        let (Some(out), Some(parcel)) = (&self.out, self.waiting.take()) else { return true };
+        match out.send_timeout(parcel, patience) {
+            Ok(()) => true,
+            Err(NoRoom::Full(parcel)) => {
+                self.waiting = Some(parcel);
+                false
+            }
+            // The pipeline has ended; the batch is counted and failed.
+            Err(NoRoom::Closed) => true,
+        }
+    }
+
+    /// Takes in what has arrived; waits for the first news for `patience`.
+    pub(super) fn listen(&mut self, patience: Duration) {
+        if !patience.is_zero()
+            && let Ok((number, outcome)) = self.settled.1.recv_timeout(patience)
+        {
+            self.tracker.settle(number, outcome);
+        }
+        while let Ok((number, outcome)) = self.settled.1.try_recv() {
+            self.tracker.settle(number, outcome);
+        }
+    }
+
+    pub(super) fn under_way(&self) -> usize {
+        self.tracker.under_way()
+    }
+
+    /// Waits until everything that was read has arrived, or for `patience`.
+    pub(super) fn drain(&mut self, patience: Duration) -> bool {
+        let end = Instant::now() + patience;
+        self.hand_on();
+        while self.waiting.is_some() || self.tracker.under_way() > 0 {
+            if Instant::now() >= end {
+                return false;
+            }
+            self.make_room(Duration::from_millis(20));
+            self.listen(Duration::from_millis(20));
+        }
+        true
+    }
+
+    /// Commits what is settled, if `interval` is over since the last time.
+    pub(super) fn commit(&mut self, consumer: &BaseConsumer<Context>, interval: Duration, mode: CommitMode) {
+        if self.last_commit.elapsed() < interval {
+            return;
+        }
+        self.last_commit = Instant::now();
+        if self.transactions.is_some() {
+            return self.commit_transaction(consumer);
+        }
+        let offsets = self.ready();
+        if offsets.count() == 0 {
+            return;
+        }
+        if let Err(error) = consumer.commit(&offsets, mode) {
+            self.commit_failed(&error);
+        }
+    }
+
+    /// Without a commit rows come twice after a restart; none is lost.
+    pub(super) fn commit_failed(&self, error: &ClientError) {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::NoOffset) {
+            warn!(source = self.name, %error, "offsets not committed");
+        }
+    }
+
+    /// What is settled of the partitions that are still ours.
+    fn ready(&mut self) -> TopicPartitionList {
+        let mut offsets = TopicPartitionList::new();
+        for (slot, next) in self.tracker.take_ready() {
+            let Some(partition) = self.partitions.get_mut(slot).filter(|partition| partition.is_live) else { continue };
+            partition.resume = next;
+            // An offset is a number: this cannot fail.
+            drop(offsets.add_partition_offset(&partition.topic, partition.number, Offset::Offset(next)));
+        }
+        offsets
+    }
+
+    /// Ends the transaction with everything in it that was read so far.
+    fn commit_transaction(&mut self, consumer: &BaseConsumer<Context>) {
+        let Some(transactions) = self.transactions.clone() else { return };
+        if !self.drain(BARRIER) {
+            self.failure =
+                Some(("waiting for a transaction's rows to be written", "they were not, for two minutes".into()));
+            return;
+        }
+        if self.tracker.has_failed() {
+            return self.abort(&transactions);
+        }
+        let before: Vec<i64> = self.partitions.iter().map(|partition| partition.resume).collect();
+        let offsets = self.ready();
+        if offsets.count() == 0 {
+            return;
+        }
+        let Some(group) = consumer.group_metadata() else { return };
+        match transactions.commit(&offsets, &group) {
+            Ok(()) => self.aborts_in_a_row = 0,
+            Err(TransactionError::Aborted(error)) => {
+                warn!(source = self.name, %error, "transaction taken back, its rows are read again");
+                self.partitions.iter_mut().zip(before).for_each(|(partition, resume)| partition.resume = resume);
+                self.begin_again();
+            }
+            Err(error @ TransactionError::Fatal { .. }) => self.failure = Some(("committing", error.into())),
+        }
+    }
+
+    /// Takes the transaction back. Nothing of it may be under way any more: it would be written into the next one.
+    fn abort(&mut self, transactions: &Transactions) {
+        match transactions.abort() {
+            Ok(()) => self.begin_again(),
+            Err(error) => self.failure = Some(("taking a transaction back", error.into())),
+        }
+    }
+
+    fn begin_again(&mut self) {
+        const MOST_ABORTS: u32 = 10;
+        self.aborts_in_a_row += 1;
+        if self.aborts_in_a_row >= MOST_ABORTS {
+            self.failure = Some(("committing", "ten transactions in a row were taken back; see the log".into()));
+        }
+        self.tracker.forget();
+        self.builder.truncate(0);
+        self.opened = None;
+        self.must_rewind = true;
+    }
+
+    /// Goes back to where the last transaction ended.
+    pub(super) fn rewind(&mut self, consumer: &BaseConsumer<Context>) -> Result<(), ClientError> {
+        self.must_rewind = false;
+        for partition in self.partitions.iter().filter(|partition| partition.is_live && partition.resume >= 0) {
+            let offset = Offset::Offset(partition.resume);
+            consumer.seek(&partition.topic, partition.number, offset, Duration::from_secs(10))?;
+        }
+        Ok(())
+    }
+
+    /// Partitions go to somebody else: everything read of them should have arrived, and be committed, before.
+    pub(super) fn revoke(&mut self, consumer: &BaseConsumer<Context>, revoked: &TopicPartitionList) {
+        let has_arrived = self.drain(REVOKE);
+        match self.transactions.clone() {
+            Some(_) if has_arrived && !self.tracker.has_failed() => self.commit_transaction(consumer),
+            Some(transactions) => {
+                // Nothing may be left over for the next transaction.
+                if !has_arrived && !self.drain(BARRIER) {
+                    let why = "they were not, for two minutes".into();
+                    self.failure = Some(("waiting for a transaction's rows to be written", why));
+                    return;
+                }
+                self.abort(&transactions);
+            }
+            None => self.commit(consumer, Duration::ZERO, CommitMode::Sync),
+        }
+        for element in revoked.elements() {
+            let is_it = |partition: &&mut Partition| {
+                partition.is_live && partition.number == element.partition() && partition.topic == element.topic()
+            };
+            self.partitions.iter_mut().filter(is_it).for_each(|partition| partition.is_live = false);
+        }
+        // Batches under way know partitions by their place; without any the places are free again.
+        if self.tracker.under_way() == 0 && self.partitions.iter().all(|partition| !partition.is_live) {
+            self.partitions.clear();
+            self.tracker.forget();
+        }
+    }
+}
