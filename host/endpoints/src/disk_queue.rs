@@ -27,10 +27,10 @@ use self::store::{Totals, Undone};
 const SPARE_BYTES: u64 = 4 << 20;
 
 /// What the file takes beside its entries, at most, and no part of which can be counted on for a push.
-const OVERHEAD_BYTES: u64 = 8 << 20;
+const OVERHEAD_BYTES: u64 = 2 << 20;
 
 /// What the file may keep of the disk when the queue is empty.
-const LARGE_BYTES: u64 = 2 * OVERHEAD_BYTES;
+const LARGE_BYTES: u64 = 4 * OVERHEAD_BYTES;
 
 /// Opens the file; tests put a failing disk below it.
 type Opener = Box<dyn Fn(&Path) -> Result<Database, redb::DatabaseError> + Send + Sync>;
@@ -63,7 +63,7 @@ pub struct Queued {
 /// bit that the disk flips in an entry is not noticed.
 ///
 /// *Bound*: an entry counts as its [`bytes_on_disk`], all together at most as `max_bytes`. The file then takes
-/// (`du`) at most `max_bytes`, 1 % of it, twice what one push writes and 8 MiB. Its length (`ls`) may be twice
+/// (`du`) at most `max_bytes`, 1 % of it, twice what one push writes and 2 MiB. Its length (`ls`) may be twice
 /// that, or 4 GiB more, since it has holes. Space is used again, and given back as the queue empties.
 ///
 /// *Failure*: a call that fails leaves the queue as it was, and the next call tries the disk again; nothing

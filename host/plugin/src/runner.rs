@@ -210,7 +210,11 @@ impl Stage for Runner {
                 Ok(Ok(())) => {
                     let shared = &self.loaded.shared;
                     shared.raise(&mut alerts, now_ms);
-                    let (batch, filtered) = current.commit();
+                    let (mut batch, filtered) = current.commit();
+                    if shared.is_private {
+                        // No plugin sees these fields, and one may hold what the stage is there to hide.
+                        batch.clear_unknown();
+                    }
                     shared.meters.kept_rows.inc_by(batch.rows() as u64);
                     self.is_kept_in_doubt = false;
                     self.keep_state(now_ms);

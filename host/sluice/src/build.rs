@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_endpoints::capture;
-use sluice_endpoints::sinks::{EventsSink, FileSink, NullSink, StdoutSink};
-use sluice_endpoints::sources::{CaptureSource, UdpSockets};
+use sluice_endpoints::kafka::Transactions;
+use sluice_endpoints::sinks::{EventsSink, FileFormat, FileSink, KafkaSink, NullSink, StdoutSink};
+use sluice_endpoints::sources::{CaptureSource, KafkaSource, UdpSockets};
 use sluice_flow::ColumnSet;
 use sluice_pipeline::{
     EventOut, EventQueue, Grace, Kind, Metrics, Pipeline, SinkEntry, SourceEntry, StageEntry, StageSet, Stop,
@@ -28,6 +29,7 @@ use crate::config::{
 };
 use crate::failure::Failure;
 use crate::plan::{Plan, plan};
+use crate::transaction::{self, Scope};
 
 include!(concat!(env!("OUT_DIR"), "/built_in.rs"));
 
@@ -41,6 +43,7 @@ const MAX_ASSET_BYTES: u64 = 16 << 20;
 pub(crate) struct Prepared {
     pub(crate) config: Config,
     pub(crate) plan: Plan,
+    scopes: Vec<Scope>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) tables: Arc<Tables>,
     pub(crate) stages: Vec<Arc<Loaded>>,
@@ -53,6 +56,7 @@ pub(crate) struct Prepared {
 /// The first mistake, with its place in the file.
 pub(crate) fn prepare(config: Config) -> Result<Prepared, Failure> {
     let plan = plan(&config)?;
+    let scopes = transaction::scopes(&config, &plan)?;
     let metrics = Metrics::new();
     let cache_dir = config.cache_dir.clone().or_else(user_cache);
     let host = Host::new(HostSettings { cache_dir }, Arc::clone(&metrics))
@@ -85,7 +89,7 @@ pub(crate) fn prepare(config: Config) -> Result<Prepared, Failure> {
         })?;
         stages.push(loaded);
     }
-    Ok(Prepared { config, plan, metrics, tables, stages, events })
+    Ok(Prepared { config, plan, scopes, metrics, tables, stages, events })
 }
 
 /// An error with its causes on one line.
@@ -306,6 +310,7 @@ impl Prepared {
             wanted = wanted.union(match &sink.value.kind {
                 SinkKind::Stdout(config) => config.reads(&self.config.schema).map_err(invalid)?,
                 SinkKind::File(config) => config.reads(&self.config.schema).map_err(invalid)?,
+                SinkKind::Kafka(config) => config.reads(&self.config.schema).map_err(invalid)?,
                 SinkKind::Null(_) | SinkKind::Events(_) => ColumnSet::EMPTY,
             });
         }
@@ -322,8 +327,11 @@ impl Prepared {
         mut on_bound: impl FnMut(&str, std::net::SocketAddr),
     ) -> Result<(Pipeline, Vec<std::thread::JoinHandle<()>>), Failure> {
         let wanted = self.wanted()?;
+        let transactions = self.transactions()?;
+        let keep_unknown = self.keeps_unknown();
         let mut sources = Vec::new();
-        for (source, edges) in self.config.sources.iter().zip(std::mem::take(&mut self.plan.sources)) {
+        for (at, edges) in std::mem::take(&mut self.plan.sources).into_iter().enumerate() {
+            let source = &self.config.sources[at];
             let account = self.metrics.account(Kind::Source, &source.name);
             let what = format!("sources.{}", source.name);
             let schema = Arc::clone(&self.config.schema);
@@ -340,6 +348,13 @@ impl Prepared {
                         .map_err(|error| Failure::running(what, error))?;
                     vec![Box::new(source)]
                 }
+                SourceKind::Kafka(config) => {
+                    let open = self.transactions_of(&transactions, |scope| scope.source == at);
+                    let sources =
+                        KafkaSource::open(&source.name, config, (&schema, wanted), keep_unknown, open, &self.metrics);
+                    let sources = sources.map_err(|error| Failure::running(what, error))?;
+                    sources.into_iter().map(|source| Box::new(source) as Box<dyn sluice_pipeline::Source>).collect()
+                }
             };
             sources.push(SourceEntry { runners, account, queue: source.value.queue, edges });
         }
@@ -352,7 +367,8 @@ impl Prepared {
 
         let mut sinks = Vec::new();
         for at in &self.plan.row_sinks {
-            sinks.push(self.sink(*at, stop)?);
+            let open = self.transactions_of(&transactions, |scope| scope.sinks.contains(at));
+            sinks.push(self.sink(*at, open, stop)?);
         }
         let mut event_threads = Vec::new();
         for (at, queue) in std::mem::take(&mut self.events) {
@@ -386,7 +402,41 @@ impl Prepared {
         }
     }
 
-    fn sink(&self, at: usize, stop: &Stop) -> Result<SinkEntry, Failure> {
+    /// A transactional producer for each scope.
+    fn transactions(&self) -> Result<Vec<Arc<Transactions>>, Failure> {
+        let open = |scope: &Scope| {
+            let source = &self.config.sources[scope.source];
+            let sink = scope.sinks.first().map(|sink| &self.config.sinks[*sink]);
+            let (SourceKind::Kafka(from), Some(sink)) = (&source.value.kind, sink) else {
+                unreachable!("a scope is of a Kafka source and has sinks")
+            };
+            let SinkKind::Kafka(to) = &sink.value.kind else { unreachable!("a scope has Kafka sinks only") };
+            let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+            let id = from.transactional_id.clone().unwrap_or_else(|| format!("{}-{}-{host}", from.group, source.name));
+            KafkaSink::transactions(&sink.name, to, &id, &self.metrics)
+                .map_err(|error| Failure::running(format!("sources.{}", source.name), error))
+        };
+        self.scopes.iter().map(open).collect()
+    }
+
+    fn transactions_of<'t>(
+        &self,
+        open: &'t [Arc<Transactions>],
+        is_it: impl Fn(&Scope) -> bool,
+    ) -> Option<&'t Arc<Transactions>> {
+        self.scopes.iter().zip(open).find(|(scope, _)| is_it(scope)).map(|(_, open)| open)
+    }
+
+    /// Whether some sink can write fields that sluice does not know.
+    fn keeps_unknown(&self) -> bool {
+        self.config.sinks.iter().any(|sink| match &sink.value.kind {
+            SinkKind::Kafka(config) => config.keeps_unknown(),
+            SinkKind::File(config) => config.format == FileFormat::Protobuf,
+            SinkKind::Stdout(_) | SinkKind::Null(_) | SinkKind::Events(_) => false,
+        })
+    }
+
+    fn sink(&self, at: usize, transactions: Option<&Arc<Transactions>>, stop: &Stop) -> Result<SinkEntry, Failure> {
         let sink = &self.config.sinks[at];
         let (name, schema, queue) = (&sink.name, &self.config.schema, sink.value.queue);
         let account = self.metrics.account(Kind::Sink, name);
@@ -398,6 +448,13 @@ impl Prepared {
             }
             SinkKind::File(config) => {
                 let opened = FileSink::open(name, config, schema);
+                SinkEntry::new(opened.map_err(|error| Failure::running(what(), error))?, account, queue)
+            }
+            SinkKind::Kafka(config) => {
+                let opened = match transactions {
+                    Some(transactions) => KafkaSink::open_in(name, config, schema, transactions),
+                    None => KafkaSink::open(name, config, schema, &self.metrics),
+                };
                 SinkEntry::new(opened.map_err(|error| Failure::running(what(), error))?, account, queue)
             }
             SinkKind::Null(_) => SinkEntry::new(NullSink, account, queue),

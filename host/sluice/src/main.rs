@@ -14,6 +14,7 @@ mod plan;
 mod report;
 mod run;
 mod signals;
+mod transaction;
 mod watch;
 
 use std::error::Error;

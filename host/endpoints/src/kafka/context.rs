@@ -46,6 +46,10 @@ impl Events {
     /// For `ClientContext::error`.
     pub(crate) fn error(&self, error: &KafkaError, reason: &str) {
         use RDKafkaErrorCode as Code;
+        if error.rdkafka_error_code() == Some(Code::PartitionEOF) {
+            // Asked for, and no trouble.
+            return;
+        }
         let found = match error.rdkafka_error_code() {
             Some(Code::Authentication | Code::SaslAuthenticationFailed) => Some(Trouble::Refused {
                 reason: reason.to_owned(),

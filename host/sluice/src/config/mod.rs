@@ -8,8 +8,8 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sluice_endpoints::sinks::{EventsConfig, FileConfig, NullConfig, StdoutConfig};
-use sluice_endpoints::sources::{CaptureConfig, UdpConfig};
+use sluice_endpoints::sinks::{EventsConfig, FileConfig, KafkaSinkConfig, NullConfig, StdoutConfig};
+use sluice_endpoints::sources::{CaptureConfig, KafkaSourceConfig, UdpConfig};
 use sluice_flow::Schema;
 use toml::Spanned;
 
@@ -53,7 +53,7 @@ pub(crate) struct Named<T> {
 pub(crate) struct Source {
     /// `queue`: batches that may wait for a worker. Default 8.
     pub(crate) queue: usize,
-    /// `type`: `udp` or `capture`. Required.
+    /// `type`: `udp`, `capture` or `kafka`. Required.
     pub(crate) kind: SourceKind,
 }
 
@@ -62,6 +62,7 @@ pub(crate) struct Source {
 pub(crate) enum SourceKind {
     Udp(UdpConfig),
     Capture(CaptureConfig),
+    Kafka(Box<KafkaSourceConfig>),
 }
 
 /// `[stages.NAME]`.
@@ -104,7 +105,7 @@ pub(crate) struct Sink {
     pub(crate) inputs: Vec<Spanned<String>>,
     /// `queue`: batches that may wait; then whoever feeds it waits. Default 8.
     pub(crate) queue: usize,
-    /// `type`: `stdout`, `file`, `null` or `events`. Required.
+    /// `type`: `stdout`, `file`, `kafka`, `null` or `events`. Required.
     pub(crate) kind: SinkKind,
 }
 
@@ -113,6 +114,7 @@ pub(crate) struct Sink {
 pub(crate) enum SinkKind {
     Stdout(StdoutConfig),
     File(FileConfig),
+    Kafka(Box<KafkaSinkConfig>),
     Null(NullConfig),
     Events(EventsConfig),
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::thread;
 
 use sluice_endpoints::Invalid;
-use sluice_endpoints::sinks::{EventsConfig, FileConfig, StdoutConfig};
-use sluice_endpoints::sources::{CaptureConfig, UdpConfig};
+use sluice_endpoints::sinks::{EventsConfig, FileConfig, KafkaSinkConfig, StdoutConfig};
+use sluice_endpoints::sources::{CaptureConfig, KafkaSourceConfig, UdpConfig};
 use sluice_flow::{CustomField, Schema, Width};
 
 use super::document::Table;
@@ -171,7 +171,13 @@ fn source(doc: &Document, table: &mut Table<'_>, base: &Path) -> Result<Source, 
             }
             SourceKind::Capture(config)
         }
-        other => return Err(unknown_type(doc, &kind, table, other, &["udp", "capture"])),
+        "kafka" => {
+            let mut config: KafkaSourceConfig = table.rest(doc)?;
+            valid(doc, table, config.validate())?;
+            config.resolve(base);
+            SourceKind::Kafka(Box::new(config))
+        }
+        other => return Err(unknown_type(doc, &kind, table, other, &["udp", "capture", "kafka"])),
     };
     Ok(Source { queue, kind })
 }
@@ -250,6 +256,12 @@ fn sink(doc: &Document, table: &mut Table<'_>, base: &Path, schema: &Schema) -> 
             config.path = base.join(&config.path);
             SinkKind::File(config)
         }
+        "kafka" => {
+            let mut config: KafkaSinkConfig = table.rest(doc)?;
+            valid(doc, table, config.validate().and_then(|()| config.reads(schema).map(drop)))?;
+            config.resolve(base);
+            SinkKind::Kafka(Box::new(config))
+        }
         "null" => SinkKind::Null(table.rest(doc)?),
         "events" => {
             let mut config: EventsConfig = table.rest(doc)?;
@@ -257,7 +269,7 @@ fn sink(doc: &Document, table: &mut Table<'_>, base: &Path, schema: &Schema) -> 
             config.resolve(base);
             SinkKind::Events(config)
         }
-        other => return Err(unknown_type(doc, &kind, table, other, &["stdout", "file", "null", "events"])),
+        other => return Err(unknown_type(doc, &kind, table, other, &["stdout", "file", "kafka", "null", "events"])),
     };
     Ok(Sink { inputs, queue, kind })
 }
