@@ -76,10 +76,11 @@ impl Stage {
         self.is_begun = false;
     }
 
-    /// The columns that have anything but zeros in the complete rows, and those.
-    pub(crate) fn columns(&self) -> impl Iterator<Item = (ColumnId, &[u64])> {
+    /// The columns that have anything but zeros in the complete rows, those, and all of them or-ed.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = (ColumnId, &[u64], u64)> {
         let lanes = self.columns.iter().zip(&self.lanes).map(|(column, lane)| (*column, &lane[..self.rows]));
-        lanes.filter(|(_, values)| values.iter().fold(0, |any, value| any | value) != 0)
+        let lanes = lanes.map(|(column, values)| (column, values, values.iter().fold(0, |any, value| any | value)));
+        lanes.filter(|(_, _, any)| *any != 0)
     }
 
     /// Forgets the complete rows; the row behind them becomes the first.

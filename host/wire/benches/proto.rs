@@ -224,6 +224,17 @@ fn decode(criterion: &mut Criterion<CpuTime>) {
         if dialect != Dialect::Goflow2 {
             continue;
         }
+        let batched: Vec<Vec<u8>> = values.chunks(64).map(<[_]>::concat).collect();
+        let mut decoder = Decoder::new(dialect, Framing::Delimited, &ColumnSet::ALL);
+        let mut out = builder();
+        group.bench_function("goflow2-64-a-value", |bencher| {
+            bencher.iter(|| {
+                for value in &batched {
+                    decoder.decode_value(black_box(value), &mut out).expect("it was just encoded");
+                }
+                black_box(out.finish(1, 1))
+            });
+        });
         let mut out = builder();
         group.bench_function("prost", |bencher| {
             bencher.iter(|| {

@@ -11,7 +11,7 @@
 //! Templates and options data are parsed by netflow_parser, which also fills the rare column that no
 //! plan covers. Decoding is total: any bytes give rows, a counted reason, or both.
 //!
-//! The other direction is in [`export`] (flows to datagrams) and [`proto`] (rows to protobuf).
+//! The other direction is in [`export`] (flows to datagrams). [`proto`] has protobuf messages, both ways.
 
 mod bytes;
 mod compile;

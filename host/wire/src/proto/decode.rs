@@ -2,10 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use sluice_flow::{BatchBuilder, ColumnId, ColumnSet, Width, halves_of};
+use sluice_flow::{BatchBuilder, ColumnId, ColumnSet, halves_of};
 
+use super::raw::{DELIMITED, VARINT, delimited, key, skip, split, value};
 use super::table::Form;
-use super::{BadValue, Dialect, Framing, MAX_MESSAGE, MAX_VALUE_ROWS, ProtoError, varint};
+use super::{BadValue, Dialect, Framing, MAX_MESSAGE, MAX_VALUE_ROWS, ProtoError};
 
 /// Reads messages of one dialect and appends them to a [`BatchBuilder`].
 ///
@@ -19,7 +20,7 @@ pub struct Decoder {
     /// Place in `entries` by protobuf number.
     index: Box<[u8; INDEXED]>,
     /// The first is for numbers that the dialect does not map.
-    entries: Vec<Entry>,
+    entries: Box<[Entry; ENTRIES]>,
     /// The form of each entry.
     forms: Vec<Form>,
     row: Row,
@@ -44,8 +45,6 @@ struct Entry {
     slot: u8,
     /// Place among the fields of the same column, 0 for the one that counts before others.
     rank: u8,
-    /// The largest number that the column can hold.
-    most: u64,
 }
 
 /// What is done with a field.
@@ -65,6 +64,8 @@ enum Op {
     Ranked,
 }
 
+/// Entries that an index can tell apart.
+const ENTRIES: usize = 1 << 8;
 /// Protobuf numbers that are looked up; those of the table are all among them.
 const INDEXED: usize = 1 << 14;
 
@@ -73,20 +74,15 @@ const RANKED: usize = 8;
 /// A rank behind all others: no field of the column was seen.
 const UNSEEN: u8 = u8::MAX;
 
-/// Wire types (protobuf encoding, "message structure").
-const VARINT: u8 = 0;
-const FIXED64: u8 = 1;
-const DELIMITED: u8 = 2;
-const FIXED32: u8 = 5;
-
 impl Decoder {
     /// A decoder of messages of `dialect` that fills the columns in `wanted`, which should be those of
     /// the builders it is given.
     #[must_use]
+    #[allow(clippy::indexing_slicing, reason = "no dialect has as many fields as there are entries")]
     pub fn new(dialect: Dialect, framing: Framing, wanted: &ColumnSet) -> Decoder {
         let mut index = Box::new([0; INDEXED]);
         let mut forms = vec![Form::Text];
-        let mut entries = vec![Entry { op: Op::Unknown, column: 0, slot: 0, rank: 0, most: 0 }];
+        let mut entries = Box::new([Entry { op: Op::Unknown, column: 0, slot: 0, rank: 0 }; ENTRIES]);
         let mut row = Row::default();
         let mut ranked: Vec<ColumnId> = Vec::new();
         let of = |column| dialect.fields().filter(move |other| other.column == column);
@@ -109,11 +105,10 @@ impl Decoder {
                 (direct(field.form), 0)
             };
             if let Some(place) = index.get_mut(field.number as usize) {
-                *place = entries.len() as u8;
+                *place = forms.len() as u8;
             }
+            entries[forms.len()] = Entry { op, column: field.column, slot: slot as u8, rank: rank as u8 };
             forms.push(field.form);
-            let most = most(field.form);
-            entries.push(Entry { op, column: field.column, slot: slot as u8, rank: rank as u8, most });
         }
         Decoder { dialect, framing, index, entries, forms, row }
     }
@@ -180,7 +175,10 @@ impl Decoder {
     }
 
     #[inline]
-    #[allow(clippy::indexing_slicing, reason = "the compiler sees that a key of two bytes is in the index")]
+    #[allow(
+        clippy::indexing_slicing,
+        reason = "a key of two bytes is in the index, and a byte in the entries, as the compiler sees"
+    )]
     fn fields(&mut self, message: &[u8], out: &mut BatchBuilder) -> Result<(), ProtoError> {
         let keeps_unknown = out.keeps_unknown();
         let mut at = 0;
@@ -202,18 +200,16 @@ impl Decoder {
                     (number, wire_type, self.index.get(number as usize).copied().unwrap_or(0))
                 }
             };
-            let Some(entry) = self.entries.get(usize::from(place)) else { continue };
+            let entry = &self.entries[usize::from(place)];
             if entry.op == Op::Number && wire_type == VARINT {
-                let value = value(message, &mut at)?;
-                out.set_number(entry.column, if value <= entry.most { value } else { 0 });
+                out.set_number(entry.column, value(message, &mut at)?);
                 continue;
             }
             let form = self.forms.get(usize::from(place)).copied().unwrap_or(Form::Text);
             let wrong = ProtoError::WrongType { number, found: wire_type };
             match (entry.op, wire_type) {
                 (Op::MinusOne, VARINT) => {
-                    let value = value(message, &mut at)?.saturating_add(1);
-                    out.set_number(entry.column, if value <= entry.most { value } else { 0 });
+                    out.set_number(entry.column, value(message, &mut at)?.saturating_add(1));
                 }
                 (Op::Address, DELIMITED) => {
                     let (hi, lo) = address(number, delimited(message, &mut at, number)?)?;
@@ -305,7 +301,7 @@ impl Row {
         if is_best && (value != 0 || entry.rank == *best) {
             *best = entry.rank;
             let value = if let Form::Divided(unit) = form { value.checked_mul(unit).unwrap_or(0) } else { value };
-            out.set_number(entry.column, if value <= entry.most { value } else { 0 });
+            out.set_number(entry.column, value);
         }
         Ok(())
     }
@@ -322,16 +318,6 @@ impl Form {
     }
 }
 
-/// The largest number that a column of this form can hold.
-fn most(form: Form) -> u64 {
-    match form {
-        Form::Number(Width::U8) | Form::MinusOne => u8::MAX.into(),
-        Form::Number(Width::U16) => u16::MAX.into(),
-        Form::Number(Width::U32) => u32::MAX.into(),
-        _ => u64::MAX,
-    }
-}
-
 /// The way of a field that is the only one of its column.
 fn direct(form: Form) -> Op {
     match form {
@@ -342,114 +328,6 @@ fn direct(form: Form) -> Op {
         Form::List => Op::List,
         Form::Divided(_) => Op::Ranked,
     }
-}
-
-/// One field of a message, as it is on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct RawField<'m> {
-    pub(crate) number: u32,
-    pub(crate) wire_type: u8,
-    /// Key and value.
-    pub(crate) raw: &'m [u8],
-    /// The bytes of a length-delimited value; empty for others.
-    pub(crate) bytes: &'m [u8],
-    /// The number of a varint; 0 for others.
-    pub(crate) value: u64,
-}
-
-/// The fields of a message, one after another; nothing follows an error.
-#[derive(Clone, Debug)]
-pub(crate) struct Fields<'m> {
-    message: &'m [u8],
-    at: usize,
-}
-
-impl<'m> Fields<'m> {
-    pub(crate) fn new(message: &'m [u8]) -> Fields<'m> {
-        Fields { message, at: 0 }
-    }
-
-    fn read(&mut self) -> Result<RawField<'m>, ProtoError> {
-        let (start, message) = (self.at, self.message);
-        let at = &mut self.at;
-        let (number, wire_type) = key(message, at)?;
-        let mut field = RawField { number, wire_type, raw: &[], bytes: &[], value: 0 };
-        match wire_type {
-            VARINT => field.value = value(message, at)?,
-            DELIMITED => field.bytes = delimited(message, at, number)?,
-            _ => skip(message, at, number, wire_type)?,
-        }
-        field.raw = message.get(start..*at).unwrap_or(&[]);
-        Ok(field)
-    }
-}
-
-impl<'m> Iterator for Fields<'m> {
-    type Item = Result<RawField<'m>, ProtoError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        (self.at < self.message.len()).then(|| self.read().inspect_err(|_| self.at = self.message.len()))
-    }
-}
-
-/// Takes the message off the beginning of `left` that its length announces. After an error `left` is empty.
-pub(crate) fn split<'m>(left: &mut &'m [u8]) -> Result<&'m [u8], ProtoError> {
-    let buffer = std::mem::take(left);
-    let mut at = 0;
-    let length = value(buffer, &mut at)?;
-    if length > MAX_MESSAGE as u64 {
-        return Err(ProtoError::TooLong { length });
-    }
-    let rest = buffer.get(at..).unwrap_or(&[]);
-    let (message, rest) =
-        rest.split_at_checked(length as usize).ok_or(ProtoError::Truncated { number: 0, length, left: rest.len() })?;
-    *left = rest;
-    Ok(message)
-}
-
-/// Number and wire type of the field at `at`.
-#[inline(always)]
-fn key(message: &[u8], at: &mut usize) -> Result<(u32, u8), ProtoError> {
-    let offset = *at;
-    let key = value(message, at)?;
-    match u32::try_from(key) {
-        Ok(key) if key >= 8 => Ok((key >> 3, key as u8 & 7)),
-        _ => Err(ProtoError::Malformed { offset }),
-    }
-}
-
-#[inline(always)]
-fn value(message: &[u8], at: &mut usize) -> Result<u64, ProtoError> {
-    let offset = *at;
-    varint::read(message, at).ok_or(ProtoError::Malformed { offset })
-}
-
-/// The bytes of a length-delimited field.
-#[inline(always)]
-fn delimited<'m>(message: &'m [u8], at: &mut usize, number: u32) -> Result<&'m [u8], ProtoError> {
-    let length = value(message, at)?;
-    let rest = message.get(*at..).unwrap_or(&[]);
-    let bytes = usize::try_from(length).ok().and_then(|length| rest.get(..length));
-    let bytes = bytes.ok_or(ProtoError::Truncated { number, length, left: rest.len() })?;
-    *at += bytes.len();
-    Ok(bytes)
-}
-
-/// Steps over the value of a field. Groups, which proto3 does not have, are malformed.
-fn skip(message: &[u8], at: &mut usize, number: u32, wire_type: u8) -> Result<(), ProtoError> {
-    let length = match wire_type {
-        VARINT => return value(message, at).map(drop),
-        DELIMITED => return delimited(message, at, number).map(drop),
-        FIXED64 => 8,
-        FIXED32 => 4,
-        _ => return Err(ProtoError::Malformed { offset: *at }),
-    };
-    let left = message.len() - *at;
-    if left < length {
-        return Err(ProtoError::Truncated { number, length: length as u64, left });
-    }
-    *at += length;
-    Ok(())
 }
 
 /// The halves of an address; no bytes are no address.

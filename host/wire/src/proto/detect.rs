@@ -1,6 +1,6 @@
 //! Guessing dialect and framing from values.
 
-use super::decode::{Fields, RawField, split};
+use super::raw::{Fields, RawField, split};
 use super::table::{MILLI, SECOND};
 use super::{Dialect, Framing, MAX_MESSAGE};
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use sluice_flow::{ADDRESSES, Batch, Column, ColumnId, ColumnSet, Lists, Texts, Unknown, Width};
 
 use super::block::{Block, HEAD, Key, Values};
-use super::decode::Fields;
+use super::raw::Fields;
 use super::table::{Form, MILLI, SECOND};
 use super::{Dialect, Framing, varint};
 

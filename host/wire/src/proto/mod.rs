@@ -14,6 +14,7 @@ mod block;
 mod decode;
 mod detect;
 mod encode;
+mod raw;
 mod table;
 mod varint;
 

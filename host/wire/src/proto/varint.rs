@@ -10,50 +10,68 @@ const MORE: u64 = 0x8080_8080_8080_8080;
 #[inline(always)]
 pub(crate) fn read(bytes: &[u8], at: &mut usize) -> Option<u64> {
     let rest = bytes.get(*at..)?;
-    let Some(window) = rest.first_chunk::<10>() else { return read_slowly(bytes, at) };
+    let Some(window) = rest.first_chunk() else { return read_near_end(bytes, at) };
+    let (value, len) = first(window)?;
+    *at += len;
+    Some(value)
+}
+
+/// The varint at the beginning of `window` and its length, or `None` if it is longer than 64 bits.
+///
+/// Where the next field begins must not wait for this one to be read: the length of short ones is a
+/// branch, which is predicted. Fields mostly have the length that they had in the message before.
+#[inline(always)]
+fn first(window: &[u8; 10]) -> Option<(u64, usize)> {
     let [low @ .., ninth, tenth] = window;
     let word = u64::from_le_bytes(*low);
-    // Where the next field begins must not wait for this one to be read: the length is a branch, which is
-    // predicted. Fields mostly have the length that they had in the message before.
     if word & 0x80 == 0 {
-        *at += 1;
-        return Some(word & 0x7f);
+        return Some((word & 0x7f, 1));
     }
     if word & 0x8000 == 0 {
-        *at += 2;
-        return Some(word & 0x7f | (word & 0x7f00) >> 1);
+        return Some((word & 0x7f | (word & 0x7f00) >> 1, 2));
     }
     if word & 0x80_0000 == 0 {
-        *at += 3;
-        return Some(word & 0x7f | (word & 0x7f00) >> 1 | (word & 0x7f_0000) >> 2);
+        return Some((word & 0x7f | (word & 0x7f00) >> 1 | (word & 0x7f_0000) >> 2, 3));
     }
     let stops = !word & MORE;
     if stops != 0 {
-        // The lowest stop is bit 7 of the last byte: everything above it goes.
-        *at += (stops.trailing_zeros() / 8 + 1) as usize;
-        return Some(joined(word & (stops ^ (stops - 1))));
+        return Some(up_to_stop(word, stops));
     }
     let value = joined(word) | u64::from(ninth & 0x7f) << 56;
     if *ninth < 0x80 {
-        *at += 9;
-        return Some(value);
+        return Some((value, 9));
     }
-    *at += 10;
-    (*tenth <= 1).then_some(value | u64::from(*tenth) << 63)
+    (*tenth <= 1).then_some((value | u64::from(*tenth) << 63, 10))
 }
 
-/// The same within the last ten bytes.
-fn read_slowly(bytes: &[u8], at: &mut usize) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let byte = *bytes.get(*at)?;
-        *at += 1;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return (shift < 63 || byte <= 1).then_some(value);
+/// The varint in a word whose continuation bits end at the lowest of `stops`.
+#[inline(always)]
+fn up_to_stop(word: u64, stops: u64) -> (u64, usize) {
+    // The lowest stop is bit 7 of the last byte: everything above it goes.
+    (joined(word & (stops ^ (stops - 1))), (stops.trailing_zeros() / 8 + 1) as usize)
+}
+
+/// Reads a varint within the last nine bytes, where the times of a flow often are.
+fn read_near_end(bytes: &[u8], at: &mut usize) -> Option<u64> {
+    let rest = bytes.get(*at..)?;
+    let mut word = [0; 8];
+    match (rest.first_chunk(), bytes.last_chunk()) {
+        (Some(first), _) => word = *first,
+        // The bytes up to the end, with zeros behind them.
+        (None, Some(last)) if !rest.is_empty() => {
+            word = (u64::from_le_bytes(*last) >> (8 * (8 - rest.len()))).to_le_bytes();
         }
+        _ => word.iter_mut().zip(rest).for_each(|(place, byte)| *place = *byte),
     }
-    None
+    let word = u64::from_le_bytes(word);
+    let stops = !word & MORE;
+    let (value, len) = match (stops, rest.get(8)) {
+        (0, Some(ninth @ ..0x80)) => (joined(word) | u64::from(*ninth) << 56, 9),
+        (0, _) => return None,
+        _ => up_to_stop(word, stops),
+    };
+    *at += len;
+    (len <= rest.len()).then_some(value)
 }
 
 /// The lower seven bits of eight bytes, one after another.

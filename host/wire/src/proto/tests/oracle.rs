@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use prost::Message;
 
-use super::super::decode::Fields;
+use super::super::raw::Fields;
 use super::generated::{bwnetflow, flowpipeline, sluice};
 use super::*;
 
