@@ -90,7 +90,7 @@ impl Aggregate {
     }
 
     /// The groups of the last batch.
-    pub(crate) fn groups(&self) -> impl Iterator<Item = (Addr, &Counts)> {
+    pub(crate) fn groups(&self) -> impl Iterator<Item = (Addr, &Counts)> + Clone {
         self.addrs.iter().copied().zip(&self.counts).skip(1)
     }
 
@@ -178,7 +178,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::meter::{Class, Meter, Unit, measure};
+    use crate::meter::{Class, Meter, Unit};
 
     proptest! {
         #[test]
@@ -195,7 +195,7 @@ mod tests {
                 }, seed);
                 let mut sums: BTreeMap<(u64, u64), u64> = BTreeMap::new();
                 for (addr, counts) in aggregate.groups() {
-                    let bits = measure(counts).of(Meter { class: Class::Udp, unit: Unit::Bits });
+                    let bits = Meter { class: Class::Udp, unit: Unit::Bits }.of(counts);
                     *sums.entry((addr.hi, addr.lo)).or_default() += bits;
                 }
                 let mut expected: BTreeMap<(u64, u64), u64> = BTreeMap::new();
@@ -224,7 +224,7 @@ mod tests {
             let mut aggregate = Aggregate::default();
             aggregate.run(&rows, 1);
             let meter = Meter { class: Class::Udp, unit: Unit::Packets };
-            let sums: Vec<u64> = aggregate.groups().map(|(_, counts)| measure(counts).of(meter)).collect();
+            let sums: Vec<u64> = aggregate.groups().map(|(_, counts)| meter.of(counts)).collect();
             sums
         };
         assert_eq!(packets(&[3, 4], 1 << 40), [7 << 40]);

@@ -8,7 +8,7 @@ use crate::aggregate::Addr;
 use crate::config::{Config, Scope};
 use crate::learn::Learned;
 use crate::level::{Crossed, Level};
-use crate::meter::{self, Counts, Measures};
+use crate::meter::{self, Counts};
 
 /// Alerts that may be raised at the same time; further ones are counted and not raised.
 const MAX_ALARMS: usize = 1024;
@@ -177,35 +177,21 @@ impl Detector {
     }
 
     /// Counts one batch, grouped by destination, into the bucket of `now_ms`. [`advance`](Self::advance) comes first.
-    pub(crate) fn add<'a>(&mut self, groups: impl Iterator<Item = (Addr, &'a Counts)>, now_ms: u64) {
+    pub(crate) fn add<'a>(&mut self, groups: impl Iterator<Item = (Addr, &'a Counts)> + Clone, now_ms: u64) {
         let place = (now_ms / self.bucket_ms % self.buckets as u64) as usize;
-        let mut total = Counts::default();
         let mut crossings: Vec<(usize, Crossed)> = Vec::new();
-        let mut count = |(at, level): (usize, &mut Level), subject: Option<Addr>, measures: &Measures| {
-            if let Some(crossed) = subject.and_then(|subject| level.add(subject, measures, place)) {
-                level.mark(crossed.slot, crossed.meters, true);
-                crossings.push((at, crossed));
+        let mut total = None;
+        for (at, level) in self.levels.iter_mut().enumerate() {
+            if level.is_whole() {
+                let total = total.get_or_insert_with(|| {
+                    let mut total = Counts::default();
+                    groups.clone().for_each(|(_, counts)| meter::add(&mut total, counts));
+                    total
+                });
+                crossings.extend(level.add(Addr::default(), total, place).map(|crossed| (at, crossed)));
+            } else {
+                level.add_all(groups.clone(), place, |crossed| crossings.push((at, crossed)));
             }
-        };
-        let (each, whole): (Vec<_>, Vec<_>) =
-            self.levels.iter_mut().enumerate().partition(|(_, level)| !level.is_whole());
-        let (mut each, has_whole) = (each, !whole.is_empty());
-        for (addr, counts) in groups {
-            if has_whole {
-                meter::add(&mut total, counts);
-            }
-            if each.is_empty() {
-                continue;
-            }
-            let measures = meter::measure(counts);
-            for (at, level) in &mut each {
-                let subject = level.subject(addr);
-                count((*at, level), subject, &measures);
-            }
-        }
-        let measures = meter::measure(&total);
-        for (at, level) in whole {
-            count((at, level), Some(Addr::default()), &measures);
         }
         // Only now is everything counted that the alerts tell of.
         for (level, crossed) in &crossings {

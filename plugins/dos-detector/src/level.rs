@@ -7,11 +7,14 @@
 use crate::aggregate::Addr;
 use crate::config::{LevelPlan, Scope};
 use crate::index::Index;
-use crate::meter::{Measures, Meter};
+use crate::meter::{Counts, Meter};
 use crate::sketch::Sketch;
 
 /// One in this many subjects is a candidate for eviction at a time: how many places change hands in a bucket.
 const CANDIDATES: usize = 8;
+
+/// In place of a slot.
+const NOT_FOUND: u32 = u32::MAX;
 
 /// A level. Buckets are numbered since the epoch; bucket `b` is in place `b % buckets` of every ring.
 #[derive(Debug)]
@@ -26,10 +29,11 @@ pub(crate) struct Level {
     index: Index,
     slots: Vec<Slot>,
     free: Vec<u32>,
-    /// By slot, bucket and meter.
-    ring: Vec<u64>,
-    /// By slot and meter: the sums over the ring.
-    sums: Vec<u64>,
+    /// By slot: for each meter the sum over the ring, and behind them the ring, by bucket and meter. What one
+    /// row touches lies close together.
+    cells: Vec<u64>,
+    /// The slots of the groups of a batch.
+    found: Vec<u32>,
     sketch: Sketch,
     /// Slots that may be evicted, the lightest last; `None` until asked for in this bucket.
     candidates: Option<Vec<(f32, u32)>>,
@@ -68,8 +72,8 @@ impl Level {
             index: Index::new(max, seed),
             slots: Vec::new(),
             free: Vec::new(),
-            ring: Vec::new(),
-            sums: Vec::new(),
+            cells: Vec::new(),
+            found: Vec::new(),
             sketch: Sketch::new(max),
             candidates: None,
             untracked: 0,
@@ -103,45 +107,109 @@ impl Level {
         }
     }
 
+    /// Cells of a slot.
+    fn stride(&self) -> usize {
+        (self.buckets + 1) * self.meters.len()
+    }
+
+    fn cells_of(&self, slot: usize) -> &[u64] {
+        let stride = self.stride();
+        self.cells.get(slot * stride..(slot + 1) * stride).unwrap_or_default()
+    }
+
+    fn cells_of_mut(&mut self, slot: usize) -> &mut [u64] {
+        let stride = self.stride();
+        self.cells.get_mut(slot * stride..(slot + 1) * stride).unwrap_or_default()
+    }
+
+    /// Adds each group to its subject's bucket in ring place `place`, and tells `crossed` what reached its limit by it,
+    /// which is marked as too high then.
+    pub(crate) fn add_all<'a>(
+        &mut self,
+        groups: impl Iterator<Item = (Addr, &'a Counts)> + Clone,
+        place: usize,
+        mut crossed: impl FnMut(Crossed),
+    ) {
+        // First the slots of all, then the cells: memory answers several questions at a time, if they do not wait
+        // for each other.
+        let mut found = std::mem::take(&mut self.found);
+        self.find_all(groups.clone().map(|(addr, _)| addr), &mut found);
+        let mut are_missing = false;
+        for ((_, counts), slot) in groups.clone().zip(&found) {
+            if *slot == NOT_FOUND {
+                are_missing = true;
+            } else if let Some(meters) = self.count(*slot, counts, place) {
+                crossed(Crossed { slot: *slot, meters });
+            }
+        }
+        // Whoever gets a place now may take that of one that was found.
+        if are_missing {
+            for ((addr, counts), slot) in groups.zip(&found) {
+                if *slot == NOT_FOUND
+                    && let Some(subject) = self.subject(addr)
+                    && let Some(new) = self.add(subject, counts, place)
+                {
+                    crossed(new);
+                }
+            }
+        }
+        self.found = found;
+    }
+
+    #[inline(never)]
+    fn find_all(&self, addrs: impl Iterator<Item = Addr>, found: &mut Vec<u32>) {
+        found.clear();
+        found.extend(
+            addrs.map(|addr| self.subject(addr).and_then(|subject| self.index.get(subject)).unwrap_or(NOT_FOUND)),
+        );
+    }
+
     /// Adds to a subject's bucket in ring place `place`, and says what reached its limit by it.
-    pub(crate) fn add(&mut self, subject: Addr, measures: &Measures, place: usize) -> Option<Crossed> {
+    pub(crate) fn add(&mut self, subject: Addr, counts: &Counts, place: usize) -> Option<Crossed> {
         let slot = match self.index.get(subject) {
             Some(slot) => slot,
-            None => self.admit(subject, measures)?,
+            None => self.admit(subject, counts)?,
         };
-        let meters = self.meters.len();
-        let at = slot as usize;
-        let ring = self.ring.get_mut((at * self.buckets + place) * meters..)?.get_mut(..meters)?;
-        let sums = self.sums.get_mut(at * meters..(at + 1) * meters)?;
+        self.count(slot, counts, place).map(|meters| Crossed { slot, meters })
+    }
+
+    /// Adds to the bucket of a slot. Returns the meters that reached their limits by it, and marks them.
+    #[inline]
+    fn count(&mut self, slot: u32, counts: &Counts, place: usize) -> Option<u16> {
+        let (meters, stride) = (self.meters.len(), self.stride());
+        let cells = self.cells.get_mut(slot as usize * stride..(slot as usize + 1) * stride)?;
+        let (sums, ring) = cells.split_at_mut_checked(meters)?;
+        let ring = ring.get_mut(place * meters..(place + 1) * meters)?;
         let mut crossed = 0u16;
         for (m, (((meter, limit), cell), sum)) in self.meters.iter().zip(&self.limits).zip(ring).zip(sums).enumerate() {
-            let value = measures.of(*meter);
-            // Most traffic is of one class.
-            if value == 0 {
-                continue;
-            }
+            let value = meter.of(counts);
             // The sum must stay that of the ring: what does not fit into it is not in the ring either.
             let value = value.min(u64::MAX - *sum);
             *cell += value;
             *sum += value;
-            crossed |= u16::from(*sum >= *limit && *limit != u64::MAX) << m;
+            crossed |= u16::from(value != 0 && *sum >= *limit && *limit != u64::MAX) << m;
         }
-        let crossed = crossed & !self.slots.get(at)?.raised;
-        (crossed != 0).then_some(Crossed { slot, meters: crossed })
+        if crossed == 0 { None } else { self.cross(slot, crossed) }
+    }
+
+    #[cold]
+    fn cross(&mut self, slot: u32, meters: u16) -> Option<u16> {
+        let new = meters & !self.slots.get(slot as usize)?.raised;
+        self.mark(slot, new, true);
+        (new != 0).then_some(new)
     }
 
     /// A place for a new subject, if it gets one.
     #[cold]
-    fn admit(&mut self, subject: Addr, measures: &Measures) -> Option<u32> {
+    fn admit(&mut self, subject: Addr, counts: &Counts) -> Option<u32> {
         let slot = if let Some(slot) = self.free.pop() {
             slot
         } else if self.slots.len() < self.max {
             self.slots.push(Slot { subject, raised: 0, live: false });
-            self.ring.resize(self.slots.len() * self.buckets * self.meters.len(), 0);
-            self.sums.resize(self.slots.len() * self.meters.len(), 0);
+            self.cells.resize(self.slots.len() * self.stride(), 0);
             self.slots.len() as u32 - 1
         } else {
-            match self.evict(subject, measures) {
+            match self.evict(subject, counts) {
                 Some(slot) => slot,
                 None => {
                     self.untracked = self.untracked.saturating_add(1);
@@ -155,8 +223,8 @@ impl Level {
     }
 
     /// Takes the place of the lightest subject if the new one weighs more.
-    fn evict(&mut self, subject: Addr, measures: &Measures) -> Option<u32> {
-        let parts = self.meters.iter().zip(&self.limits).map(|(meter, limit)| part(measures.of(*meter), *limit));
+    fn evict(&mut self, subject: Addr, counts: &Counts) -> Option<u32> {
+        let parts = self.meters.iter().zip(&self.limits).map(|(meter, limit)| part(meter.of(counts), *limit));
         let weight = parts.fold(0.0, f32::max);
         let estimate = self.sketch.add(subject, self.seed, weight);
         if self.candidates.is_none() {
@@ -190,9 +258,8 @@ impl Level {
 
     /// The largest part of a limit that the subject reached.
     fn weight(&self, slot: usize) -> f32 {
-        let meters = self.meters.len();
-        let sums = self.sums.get(slot * meters..(slot + 1) * meters).unwrap_or_default();
-        sums.iter().zip(&self.limits).map(|(sum, limit)| part(*sum, *limit)).fold(0.0, f32::max)
+        // Shorter than the cells: the sums come first.
+        self.cells_of(slot).iter().zip(&self.limits).map(|(sum, limit)| part(*sum, *limit)).fold(0.0, f32::max)
     }
 
     /// Frees a slot and empties its window; whoever takes it next begins at zero.
@@ -202,9 +269,7 @@ impl Level {
             slot.live = false;
             self.index.remove(slot.subject);
         }
-        let meters = self.meters.len();
-        self.ring.get_mut(at * self.buckets * meters..(at + 1) * self.buckets * meters).unwrap_or_default().fill(0);
-        self.sums.get_mut(at * meters..(at + 1) * meters).unwrap_or_default().fill(0);
+        self.cells_of_mut(at).fill(0);
     }
 
     /// Lets go of the oldest bucket, which is in ring place `place`: the next one begins there. Frees subjects of which
@@ -216,9 +281,8 @@ impl Level {
             if !slot.live {
                 continue;
             }
-            let start = (at * self.buckets + place) * meters;
-            let ring = self.ring.get_mut(start..start + meters).unwrap_or_default();
-            let sums = self.sums.get_mut(at * meters..(at + 1) * meters).unwrap_or_default();
+            let Some((sums, ring)) = self.cells_of_mut(at).split_at_mut_checked(meters) else { break };
+            let ring = ring.get_mut(place * meters..(place + 1) * meters).unwrap_or_default();
             let mut left = 0;
             for (cell, sum) in ring.iter_mut().zip(sums) {
                 *sum -= std::mem::take(cell);
@@ -237,8 +301,7 @@ impl Level {
 
     /// Empties every window.
     pub(crate) fn empty(&mut self) {
-        self.ring.fill(0);
-        self.sums.fill(0);
+        self.cells.fill(0);
         // Nothing is left of any subject: this frees all but the raised ones.
         self.rotate(0, true);
     }
@@ -250,7 +313,7 @@ impl Level {
 
     /// Sum over the window of meter `m` of a slot.
     pub(crate) fn sum(&self, slot: u32, m: usize) -> u64 {
-        self.sums.get(slot as usize * self.meters.len() + m).copied().unwrap_or_default()
+        self.cells_of(slot as usize).get(m).copied().unwrap_or_default()
     }
 
     pub(crate) fn slot(&self, slot: u32) -> Option<&Slot> {
@@ -270,8 +333,7 @@ impl Level {
 
     /// The subjects with their rings (by bucket place and meter), ascending.
     pub(crate) fn subjects(&self) -> Vec<(Addr, &[u64])> {
-        let cells = self.buckets * self.meters.len();
-        let ring = |at: u32| self.ring.get(at as usize * cells..(at as usize + 1) * cells).unwrap_or_default();
+        let ring = |at: u32| self.cells_of(at as usize).get(self.meters.len()..).unwrap_or_default();
         let mut subjects: Vec<_> = self.index.iter().map(|(subject, slot)| (subject, ring(slot))).collect();
         subjects.sort_unstable_by_key(|(subject, _)| *subject);
         subjects
@@ -298,10 +360,9 @@ impl Level {
         if self.free.is_empty() && self.slots.len() >= self.max {
             return Ok(());
         }
-        let Some(slot) = self.admit(subject, &Measures::default()) else { return Ok(()) };
-        let at = slot as usize;
-        self.ring.get_mut(at * cells.len()..(at + 1) * cells.len()).unwrap_or_default().copy_from_slice(cells);
-        self.sums.get_mut(at * meters..(at + 1) * meters).unwrap_or_default().copy_from_slice(&totals);
+        let Some(slot) = self.admit(subject, &Counts::default()) else { return Ok(()) };
+        let all = totals.iter().chain(cells);
+        self.cells_of_mut(slot as usize).iter_mut().zip(all).for_each(|(cell, value)| *cell = *value);
         Ok(())
     }
 }
@@ -320,17 +381,17 @@ fn part(sum: u64, limit: u64) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::meter::{Class, Count, Counts, Unit, measure};
+    use crate::meter::{Class, Count, Unit};
 
     fn level(max: usize) -> Level {
         let meters = vec![(Meter { class: Class::Total, unit: Unit::Packets }, 100)];
         Level::new(&LevelPlan { scope: Scope::Hosts, meters }, max, 2, 2000, 1)
     }
 
-    fn packets(packets: u64) -> Measures {
+    fn packets(packets: u64) -> Counts {
         let mut counts = Counts::default();
         counts[0] = Count { packets, ..Count::default() };
-        measure(&counts)
+        counts
     }
 
     fn host(lo: u64) -> Addr {
@@ -342,7 +403,8 @@ mod tests {
         let mut level = level(4);
         assert_eq!(level.add(host(1), &packets(150), 0), None);
         level.rotate(1, false);
-        assert_eq!(level.add(host(1), &packets(50), 1).map(|crossed| crossed.meters), Some(1));
+        assert_eq!(level.add(host(1), &packets(50), 1), Some(Crossed { slot: 0, meters: 1 }));
+        level.mark(0, 1, false);
         level.rotate(0, false);
         assert_eq!(level.add(host(1), &packets(149), 0), None);
         level.rotate(1, false);
@@ -375,7 +437,6 @@ mod tests {
     fn a_raised_subject_keeps_its_place() {
         let mut level = level(1);
         let crossed = level.add(host(1), &packets(200), 0).unwrap();
-        level.mark(crossed.slot, 1, true);
         assert_eq!(level.add(host(2), &packets(100_000), 0), None);
         assert_eq!(level.slot(crossed.slot).unwrap().subject, host(1));
         level.mark(crossed.slot, 1, false);
@@ -389,6 +450,7 @@ mod tests {
         level.add(host(1), &packets(u64::MAX), 0);
         level.add(host(1), &packets(u64::MAX), 1);
         assert_eq!(level.sum(0, 0), u64::MAX);
+        level.mark(0, 1, false);
         level.rotate(0, false);
         assert_eq!((level.tracked(), level.sum(0, 0)), (0, 0));
     }

@@ -73,6 +73,24 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
+    /// What the meter measures of some counts.
+    #[inline]
+    pub(crate) fn of(self, counts: &Counts) -> u64 {
+        let [other, tcp_rest, udp, icmp, tcp_syn] = counts;
+        let of = |count: &Count| match self.unit {
+            Unit::Bits => count.bytes << 3,
+            Unit::Packets => count.packets,
+            Unit::Flows => count.flows,
+        };
+        match self.class {
+            Class::Total => of(other) + of(tcp_rest) + of(udp) + of(icmp) + of(tcp_syn),
+            Class::Tcp => of(tcp_rest) + of(tcp_syn),
+            Class::Udp => of(udp),
+            Class::Icmp => of(icmp),
+            Class::TcpSyn => of(tcp_syn),
+        }
+    }
+
     /// A number for snapshots: never reused.
     pub(crate) fn code(self) -> u8 {
         self.class as u8 * 3 + self.unit as u8
@@ -131,33 +149,6 @@ pub(crate) const MAX_SUM: u64 = 1 << 60;
 /// Counts by kind. All of one batch together are at most [`MAX_SUM`].
 pub(crate) type Counts = [Count; KINDS];
 
-/// What every meter measures of some counts, by its code.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Measures {
-    by_code: [u64; 15],
-}
-
-impl Measures {
-    /// What `meter` measures.
-    #[inline]
-    pub(crate) fn of(&self, meter: Meter) -> u64 {
-        self.by_code.get(usize::from(meter.code())).copied().unwrap_or_default()
-    }
-}
-
-/// Measures everything at once.
-#[inline]
-pub(crate) fn measure(counts: &Counts) -> Measures {
-    let [other, tcp_rest, udp, icmp, tcp_syn] = *counts;
-    let tcp = tcp_rest.plus(tcp_syn);
-    let total = tcp.plus(udp).plus(icmp.plus(other));
-    let mut by_code = [0; 15];
-    for (three, count) in by_code.chunks_exact_mut(3).zip([total, tcp, udp, icmp, tcp_syn]) {
-        three.copy_from_slice(&[count.bytes << 3, count.packets, count.flows]);
-    }
-    Measures { by_code }
-}
-
 /// Adds counts to others.
 pub(crate) fn add(sum: &mut Counts, counts: &Counts) {
     for (sum, count) in sum.iter_mut().zip(counts) {
@@ -175,7 +166,7 @@ mod tests {
         for (proto, flags) in [(6, 0x12), (6, 0x02), (6, 0x02), (17, 0), (1, 0), (58, 0), (47, 0)] {
             counts[kind(proto, flags)].flows += 1;
         }
-        let flows = CLASSES.map(|class| measure(&counts).of(Meter { class, unit: Unit::Flows }));
+        let flows = CLASSES.map(|class| Meter { class, unit: Unit::Flows }.of(&counts));
         assert_eq!(flows, [7, 3, 1, 2, 2]);
     }
 
@@ -184,10 +175,10 @@ mod tests {
         let mut counts = Counts::default();
         counts[UDP_ALL] = Count { bytes: MAX_SUM - 1, packets: MAX_SUM, flows: 1 };
         counts[TCP_SYN].bytes = 1;
-        let measures = measure(&counts);
-        assert_eq!(measures.of(Meter { class: Class::Total, unit: Unit::Bits }), MAX_SUM * 8);
-        assert_eq!(measures.of(Meter { class: Class::Udp, unit: Unit::Bits }), MAX_SUM * 8 - 8);
-        assert_eq!(measures.of(Meter { class: Class::Total, unit: Unit::Packets }), MAX_SUM);
+        let of = |class, unit| Meter { class, unit }.of(&counts);
+        assert_eq!(of(Class::Total, Unit::Bits), MAX_SUM * 8);
+        assert_eq!(of(Class::Udp, Unit::Bits), MAX_SUM * 8 - 8);
+        assert_eq!(of(Class::Total, Unit::Packets), MAX_SUM);
     }
 
     #[test]
