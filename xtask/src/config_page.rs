@@ -6,6 +6,7 @@ use crate::root;
 
 const SOURCES: &str = "host/endpoints/src/sources";
 const SINKS: &str = "host/endpoints/src/sinks";
+const KAFKA: &str = "host/endpoints/src/kafka";
 const CONFIG: &str = "host/sluice/src/config";
 
 /// A heading of the page: its text, the file, and the struct whose fields are its keys.
@@ -16,6 +17,7 @@ const SECTIONS: &[(&str, &str, &str, &str)] = &[
     ("`[sources.NAME]` with `type = \"udp\"`", SOURCES, "udp.rs", "UdpConfig"),
     ("`[sources.NAME]` with `type = \"capture\"`", SOURCES, "capture.rs", "CaptureConfig"),
     ("`[sources.NAME.limits]`", SOURCES, "limits.rs", "LimitsConfig"),
+    ("`[sources.NAME]` with `type = \"kafka\"`", SOURCES, "kafka/mod.rs", "KafkaSourceConfig"),
     ("`[stages.NAME]`", CONFIG, "mod.rs", "Stage"),
     ("`grant` of a stage", CONFIG, "sections.rs", "GrantConfig"),
     ("`limits` of a stage", CONFIG, "sections.rs", "LimitsConfig"),
@@ -23,6 +25,12 @@ const SECTIONS: &[(&str, &str, &str, &str)] = &[
     ("`[sinks.NAME]` with `type = \"stdout\"`", SINKS, "stdout.rs", "StdoutConfig"),
     ("`[sinks.NAME]` with `type = \"file\"`", SINKS, "file.rs", "FileConfig"),
     ("`[sinks.NAME]` with `type = \"events\"`", SINKS, "events.rs", "EventsConfig"),
+    ("`[sinks.NAME]` with `type = \"kafka\"`", SINKS, "kafka/mod.rs", "KafkaSinkConfig"),
+    ("`create_topics` of a Kafka sink", SINKS, "kafka/mod.rs", "CreateTopics"),
+    ("`buffer` of a Kafka sink", SINKS, "kafka/mod.rs", "BufferConfig"),
+    ("`dead_letter` of a Kafka source or sink", KAFKA, "dead_letter.rs", "DeadLetterConfig"),
+    ("`tls` of a Kafka source or sink", KAFKA, "connection.rs", "TlsConfig"),
+    ("`sasl` of a Kafka source or sink", KAFKA, "connection.rs", "SaslConfig"),
     ("`[tables.NAME]` with `type = \"prefix\"`", CONFIG, "sections.rs", "PrefixConfig"),
     ("`[tables.NAME]` with `type = \"mmdb\"`", CONFIG, "sections.rs", "MmdbConfig"),
     ("`[keys.NAME]`", CONFIG, "sections.rs", "KeyConfig"),
@@ -30,6 +38,14 @@ const SECTIONS: &[(&str, &str, &str, &str)] = &[
     ("`[columns.NAME]`", CONFIG, "sections.rs", "ColumnConfig"),
     ("`element` of a column", CONFIG, "sections.rs", "ElementConfig"),
 ];
+
+/// Where the settings of librdkafka stand that sluice makes itself (`OWN`), and whose they are.
+const OWN_SETTINGS: &[(&str, &str, &str)] = &[("source", SOURCES, "kafka/mod.rs"), ("sink", SINKS, "kafka/mod.rs")];
+
+const LIBRDKAFKA: &str = "\
+Names and values of [librdkafka](https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md); they go before what
+sluice sets otherwise. `sluice check` finds wrong names and values. Some are sluice's own:
+";
 
 const INTRODUCTION: &str = "\
 Sources, stages and sinks are named tables, wired by `inputs`; names are letters, digits, `_` and `-`. Unknown keys are
@@ -62,7 +78,29 @@ pub(crate) fn page(generated: &str) -> Result<String, String> {
             text.push_str(&format!("| `{key}` | {} |\n", doc.replace('|', "\\|")));
         }
     }
+    text.push_str(&format!("\n## `librdkafka` of a Kafka source or sink\n\n{LIBRDKAFKA}\n"));
+    text.push_str("| setting | of a | instead |\n|---|---|---|\n");
+    for (whose, folder, file) in OWN_SETTINGS {
+        let path = root().join(folder).join(file);
+        let source = fs::read_to_string(&path).map_err(|error| format!("{folder}/{file}: {error}"))?;
+        let own = own_settings(&source).ok_or_else(|| format!("{folder}/{file}: no list `OWN`"))?;
+        for (setting, instead) in own {
+            text.push_str(&format!("| `{setting}` | {whose} | {instead} |\n"));
+        }
+    }
     Ok(text)
+}
+
+/// The pairs of the list `OWN`, one a line; `None` if it is not there or a line of it is not a pair.
+fn own_settings(source: &str) -> Option<Vec<(String, String)>> {
+    let (_, list) = source.split_once("const OWN: ")?;
+    let (_, list) = list.split_once('\n')?;
+    let lines = list.lines().map(str::trim).take_while(|line| *line != "];");
+    let pairs = lines.map(|line| {
+        let (setting, instead) = line.strip_prefix("(\"")?.strip_suffix("\"),")?.split_once("\", \"")?;
+        Some((setting.to_owned(), instead.replace("\\\"", "\"")))
+    });
+    pairs.collect::<Option<Vec<_>>>().filter(|pairs| !pairs.is_empty())
 }
 
 /// Keys of a struct with their doc comments. Where one comment begins with the key (`` `queue`: ``), the
@@ -114,5 +152,13 @@ mod tests {
         let by_hand = "struct B {\n    /// `queue`: batches that wait.\n    queue: usize,\n    kind: Kind,\n}\n";
         assert_eq!(keys(by_hand, "B"), Some(vec![("queue".to_owned(), "Batches that wait.".to_owned())]));
         assert_eq!(keys(source, "C"), None);
+    }
+
+    #[test]
+    fn own_settings_are_pairs_one_a_line() {
+        let source = "const OWN: &[(&str, &str)] = &[\n    (\"a.b\", \"use \\\"c\\\"\"),\n];\n(\"no\", \"no\"),\n";
+        assert_eq!(own_settings(source), Some(vec![("a.b".to_owned(), "use \"c\"".to_owned())]));
+        assert_eq!(own_settings(&source.replace("a.b\", ", "a.b\",\n")), None);
+        assert_eq!(own_settings("const OTHER: u8 = 1;"), None);
     }
 }
