@@ -1,6 +1,7 @@
 //! A Kafka broker for the tests: fetched with Maven, started once for all test binaries, and there for
 //! whoever wants one by hand.
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::time::SystemTime;
@@ -25,13 +26,16 @@ const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
 /// Maven's goal, with the version that was tried.
 const GOAL: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
 
+/// Where Kafka listens unless it is told otherwise.
+const USUAL_PORT: u16 = 9092;
+
 /// `cargo xtask kafka`: fetches Kafka where that was not done, starts a broker, and runs a command beside it
 /// or waits.
 pub(crate) fn kafka(arguments: &[String]) -> Outcome {
     match arguments {
         [] => {
             fetch()?;
-            let mut broker = start()?;
+            let mut broker = start_for_people()?;
             println!("{}", broker.brokers());
             eprintln!("a Kafka broker without data; Ctrl-C ends it");
             Err(format!("the broker ended; it printed last:\n{}", broker.wait()))
@@ -55,6 +59,15 @@ pub(crate) fn is_given() -> bool {
 /// Starts a broker that ends when it is dropped, or when this process does.
 pub(crate) fn start() -> Result<Broker, String> {
     Broker::start(Options::default()).map_err(|error| explain(&error))
+}
+
+/// The same where people and examples look for one, if nobody is there.
+fn start_for_people() -> Result<Broker, String> {
+    if TcpListener::bind(("127.0.0.1", USUAL_PORT)).is_err() {
+        eprintln!("port {USUAL_PORT} is taken; another one:");
+        return start();
+    }
+    Broker::start(Options::default().port(USUAL_PORT)).map_err(|error| explain(&error))
 }
 
 /// Puts Kafka's jars into the cache, unless they are there, and an archive of classes beside them.

@@ -20,8 +20,8 @@ cargo xtask COMMAND
   demo [--for 10s] [...]   build everything and show sluice at work (arguments go to `sluice demo`)
   test                     run every test there is: format, lints, tidiness, host, plugins, SDK
   bench [--peers]          run the benchmarks and print one table; --peers adds other collectors
-  kafka [--fetch | -- ...] start an Apache Kafka on 127.0.0.1 until Ctrl-C or the end of the command behind --,
-                           which finds it in SLUICE_TEST_BROKERS; --fetch only puts it into the cache
+  kafka [--fetch | -- ...] start an Apache Kafka on 127.0.0.1:9092 until Ctrl-C, or on a free port until the end of the
+                           command behind --, which finds it in SLUICE_TEST_BROKERS; --fetch only puts it into the cache
   plugins                  build the built-in plugins and say where the components are
   generate [--check]       write what is generated from the code, or check that it is current
   tidy                     check the direction of dependencies, file lengths and generated files

@@ -84,6 +84,7 @@ pub struct Options {
     users: Vec<(String, String)>,
     #[cfg(feature = "tls")]
     tls: bool,
+    port: Option<u16>,
     properties: Vec<(String, String)>,
     java: Vec<String>,
 }
@@ -102,6 +103,13 @@ impl Options {
     #[must_use]
     pub fn tls(mut self) -> Options {
         self.tls = true;
+        self
+    }
+
+    /// Puts the plain listener on this port of 127.0.0.1, instead of a free one.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Options {
+        self.port = Some(port);
         self
     }
 
@@ -190,7 +198,8 @@ impl Broker {
     fn new(options: Options) -> Result<Broker, KafkaError> {
         let folder = tempfile::Builder::new().prefix("sluice-kafka-").tempdir();
         let folder = folder.map_err(|source| KafkaError::Io { what: "make a temporary folder", source })?;
-        let ports = Ports::free().map_err(|source| KafkaError::Io { what: "find free ports", source })?;
+        let mut ports = Ports::free().map_err(|source| KafkaError::Io { what: "find free ports", source })?;
+        ports.plain = options.port.unwrap_or(ports.plain);
         let text = properties::properties(&options, &ports, folder.path());
         fs::write(folder.path().join("server.properties"), text)
             .map_err(|source| KafkaError::Io { what: "write server.properties", source })?;
