@@ -1,5 +1,6 @@
 //! Messages under way to the brokers, and what came of them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::metrics::counter::Counter;
@@ -24,6 +25,8 @@ pub(crate) struct Deliveries {
     pub(crate) failed: Counter,
     /// Who takes what brokers refuse for good.
     pub(crate) dead_letters: Option<DeadLetters>,
+    /// A topic was not there: it may have been deleted.
+    pub(crate) is_topic_missing: AtomicBool,
 }
 
 impl ClientContext for Deliveries {
@@ -60,6 +63,9 @@ impl ProducerContext for Deliveries {
             Ok(_) => drop(self.delivered.inc()),
             Err((error, message)) => {
                 self.failed.inc();
+                if is_missing_topic(error) {
+                    self.is_topic_missing.store(true, Ordering::Relaxed);
+                }
                 if !is_for_good(error) {
                     flight.retry(error);
                     return;
@@ -98,6 +104,14 @@ fn is_for_good(error: &KafkaError) -> bool {
                 | Code::InvalidRecord
                 | Code::InvalidTimestamp
         )
+    )
+}
+
+fn is_missing_topic(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicOrPartition | Code::UnknownTopicId)
     )
 }
 

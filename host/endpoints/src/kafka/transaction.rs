@@ -1,19 +1,24 @@
 //! Exactly once from Kafka to Kafka: what sinks write and how far the source has read become visible together.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::producer::Producer as _;
+use sluice_pipeline::{BoxError, Stop};
 
 use super::KafkaError;
 use super::flight::{Deliveries, Producer};
 
-/// Time for one step of a transaction; librdkafka tries again within it.
+/// Time for the brokers to let a new producer in; librdkafka tries again within it.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Time for one call; what has not ended then is called again, and goes on where it was.
+const STEP: Duration = Duration::from_secs(2);
+/// Time that is left for a call when the process is to stop.
+const LAST_STEPS: Duration = Duration::from_secs(3);
 
 /// The transactional producer that a source and the sinks behind it share.
 ///
@@ -24,6 +29,8 @@ pub struct Transactions {
     id: String,
     commits: Counter,
     aborts: Counter,
+    /// Why the open transaction must not be committed.
+    spoiled: Mutex<Option<BoxError>>,
 }
 
 impl std::fmt::Debug for Transactions {
@@ -37,7 +44,7 @@ impl std::fmt::Debug for Transactions {
 pub(crate) enum TransactionError {
     /// It is taken back: nothing of it is visible, and its rows can be read again.
     #[error("the transaction was taken back")]
-    Aborted(#[source] ClientError),
+    Aborted(#[source] BoxError),
     /// Nothing can be done with this producer any more.
     #[error(
         "the transactional id {id} is in use by another process, or was given up by the brokers; every process needs a `transactional_id` of its own"
@@ -47,6 +54,9 @@ pub(crate) enum TransactionError {
         #[source]
         source: ClientError,
     },
+    /// The process is to stop, and the brokers do not answer.
+    #[error("the brokers do not answer; the rows of the open transaction are read again in the next run")]
+    Unanswered(#[source] ClientError),
 }
 
 impl Transactions {
@@ -70,14 +80,24 @@ impl Transactions {
             reason: error.to_string(),
             remedy: "transactions need brokers that answer, and the right to write with the `transactional_id`",
         })?;
-        Ok(Arc::new(Transactions { producer, id: id.to_owned(), commits, aborts }))
+        Ok(Arc::new(Transactions { producer, id: id.to_owned(), commits, aborts, spoiled: Mutex::default() }))
     }
 
     pub(crate) fn producer(&self) -> &Producer {
         &self.producer
     }
 
-    /// Makes everything written since the last commit visible, together with `offsets`, and begins anew.
+    /// Says that a row could not be written: the open transaction will be taken back.
+    pub(crate) fn spoil(&self, why: BoxError) {
+        self.spoiled.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+    }
+
+    fn take_spoiled(&self) -> Option<BoxError> {
+        self.spoiled.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Makes everything written since the last commit visible, together with `offsets`, and begins anew. Waits for brokers
+    /// that are away, after `stop` for a few seconds only.
     ///
     /// # Errors
     /// See [`TransactionError`]; after an abort the next transaction has begun.
@@ -85,11 +105,14 @@ impl Transactions {
         &self,
         offsets: &TopicPartitionList,
         group: &ConsumerGroupMetadata,
+        stop: &Stop,
     ) -> Result<(), TransactionError> {
-        let committed = self
-            .producer
-            .send_offsets_to_transaction(offsets, group, PATIENCE)
-            .and_then(|()| retrying(|| self.producer.commit_transaction(PATIENCE)));
+        if let Some(why) = self.take_spoiled() {
+            self.abort(stop)?;
+            return Err(TransactionError::Aborted(why));
+        }
+        let committed = retrying(stop, || self.producer.send_offsets_to_transaction(offsets, group, STEP))
+            .and_then(|()| retrying(stop, || self.producer.commit_transaction(STEP)));
         match committed {
             Ok(()) => {
                 self.commits.inc();
@@ -97,8 +120,8 @@ impl Transactions {
             }
             Err(error) if is_fatal(&error) => Err(self.fatal(error)),
             Err(error) => {
-                self.abort()?;
-                Err(TransactionError::Aborted(error))
+                self.abort(stop)?;
+                Err(TransactionError::Aborted(error.into()))
             }
         }
     }
@@ -106,10 +129,14 @@ impl Transactions {
     /// Takes back everything written since the last commit, and begins anew.
     ///
     /// # Errors
-    /// [`TransactionError::Fatal`].
-    pub(crate) fn abort(&self) -> Result<(), TransactionError> {
+    /// [`TransactionError::Fatal`], and [`TransactionError::Unanswered`] after `stop`.
+    pub(crate) fn abort(&self, stop: &Stop) -> Result<(), TransactionError> {
+        self.take_spoiled();
         self.aborts.inc();
-        retrying(|| self.producer.abort_transaction(PATIENCE)).map_err(|error| self.fatal(error))?;
+        retrying(stop, || self.producer.abort_transaction(STEP)).map_err(|error| match is_retriable(&error) {
+            true => TransactionError::Unanswered(error),
+            false => self.fatal(error),
+        })?;
         self.begin()
     }
 
@@ -122,17 +149,26 @@ impl Transactions {
     }
 }
 
-/// Calls again what may be called again.
-fn retrying(mut call: impl FnMut() -> Result<(), ClientError>) -> Result<(), ClientError> {
-    const TIMES: usize = 5;
-    let mut result = call();
-    for _ in 1..TIMES {
-        match &result {
-            Err(ClientError::Transaction(error)) if error.is_retriable() => result = call(),
-            _ => break,
+/// Calls again what may be called again, after `stop` for a few seconds only.
+fn retrying(stop: &Stop, mut call: impl FnMut() -> Result<(), ClientError>) -> Result<(), ClientError> {
+    let mut end = None;
+    loop {
+        let result = call();
+        let may_be_called_again = result.as_ref().is_err_and(is_retriable);
+        if stop.is_cancelled() && Instant::now() >= *end.get_or_insert_with(|| Instant::now() + LAST_STEPS) {
+            return result;
+        }
+        if !may_be_called_again {
+            return result;
         }
     }
-    result
+}
+
+fn is_retriable(error: &ClientError) -> bool {
+    match error {
+        ClientError::Transaction(error) => error.is_retriable(),
+        _ => false,
+    }
 }
 
 fn is_fatal(error: &ClientError) -> bool {

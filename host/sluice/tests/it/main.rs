@@ -7,5 +7,6 @@ mod end_to_end;
 mod examples;
 mod hostile;
 mod hot_swap;
+mod kafka;
 mod pages;
 mod tool;

@@ -88,9 +88,20 @@ impl Running {
         self.end()
     }
 
+    /// Kills it, as a machine that loses its power does, and waits for that.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// The process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for its end.
     pub(crate) fn end(mut self) -> Ended {
-        let mut log = self.logged;
+        let mut log = std::mem::take(&mut self.logged);
         // Stdout first, so that the child never blocks on it; the log is short.
         self.stdout.by_ref().for_each(|line| drop(line.unwrap()));
         for line in self.log.by_ref() {
@@ -99,6 +110,14 @@ impl Running {
         }
         let code = self.child.wait().unwrap().code();
         Ended { code, log }
+    }
+}
+
+impl Drop for Running {
+    /// A test that failed leaves no process behind.
+    fn drop(&mut self) {
+        self.child.kill().unwrap_or_default();
+        self.child.wait().map(drop).unwrap_or_default();
     }
 }
 

@@ -217,10 +217,17 @@ impl Drain {
     async fn run(mut self) {
         let mut last: Option<Seq> = None;
         let mut end: Option<Instant> = None;
+        let mut is_stuck = false;
         loop {
-            if let Err(problem) = self.fill(&mut last).await {
-                error!(sink = self.sink, error = &*problem as &dyn std::error::Error, "disk buffer cannot be emptied");
-                tokio::time::sleep(RETRY).await;
+            match self.fill(&mut last).await {
+                Ok(()) => is_stuck = false,
+                Err(problem) => {
+                    if !std::mem::replace(&mut is_stuck, true) {
+                        let error = &*problem as &dyn std::error::Error;
+                        warn!(sink = self.sink, error, "disk buffer cannot be emptied, trying again until it can");
+                    }
+                    tokio::time::sleep(RETRY).await;
+                }
             }
             let is_over = end.is_some_and(|end| self.under_way.is_empty() || Instant::now() >= end);
             if is_over {
@@ -233,7 +240,7 @@ impl Drain {
                 outcome = first(&mut self.under_way) => self.finish(outcome, &mut last).await,
                 () = self.queue.news.notified(), if self.under_way.len() < MOST_UNDER_WAY => {}
                 () = self.stop.cancelled(), if end.is_none() => end = Some(Instant::now() + CLOSING),
-                () = tokio::time::sleep(RETRY), if end.is_some() => {}
+                () = tokio::time::sleep(RETRY), if end.is_some() || is_stuck => {}
             }
         }
     }
@@ -257,7 +264,7 @@ impl Drain {
             loop {
                 match send(self.out.producer(), &message, &flight, || true) {
                     Ok(()) => break,
-                    Err(ClientError::MessageProduction(RDKafkaErrorCode::QueueFull)) => {
+                    Err(ClientError::MessageProduction(RDKafkaErrorCode::QueueFull)) if !self.stop.is_cancelled() => {
                         tokio::time::sleep(FULL).await;
                     }
                     Err(error) => {

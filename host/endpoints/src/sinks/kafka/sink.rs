@@ -32,6 +32,7 @@ pub struct KafkaSink {
     out: Lent<Writer>,
     mode: Mode,
     rows_in: RowsIn,
+    producer: Out,
 }
 
 enum Mode {
@@ -84,6 +85,7 @@ fn deliveries(name: &str, metrics: &Metrics, dead_letters: Option<DeadLetters>) 
             labels(),
         ),
         dead_letters,
+        is_topic_missing: AtomicBool::new(false),
     }
 }
 
@@ -163,9 +165,16 @@ impl KafkaSink {
     ) -> Result<KafkaSink, KafkaError> {
         let topics = Topics::new(&config.topic, config.max_topics, config.create_topics, client)?;
         let packer = Packer::new(config, schema, topics.is_routed())?;
-        let writer = Writer { sink: name.to_owned(), packer, out };
+        let writer = Writer { sink: name.to_owned(), packer, out: out.clone() };
         let rows_in = config.rows_in();
-        Ok(KafkaSink { name: name.to_owned(), topics, out: Lent::new(writer), mode: Mode::Direct, rows_in })
+        Ok(KafkaSink {
+            name: name.to_owned(),
+            topics,
+            out: Lent::new(writer),
+            mode: Mode::Direct,
+            rows_in,
+            producer: out,
+        })
     }
 
     /// The topic of each route of the batch, made if need be.
@@ -176,6 +185,9 @@ impl KafkaSink {
             _ if self.topics.is_routed() => &[],
             _ => &only,
         };
+        if self.producer.producer().context().is_topic_missing.swap(false, Ordering::Relaxed) {
+            self.topics.doubt();
+        }
         let mut topics = Vec::with_capacity(routes.len());
         for route in routes {
             topics.push(self.topics.topic(route));
@@ -205,12 +217,17 @@ impl Drop for GivenUp {
 impl Sink for KafkaSink {
     async fn write(&mut self, batch: &Batch) -> Result<(), SinkError> {
         match self.begin(batch).await? {
-            Some(delivery) => delivery.await.unwrap_or(Ok(())),
+            Some(delivery) => delivery.await.unwrap_or_else(|forgotten| {
+                Err(SinkError::Unavailable { sink: self.name.clone(), source: forgotten.into() })
+            }),
             None => Ok(()),
         }
     }
 
     async fn begin(&mut self, batch: &Batch) -> Result<Option<Delivery>, SinkError> {
+        if let Some((code, reason)) = self.producer.producer().client().fatal_error() {
+            return Err(self.broken(format!("{reason} ({code})").into()));
+        }
         let topics = self.topics_of(batch).await?;
         let name = self.name.clone();
         let batch = batch.clone();
@@ -226,7 +243,17 @@ impl Sink for KafkaSink {
                 let flight = Flight::untold(&writer.sink);
                 writer.send(&batch, &topics, &flight, &flag)
             });
-            let Sent { without, rejected } = sent.await.map_err(|error| self.broken(error))??;
+            let Sent { without, rejected } = match sent.await.map_err(|error| self.broken(error))? {
+                Ok(sent) => sent,
+                // To write it again would be to write a part of it twice: all of the transaction is taken back and read again.
+                Err(SinkError::Unavailable { source, .. }) => {
+                    if let Out::Shared(transactions) = &self.producer {
+                        transactions.spoil(source);
+                    }
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            };
             let rows = without.no_route + without.too_many;
             return match rejected {
                 Some((why, rejected)) => {

@@ -76,7 +76,7 @@ pub struct KafkaSourceConfig {
     /// Milliseconds a row may wait for its batch to fill, e.g. `50`. Default 200; 1 to 60000.
     #[serde(default = "default_batch_delay_ms")]
     pub batch_delay_ms: u64,
-    /// End when the end of every partition is reached, instead of waiting for more. Default false.
+    /// End when the end of every partition is reached, instead of waiting for more. For one topic and one consumer. Default false.
     #[serde(default)]
     pub until_end: bool,
     /// Who takes values that cannot be read. Default: they are counted, and the log says why.
@@ -175,6 +175,12 @@ impl KafkaSourceConfig {
         if self.delivery == KafkaSourceDelivery::ExactlyOnce && self.consumers > 1 {
             let remedy = "use one consumer, or start several processes";
             return Err(Invalid::new("consumers", "a transaction has one consumer", remedy));
+        }
+        let is_one =
+            self.consumers == 1 && self.topics.len() == 1 && !self.topics.iter().any(|topic| topic.starts_with('^'));
+        if self.until_end && !is_one {
+            let remedy = "use one topic by its name and one consumer, or leave it out";
+            return Err(Invalid::new("until_end", "there is no one end of several topics or consumers", remedy));
         }
         if self.delivery == KafkaSourceDelivery::AtLeastOnce && self.transactional_id.is_some() {
             let remedy = "add `delivery = \"exactly-once\"`, or leave it out";

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError as ClientError;
 use sluice_flow::{BatchBuilder, ColumnSet, Pool, Schema};
 use sluice_pipeline::{BoxError, Metrics, Outlet, Source, SourceError, Stop};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::KafkaSourceConfig;
 use super::consume::Context;
@@ -25,6 +26,8 @@ const VALUES_AT_ONCE: usize = 64;
 const PAUSE_AFTER: Duration = Duration::from_secs(1);
 /// Longest time that a source which ends waits for what it read to arrive.
 const LAST_WAIT: Duration = Duration::from_secs(120);
+/// Longest time that it waits for the brokers' answer to its last commit and to its leaving the group.
+const LEAVE: Duration = Duration::from_secs(2);
 
 /// Reads topics as a member of a consumer group.
 ///
@@ -180,6 +183,7 @@ impl KafkaSource {
                 let mut state = context.state();
                 // What was given along with a rebalance that took a transaction back comes again.
                 if state.must_rewind || state.failure.is_some() {
+                    state.see(&message);
                     return Ok(true);
                 }
                 state.take(&message);
@@ -200,6 +204,21 @@ impl KafkaSource {
                     Ok(true)
                 }
             },
+        }
+    }
+
+    /// Leaves the group, with the last commit on its way. Brokers that are away are not waited for.
+    fn leave(self) {
+        let KafkaSource { name, consumer, .. } = self;
+        let (left, has_left) = crossbeam_channel::bounded(1);
+        let leave = move || {
+            drop(consumer);
+            // Nobody listens if it took too long.
+            left.send(()).unwrap_or_default();
+        };
+        let leaving = thread::Builder::new().name(format!("{name}-leave")).spawn(leave);
+        if leaving.is_ok() && has_left.recv_timeout(LEAVE).is_err() {
+            warn!(source = name, "Kafka brokers do not answer, ending without having left the group");
         }
     }
 
@@ -228,21 +247,28 @@ impl KafkaSource {
 impl Source for KafkaSource {
     fn run(self: Box<Self>, out: Outlet, stop: Stop) -> Result<(), SourceError> {
         let context = Arc::clone(self.consumer.context());
-        context.state().out = Some(out);
+        let mut state = context.state();
+        state.out = Some(out);
+        state.stop = stop.clone();
+        drop(state);
         let topics: Vec<&str> = self.topics.iter().map(String::as_str).collect();
         self.consumer.subscribe(&topics).map_err(|error| self.failed("subscribing", error.into()))?;
         let read = self.read(&stop);
         let mut state = context.state();
         if read.is_ok() {
+            state.detect();
             state.drain(LAST_WAIT);
-            state.commit(&self.consumer, Duration::ZERO, CommitMode::Sync);
+            if state.failure.is_none() {
+                state.commit(&self.consumer, Duration::ZERO, CommitMode::Async);
+            }
         }
         let failure = state.failure.take();
         // The callbacks of leaving the group find nothing to do, and the pipeline sees that no more rows come.
+        state.is_over = true;
         state.out = None;
-        state.transactions = None;
         drop(state);
-        read?;
-        failure.map_or(Ok(()), |(what, cause)| Err(self.failed(what, cause)))
+        let outcome = read.and_then(|()| failure.map_or(Ok(()), |(what, cause)| Err(self.failed(what, cause))));
+        self.leave();
+        outcome
     }
 }

@@ -1,6 +1,6 @@
 //! What a consumer has read, what of it has arrived, and how far that may be said.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::{Message, OwnedMessage};
 use sluice_flow::{BatchBuilder, ColumnSet, Schema};
-use sluice_pipeline::{Ack, BoxError, Metrics, NoRoom, Outcome, Outlet, Parcel};
+use sluice_pipeline::{Ack, BoxError, Metrics, NoRoom, Outcome, Outlet, Parcel, Stop};
 use tracing::{info, warn};
 
 use super::consume::Context;
@@ -56,6 +56,12 @@ pub(super) struct State {
     now_ms: u64,
     last_commit: Instant,
     pub(super) transactions: Option<Arc<Transactions>>,
+    /// Cancelled when the process is to end.
+    pub(super) stop: Stop,
+    /// Nothing is read and nothing is committed any more.
+    pub(super) is_over: bool,
+    /// Offsets were not committed, for a reason that may pass.
+    must_commit_again: bool,
     /// A transaction was taken back: reading begins again where the last one ended.
     pub(super) must_rewind: bool,
     aborts_in_a_row: u32,
@@ -104,6 +110,9 @@ impl State {
             now_ms: 0,
             last_commit: Instant::now(),
             transactions: None,
+            stop: Stop::new(),
+            is_over: false,
+            must_commit_again: false,
             must_rewind: false,
             aborts_in_a_row: 0,
             letters: None,
@@ -127,6 +136,15 @@ impl State {
         self.last
     }
 
+    /// The place of a value's partition. Where its first value is, reading begins again, if it comes to that.
+    pub(super) fn see(&mut self, message: &impl Message) -> Slot {
+        let slot = self.slot(message.topic(), message.partition());
+        if let Some(partition) = self.partitions.get_mut(slot).filter(|partition| partition.resume < 0) {
+            partition.resume = message.offset();
+        }
+        slot
+    }
+
     /// Takes in a value.
     pub(super) fn take(&mut self, message: &impl Message) {
         if matches!(self.decode, Decode::Detect) {
@@ -146,10 +164,7 @@ impl State {
             }
             return;
         }
-        let (slot, offset) = (self.slot(message.topic(), message.partition()), message.offset());
-        if let Some(partition) = self.partitions.get_mut(slot).filter(|partition| partition.resume < 0) {
-            partition.resume = offset;
-        }
+        let (slot, offset) = (self.see(message), message.offset());
         let value = message.payload().unwrap_or_default();
         self.values.inc();
         if let Some(out) = &self.out {
@@ -203,7 +218,10 @@ impl State {
     }
 
     /// Finds out what the values are that were held.
-    fn detect(&mut self) {
+    pub(super) fn detect(&mut self) {
+        if self.held.is_empty() {
+            return;
+        }
         let values: Vec<&[u8]> = self.held.iter().filter_map(Message::payload).collect();
         let Some((decode, format)) = Decode::detect(&values, &self.schema, &self.wanted) else {
             let why = "the first values are not of one format and framing that is known: say which with `format` and `framing`";
@@ -235,8 +253,11 @@ impl State {
         }
     }
 
-    /// Hands the open batch on, if there is room.
+    /// Hands the open batch on, if there is room. While another one waits for room, it stays open.
     pub(super) fn hand_on(&mut self) {
+        if self.waiting.is_some() && !self.make_room(Duration::ZERO) {
+            return;
+        }
         self.opened = None;
         if !self.tracker.has_open() {
             return;
@@ -289,15 +310,18 @@ impl State {
     /// Waits until everything that was read has arrived, or for `patience`.
     pub(super) fn drain(&mut self, patience: Duration) -> bool {
         let end = Instant::now() + patience;
-        self.hand_on();
-        while self.waiting.is_some() || self.tracker.under_way() > 0 {
+        loop {
+            self.hand_on();
+            self.listen(Duration::ZERO);
+            if self.waiting.is_none() && self.tracker.under_way() == 0 && !self.tracker.has_open() {
+                return true;
+            }
             if Instant::now() >= end {
                 return false;
             }
             self.make_room(Duration::from_millis(20));
             self.listen(Duration::from_millis(20));
         }
-        true
     }
 
     /// Commits what is settled, if `interval` is over since the last time.
@@ -319,7 +343,8 @@ impl State {
     }
 
     /// Without a commit rows come twice after a restart; none is lost.
-    pub(super) fn commit_failed(&self, error: &ClientError) {
+    pub(super) fn commit_failed(&mut self, error: &ClientError) {
+        self.must_commit_again = true;
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::NoOffset) {
             warn!(source = self.name, %error, "offsets not committed");
         }
@@ -328,11 +353,19 @@ impl State {
     /// What is settled of the partitions that are still ours.
     fn ready(&mut self) -> TopicPartitionList {
         let mut offsets = TopicPartitionList::new();
+        let mut slots = BTreeSet::new();
         for (slot, next) in self.tracker.take_ready() {
-            let Some(partition) = self.partitions.get_mut(slot).filter(|partition| partition.is_live) else { continue };
+            let Some(partition) = self.partitions.get_mut(slot) else { continue };
             partition.resume = next;
+            slots.insert(slot);
+        }
+        if std::mem::take(&mut self.must_commit_again) {
+            slots.extend(0..self.partitions.len());
+        }
+        let partitions = slots.into_iter().filter_map(|slot| self.partitions.get(slot));
+        for partition in partitions.filter(|partition| partition.is_live && partition.resume >= 0) {
             // An offset is a number: this cannot fail.
-            drop(offsets.add_partition_offset(&partition.topic, partition.number, Offset::Offset(next)));
+            drop(offsets.add_partition_offset(&partition.topic, partition.number, Offset::Offset(partition.resume)));
         }
         offsets
     }
@@ -354,20 +387,20 @@ impl State {
             return;
         }
         let Some(group) = consumer.group_metadata() else { return };
-        match transactions.commit(&offsets, &group) {
+        match transactions.commit(&offsets, &group, &self.stop) {
             Ok(()) => self.aborts_in_a_row = 0,
             Err(TransactionError::Aborted(error)) => {
-                warn!(source = self.name, %error, "transaction taken back, its rows are read again");
+                warn!(source = self.name, error = &*error, "transaction taken back, its rows are read again");
                 self.partitions.iter_mut().zip(before).for_each(|(partition, resume)| partition.resume = resume);
                 self.begin_again();
             }
-            Err(error @ TransactionError::Fatal { .. }) => self.failure = Some(("committing", error.into())),
+            Err(error) => self.failure = Some(("committing", error.into())),
         }
     }
 
     /// Takes the transaction back. Nothing of it may be under way any more: it would be written into the next one.
     fn abort(&mut self, transactions: &Transactions) {
-        match transactions.abort() {
+        match transactions.abort(&self.stop) {
             Ok(()) => self.begin_again(),
             Err(error) => self.failure = Some(("taking a transaction back", error.into())),
         }
@@ -397,30 +430,44 @@ impl State {
 
     /// Partitions go to somebody else: everything read of them should have arrived, and be committed, before.
     pub(super) fn revoke(&mut self, consumer: &BaseConsumer<Context>, revoked: &TopicPartitionList) {
-        let has_arrived = self.drain(REVOKE);
-        match self.transactions.clone() {
-            Some(_) if has_arrived && !self.tracker.has_failed() => self.commit_transaction(consumer),
-            Some(transactions) => {
-                // Nothing may be left over for the next transaction.
-                if !has_arrived && !self.drain(BARRIER) {
-                    let why = "they were not, for two minutes".into();
-                    self.failure = Some(("waiting for a transaction's rows to be written", why));
-                    return;
-                }
-                self.abort(&transactions);
-            }
-            None => self.commit(consumer, Duration::ZERO, CommitMode::Sync),
+        if self.is_over {
+            return;
         }
-        for element in revoked.elements() {
-            let is_it = |partition: &&mut Partition| {
-                partition.is_live && partition.number == element.partition() && partition.topic == element.topic()
-            };
-            self.partitions.iter_mut().filter(is_it).for_each(|partition| partition.is_live = false);
+        // What waits for its format to be found out was not read at all.
+        let is_revoked = |topic: &str, partition| revoked.find_partition(topic, partition).is_some();
+        self.held.retain(|message| !is_revoked(message.topic(), message.partition()));
+        // Somebody else has them already: what is under way comes twice.
+        let is_lost = consumer.assignment_lost();
+        match self.transactions.clone() {
+            Some(transactions) => self.end_transaction(consumer, &transactions, is_lost),
+            None if is_lost => {}
+            None => {
+                self.drain(REVOKE);
+                self.commit(consumer, Duration::ZERO, CommitMode::Sync);
+            }
+        }
+        for partition in &mut self.partitions {
+            partition.is_live &= !is_revoked(&partition.topic, partition.number);
         }
         // Batches under way know partitions by their place; without any the places are free again.
-        if self.tracker.under_way() == 0 && self.partitions.iter().all(|partition| !partition.is_live) {
+        if self.tracker.under_way() == 0
+            && !self.tracker.has_open()
+            && self.partitions.iter().all(|partition| !partition.is_live)
+        {
             self.partitions.clear();
             self.tracker.forget();
+        }
+    }
+
+    /// Nothing of partitions that go may be left over for the next transaction.
+    fn end_transaction(&mut self, consumer: &BaseConsumer<Context>, transactions: &Transactions, is_lost: bool) {
+        if !self.drain(BARRIER) {
+            let why = "they were not, for two minutes".into();
+            self.failure = Some(("waiting for a transaction's rows to be written", why));
+        } else if is_lost || self.tracker.has_failed() {
+            self.abort(transactions);
+        } else {
+            self.commit_transaction(consumer);
         }
     }
 }

@@ -1,0 +1,5 @@
+//! Kafka in and out, with a real broker: what is lost, what is doubled, what is said.
+
+mod cluster;
+mod crash;
+mod row;
