@@ -56,6 +56,7 @@ fn boundary(c: &mut Criterion) {
         on_error: OnError::Drop,
         limits: Limits::default(),
         is_private: false,
+        state_file: None,
         services: Services::default(),
         schema: Arc::new(Schema::standard()),
     };

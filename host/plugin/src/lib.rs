@@ -21,6 +21,7 @@ pub mod keys;
 mod limits;
 mod load;
 mod runner;
+mod saved;
 mod shared;
 mod spec;
 mod stamp;

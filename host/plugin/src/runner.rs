@@ -10,6 +10,7 @@ use crate::error::LoadErrorKind;
 use crate::instance::{Instance, Trapped};
 use crate::limits::{RETRIES, SNAPSHOT_INTERVAL_MS};
 use crate::load::{Generation, Loaded};
+use crate::saved;
 use crate::spec::OnError;
 
 /// Reasons under which a stage drops rows, beside those of [`TrapKind`](crate::instance::TrapKind).
@@ -28,7 +29,7 @@ mod reason {
 ///
 /// After a trap the instance is gone, with its store; the next batch gets a new one. A plugin that
 /// exports `state` is given its last snapshot then, at most [`SNAPSHOT_INTERVAL_MS`] of batch time old; what it
-/// learned since is lost. A snapshot that the plugin trapped on again before it finished a batch is not used twice.
+/// learned since is lost. With a file for the state, the snapshot is in it too, and the next process begins with it. A snapshot that the plugin trapped on again before it finished a batch is not used twice.
 pub(crate) struct Runner {
     loaded: Arc<Loaded>,
     /// The version that this instance runs, or ran until it trapped.
@@ -48,8 +49,11 @@ impl Runner {
         let version = Arc::clone(&loaded.current());
         // The tried instance is of the first version.
         let live = live.filter(|_| version.number == 1);
+        let kept = saved_state(&loaded, &version);
+        // What is restored goes into an instance that has seen nothing.
+        let live = live.filter(|_| kept.is_none());
         let mut runner =
-            Runner { loaded, version, live, refused: None, kept: None, kept_at_ms: None, is_kept_in_doubt: false };
+            Runner { loaded, version, live, refused: None, kept, kept_at_ms: None, is_kept_in_doubt: false };
         if let Err(error) = runner.ensure_live() {
             runner.warn("no instance yet", &error);
         }
@@ -136,19 +140,32 @@ impl Runner {
 
     /// Takes a snapshot if the last one is old: for an instance that follows a trap.
     fn keep_state(&mut self, now_ms: u64) {
-        let Some(live) = self.live.as_mut().filter(|live| live.keeps_state()) else { return };
+        if !self.live.as_ref().is_some_and(Instance::keeps_state) {
+            return;
+        }
         let at = *self.kept_at_ms.get_or_insert(now_ms);
         // Either way: batch time goes back where old captures are read.
         if now_ms.abs_diff(at) < SNAPSHOT_INTERVAL_MS {
             return;
         }
         self.kept_at_ms = Some(now_ms);
+        self.snapshot();
+    }
+
+    /// Takes a snapshot, into the file too if there is one.
+    fn snapshot(&mut self) {
+        let Some(live) = self.live.as_mut().filter(|live| live.keeps_state()) else { return };
         match live.snapshot() {
             Ok(state) => self.kept = state.map(Arc::new),
             Err(trapped) => {
                 self.live = None;
                 self.trapped("snapshot", &trapped);
+                return;
             }
+        }
+        let (Some(path), Some(state)) = (&self.loaded.shared.state_file, &self.kept) else { return };
+        if let Err(error) = saved::save(path, &self.version.manifest.name, state) {
+            self.warn("state not saved", &format!("{}: {error}", path.display()));
         }
     }
 
@@ -174,6 +191,28 @@ impl Runner {
                 stop: Some(format!("stage {}: {why}", self.loaded.stage())),
                 ..Processed::drop(reason, batch.rows())
             },
+        }
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        if self.loaded.shared.state_file.is_some() {
+            self.snapshot();
+        }
+    }
+}
+
+/// The state that an earlier process left.
+fn saved_state(loaded: &Loaded, version: &Generation) -> Option<Arc<Vec<u8>>> {
+    let shared = &loaded.shared;
+    let path = shared.state_file.as_ref()?;
+    match saved::load(path, &version.manifest.name, shared.limits.snapshot_bytes) {
+        Ok(state) => state.map(Arc::new),
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(stage = %loaded.stage(), error, "state not restored, starting empty");
+            None
         }
     }
 }

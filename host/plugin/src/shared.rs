@@ -1,6 +1,7 @@
 //! What every instance of a stage shares: its name, grants, limits, metrics and rate limits.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -128,6 +129,7 @@ pub(crate) struct Shared {
     pub(crate) config_json: String,
     pub(crate) on_error: OnError,
     pub(crate) is_private: bool,
+    pub(crate) state_file: Option<PathBuf>,
     pub(crate) limits: Limits,
     pub(crate) services: Services,
     pub(crate) meters: Meters,
@@ -147,6 +149,7 @@ impl Shared {
             config_json: spec.config_json.clone(),
             on_error: spec.on_error,
             is_private: spec.is_private,
+            state_file: spec.state_file.clone(),
             limits: limits.clone(),
             services: spec.services.clone(),
             meters: Meters::new(metrics, &spec.name),

@@ -87,9 +87,24 @@ pub(crate) fn prepare(config: Config) -> Result<Prepared, Failure> {
             let path = format!("stages.{}", stage.name);
             config.doc.error(stage.span.clone(), &path, causes(&error.kind))
         })?;
+        if let Some(state) = &stage.value.state
+            && !(loaded.exports().1 && is_one(stage, &loaded))
+        {
+            let problem = "`state` is for a plugin that exports `state` and has one instance for all workers; leave it out, \
+                           or set `instances = \"one\"`";
+            return Err(config.doc.error(state.span(), &format!("stages.{}", stage.name), problem).into());
+        }
         stages.push(loaded);
     }
     Ok(Prepared { config, plan, scopes, metrics, tables, stages, events })
+}
+
+/// Whether all workers share one instance.
+fn is_one(stage: &Named<Stage>, loaded: &Loaded) -> bool {
+    match stage.value.instances {
+        Some(instances) => instances == Instances::One,
+        None => loaded.manifest().stateful,
+    }
 }
 
 /// An error with its causes on one line.
@@ -204,16 +219,21 @@ fn stage_spec(config: &Config, stage: &Named<Stage>, services: Services) -> Resu
         on_error,
         limits: limits(&value.limits),
         is_private,
+        state_file: value.state.as_ref().map(|path| base(config).join(path.get_ref())),
         services,
         schema: Arc::clone(&config.schema),
     })
 }
 
+/// What paths in the file are relative to.
+fn base(config: &Config) -> &std::path::Path {
+    config.doc.file.parent().unwrap_or(std::path::Path::new(""))
+}
+
 fn component(config: &Config, path: &str, stage: &Stage) -> Result<ComponentSource, ConfigError> {
     let plugin = stage.plugin.get_ref();
     if plugin.contains('/') || plugin.ends_with(".wasm") {
-        let base = config.doc.file.parent().unwrap_or(std::path::Path::new(""));
-        return Ok(ComponentSource::File { path: base.join(plugin), sha256: stage.sha256 });
+        return Ok(ComponentSource::File { path: base(config).join(plugin), sha256: stage.sha256 });
     }
     let error = |problem: String| config.doc.error(stage.plugin.span(), path, problem);
     let Some((name, bytes)) = BUILT_IN.iter().copied().find(|(name, _)| name == plugin) else {
@@ -391,11 +411,7 @@ impl Prepared {
     /// One instance for a stage whose state has to see every row, else one per worker.
     fn instances(&self, at: usize) -> StageSet {
         let loaded = &self.stages[at];
-        let is_one = match self.config.stages[at].value.instances {
-            Some(instances) => instances == Instances::One,
-            None => loaded.manifest().stateful,
-        };
-        if is_one {
+        if is_one(&self.config.stages[at], loaded) {
             StageSet::one(loaded.instance())
         } else {
             StageSet::each((0..self.config.workers).map(|_| loaded.instance()).collect())

@@ -62,6 +62,7 @@ impl Bench {
             on_error: OnError::Drop,
             limits: Limits::default(),
             is_private: false,
+            state_file: None,
             services: Services { events: events_out, ..Services::default() },
             schema: Arc::new(Schema::standard()),
         };

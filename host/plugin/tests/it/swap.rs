@@ -177,3 +177,20 @@ fn a_built_in_plugin_never_changes() {
     assert_eq!(loaded.reload().unwrap(), Reloaded::Unchanged);
     assert_eq!(loaded.watch_path(), None);
 }
+
+#[test]
+fn state_in_a_file_outlives_the_process() {
+    let mut bench = Bench::new("count", 0);
+    let file = bench.dir.path().join("tag.state");
+    bench.spec.state_file = Some(file.clone());
+    let mut stage = bench.load().instance();
+    assert_eq!((numbered(&mut stage).0, numbered(&mut stage).0), (1, 4));
+    // The end of the run.
+    drop(stage);
+    let mut stage = bench.load().instance();
+    assert_eq!(numbered(&mut stage).0, 7);
+    drop(stage);
+    // A file of something else is left out, and the plugin begins empty.
+    std::fs::write(&file, "what").unwrap();
+    assert_eq!(numbered(&mut bench.load().instance()).0, 1);
+}

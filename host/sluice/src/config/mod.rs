@@ -84,6 +84,10 @@ pub(crate) struct Stage {
     pub(crate) is_private: Option<bool>,
     /// `instances`: `"one"` or `"per-worker"`. Default: one for stateful plugins.
     pub(crate) instances: Option<Instances>,
+    /// `state`: file that keeps the plugin's state from run to run, e.g. `"dos.state"`; relative to the configuration
+    /// file. It is written every ten seconds of batch time and at the end. For stateful plugins. Default: the
+    /// plugin begins empty.
+    pub(crate) state: Option<Spanned<PathBuf>>,
     /// `limits`: what one instance may use.
     pub(crate) limits: LimitsConfig,
     /// `config`: a table for the plugin, which gets it as JSON.

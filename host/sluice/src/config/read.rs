@@ -211,6 +211,7 @@ fn stage(doc: &Document, table: &mut Table<'_>) -> Result<Stage, ConfigError> {
         },
         is_private: table.take(doc, "private")?,
         instances: table.take(doc, "instances")?,
+        state: table.take(doc, "state")?,
         limits: table.take(doc, "limits")?.unwrap_or_default(),
         config_json: match table.take::<serde_json::Value>(doc, "config")? {
             Some(value) if !value.is_object() => {
@@ -220,7 +221,8 @@ fn stage(doc: &Document, table: &mut Table<'_>) -> Result<Stage, ConfigError> {
             None => "{}".to_owned(),
         },
     };
-    let known = ["inputs", "plugin", "sha256", "grant", "on_error", "private", "instances", "limits", "config"];
+    let known =
+        ["inputs", "plugin", "sha256", "grant", "on_error", "private", "instances", "state", "limits", "config"];
     table.finish(doc, &known)?;
     Ok(stage)
 }
