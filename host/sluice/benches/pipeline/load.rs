@@ -125,6 +125,12 @@ impl Load {
         (self.bursts.len() * BURST_RECORDS, self.bursts.iter().map(|burst| burst.datagrams.len()).sum())
     }
 
+    /// All datagrams, in order.
+    #[allow(dead_code, reason = "for the benchmark of Kafka")]
+    pub(crate) fn datagrams(&self) -> impl Iterator<Item = &[u8]> {
+        self.bursts.iter().flat_map(|burst| burst.datagrams.iter().map(Vec::as_slice))
+    }
+
     /// Sends for `time` to `collector`, beginning with templates; `records_per_second` 0 is as fast as possible.
     ///
     /// Time of export and sequence numbers are as if the traffic were new. Datagrams go one by one: as

@@ -10,6 +10,7 @@
 
 mod collectors;
 mod load;
+mod shapes;
 
 use std::fs;
 use std::io::{self, Write};
@@ -21,6 +22,7 @@ use rustix::process::Signal;
 
 use crate::collectors::{Metrics, PEER_RATE, PEER_SECONDS, PEERS, Sluice, find, run_peer};
 use crate::load::{Load, Sent};
+use crate::shapes::{EVERY_COLUMN, FOUR_PLUGINS};
 
 /// Rows per CPU-second that the four plugins are to reach, in millions.
 const TARGET: f64 = 2.0;
@@ -247,74 +249,16 @@ fn config(shape: Shape) -> String {
     let rest = match shape {
         Shape::Null => "[sinks.out]\ntype = \"null\"\ninputs = [\"edge\"]\n".to_owned(),
         Shape::File => "[sinks.out]\ntype = \"file\"\ninputs = [\"edge\"]\npath = \"flows.json\"\n".to_owned(),
-        Shape::EveryColumn => EVERY_COLUMN.to_owned(),
+        Shape::EveryColumn => format!("{EVERY_COLUMN}{TO_NULL}"),
         Shape::FourPlugins(mode) => {
             let key = if mode == "truncate" { "" } else { ", key = \"secret\"" };
-            FOUR_PLUGINS.replace("MODE", &format!("\"{mode}\"{key}"))
+            format!("{}{TO_NULL}", FOUR_PLUGINS.replace("MODE", &format!("\"{mode}\"{key}")))
         }
     };
     format!("{source}{rest}")
 }
 
-const EVERY_COLUMN: &str = r#"
-[stages.tenants]
-inputs = ["edge"]
-plugin = "splitter"
-grant = { read = ["*"] }
-config = { name = "if-{in_if}", max_routes = 8, default = "other" }
-
-[sinks.out]
-type = "null"
-inputs = ["tenants.*"]
-"#;
-
-const FOUR_PLUGINS: &str = r#"
-[tables.customers]
-type = "prefix"
-path = "customers.csv"
-[tables.countries]
-type = "prefix"
-path = "countries.csv"
-[tables.ases]
-type = "prefix"
-path = "ases.csv"
-[keys.secret]
-path = "secret.key"
-
-[stages.enrich]
-inputs = ["edge"]
-plugin = "enricher"
-[stages.enrich.config]
-customers = { table = "customers" }
-direction = { mode = "prefixes", table = "customers" }
-country = { table = "countries" }
-as = { table = "ases", overwrite = true }
-proto_name = true
-scale = { fallback_rate = 100 }
-
-# Thresholds that are never reached: what is measured is watching.
-[stages.dos]
-inputs = ["enrich"]
-plugin = "dos-detector"
-[stages.dos.config]
-protect = "customers"
-hosts = { total = { bits = 10_000_000_000_000, packets = 10_000_000_000 }, udp = { packets = 10_000_000_000 }, tcp_syn = { packets = 10_000_000_000 } }
-prefixes = [{ v4 = 24, v6 = 48, total = { bits = 100_000_000_000_000 } }]
-
-[stages.anonymise]
-inputs = ["dos"]
-plugin = "reducer"
-config = { mode = MODE }
-
-[stages.tenants]
-inputs = ["anonymise"]
-plugin = "splitter"
-config = { name = "enriched-{customer_id}", max_routes = 256, default = "other" }
-
-[sinks.out]
-type = "null"
-inputs = ["tenants.*"]
-"#;
+const TO_NULL: &str = "[sinks.out]\ntype = \"null\"\ninputs = [\"tenants.*\"]\n";
 
 /// One line for each run, aligned.
 fn table(measured: &[Measured]) -> String {
