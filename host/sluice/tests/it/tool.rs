@@ -125,7 +125,11 @@ impl Ended {
     /// Rows in, out and dropped of a component, from the books; asserts that every component's add up.
     pub(crate) fn books(&self, component: &str) -> (u64, u64, u64) {
         assert!(!self.log.contains("unaccounted"), "{}", self.log);
-        let line = self.log.lines().find(|line| line.split_whitespace().nth(1) == Some(component));
+        let is_it = |line: &&str| {
+            let mut words = line.split_whitespace().skip(1);
+            words.next() == Some(component) && words.next().is_some_and(|word| word.parse::<u64>().is_ok())
+        };
+        let line = self.log.lines().find(is_it);
         let line = line.unwrap_or_else(|| panic!("no books of {component}:\n{}", self.log));
         let mut numbers = line.split_whitespace().skip(2).map(|number| number.parse::<u64>().unwrap());
         let mut next = || numbers.next().unwrap();

@@ -127,6 +127,16 @@ impl Cluster {
         offsets.into_iter().filter_map(|offset| offset.to_raw()).filter(|offset| *offset > 0).sum()
     }
 
+    /// Partitions of each member of a group, when it has shared them out.
+    pub(super) fn members(&self, group: &str) -> Option<Vec<i32>> {
+        let groups = self.looker.fetch_group_list(Some(group), Duration::from_secs(10)).ok()?;
+        let group = groups.groups().iter().find(|found| found.name() == group && found.state() == "Stable")?;
+        let mut shares =
+            group.members().iter().map(|member| share(member.assignment()?)).collect::<Option<Vec<i32>>>()?;
+        shares.sort_unstable();
+        Some(shares)
+    }
+
     /// Everything that is committed in a topic, by partition and offset.
     pub(super) fn read(&self, topic: &str) -> Vec<Record> {
         self.read_until(topic, |_| false)
@@ -162,6 +172,25 @@ impl Cluster {
         records.sort_by_key(|record| (record.partition, record.offset));
         records
     }
+}
+
+/// How many partitions an assignment has: version, topics, and of each its name and partitions.
+fn share(assignment: &[u8]) -> Option<i32> {
+    fn number<const N: usize>(left: &mut &[u8]) -> Option<usize> {
+        let (number, rest) = left.split_first_chunk::<N>()?;
+        *left = rest;
+        Some(number.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
+    }
+    let mut left = assignment.get(2..)?;
+    let mut count = 0;
+    for _ in 0..number::<4>(&mut left)? {
+        let length = number::<2>(&mut left)?;
+        left = left.get(length..)?;
+        let partitions = number::<4>(&mut left)?;
+        count += partitions as i32;
+        left = left.get(4 * partitions..)?;
+    }
+    Some(count)
 }
 
 fn headers(headers: &rdkafka::message::BorrowedHeaders) -> Vec<(String, String)> {

@@ -2,4 +2,8 @@
 
 mod cluster;
 mod crash;
+mod formats;
+mod poison;
+mod pipeline;
+mod rebalance;
 mod row;

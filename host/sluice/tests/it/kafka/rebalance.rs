@@ -1,0 +1,101 @@
+//! Processes that come, go, die, and come back when they should not.
+
+use super::cluster::{Cluster, until};
+use super::pipeline::{Config, admin, feed, kafka_to_kafka, until_metric};
+use super::row::{delimited, doubled, numbers};
+use crate::tool::Running;
+
+/// A process that died is missed soon.
+const SOON: &str = "librdkafka = { \"session.timeout.ms\" = 6000, \"heartbeat.interval.ms\" = 500 }";
+
+/// Waits until a process has partitions of its own, and rows of them.
+fn until_at_work(run: &mut Running) {
+    let admin = admin(run);
+    until_metric(admin, "sluice_sink_out_rows_total", "sink=\"out\"", 1.0);
+}
+
+fn check(name: &str, delivery: &str) -> u64 {
+    let cluster = Cluster::shared();
+    let (from, to) = (cluster.topic(&format!("{name}-in"), 4), cluster.topic(&format!("{name}-out"), 2));
+    let config = |process: usize| {
+        let id =
+            if delivery == "exactly-once" { format!("transactional_id = \"{name}-{process}\"") } else { String::new() };
+        let source = format!("delivery = \"{delivery}\"\n{id}\n{SOON}");
+        Config::new(&kafka_to_kafka(name, &cluster.brokers, &cluster.brokers, &source, ""))
+    };
+    let configs = [config(0), config(1)];
+
+    let mut first = configs[0].start();
+    let mut sent = feed(&cluster, name, 0, 2000);
+    until_at_work(&mut first);
+    // Another one comes in mid-stream, and leaves in order.
+    let mut second = configs[1].start();
+    until("both at work", || {
+        sent = feed(&cluster, name, sent, 500);
+        cluster.members(name).is_some_and(|members| members == [2, 2]).then_some(())
+    });
+    sent = feed(&cluster, name, sent, 3000);
+    until_at_work(&mut second);
+    let ended = second.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    sent = feed(&cluster, name, sent, 2000);
+    // It comes again, and dies.
+    let second = configs[1].start();
+    until("both at work again", || {
+        sent = feed(&cluster, name, sent, 500);
+        cluster.members(name).is_some_and(|members| members == [2, 2]).then_some(())
+    });
+    sent = feed(&cluster, name, sent, 1000);
+    second.kill();
+    until("the first one has all", || cluster.members(name).is_some_and(|members| members == [4]).then_some(()));
+    until("the last commit", || (cluster.committed(name, &from) == sent as i64).then_some(()));
+    let ended = first.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    let found = cluster.read(&to).into_iter().flat_map(|record| numbers(&record.value));
+    let doubled = doubled(found, sent);
+    println!("{delivery}: {sent} rows, two came and went, {doubled} rows more than once");
+    doubled
+}
+
+#[test]
+#[cfg_attr(not(kafka), ignore = "needs Apache Kafka: cargo xtask kafka --fetch")]
+fn nothing_is_lost_when_processes_come_and_go() {
+    check("rebalanced", "at-least-once");
+}
+
+#[test]
+#[cfg_attr(not(kafka), ignore = "needs Apache Kafka: cargo xtask kafka --fetch")]
+fn exactly_once_is_once_when_processes_come_and_go() {
+    assert_eq!(check("rebalanced-once", "exactly-once"), 0);
+}
+
+#[test]
+#[cfg_attr(not(kafka), ignore = "needs Apache Kafka: cargo xtask kafka --fetch")]
+fn a_process_that_was_thought_dead_writes_nothing_and_ends_with_one_error() {
+    let (name, cluster) = ("zombie", Cluster::shared());
+    let (from, to) = (cluster.topic("zombie-in", 2), cluster.topic("zombie-out", 2));
+    let source = format!("delivery = \"exactly-once\"\ntransactional_id = \"zombie\"\n{SOON}");
+    let config = Config::new(&kafka_to_kafka(name, &cluster.brokers, &cluster.brokers, &source, ""));
+    let mut first = config.start();
+    let sent = feed(&cluster, name, 0, 2000);
+    until_at_work(&mut first);
+    // In the middle of something, it stands still.
+    cluster.produce(&from, (sent..sent + 5000).map(delimited));
+    let sent = sent + 5000;
+    first.signal("STOP");
+    let second = config.start();
+    until("the second one has all", || (cluster.committed(name, &from) == sent as i64).then_some(()));
+    first.signal("CONT");
+    let ended = first.end();
+    assert_eq!(ended.code, Some(1), "{}", ended.log);
+    let errors: Vec<&str> = ended.log.lines().filter(|line| line.starts_with("sluice: ")).collect();
+    assert!(errors.len() == 1 && errors[0].contains("fenced"), "{errors:?}\n{}", ended.log);
+    assert!(errors[0].contains("every process needs a `transactional_id` of its own"), "{errors:?}");
+
+    let sent = feed(&cluster, name, sent, 1000);
+    until("the last commit", || (cluster.committed(name, &from) == sent as i64).then_some(()));
+    let ended = second.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    let found = cluster.read(&to).into_iter().flat_map(|record| numbers(&record.value));
+    assert_eq!(doubled(found, sent), 0);
+}
