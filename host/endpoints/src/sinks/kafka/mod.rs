@@ -54,8 +54,8 @@ pub struct KafkaSinkConfig {
     /// `"none"`, `"lz4"`, `"snappy"`, `"zstd"` or `"gzip"`. Default `"lz4"`.
     #[serde(default)]
     pub compression: Compression,
-    /// Milliseconds that a message may wait for others to be sent with, e.g. `5`. Default 50; 0 to 60000. To send at once
-    /// doubles the work.
+    /// Milliseconds that a message may wait for others to be sent with, e.g. `5`. Default 200; 0 to 60000. To send at once
+    /// doubles the work; 50 costs a third more than 200.
     #[serde(default = "default_linger_ms")]
     pub linger_ms: u64,
     /// Make topics that are not there. Default: wait until somebody does.
@@ -81,7 +81,7 @@ fn default_pack() -> usize {
 }
 
 fn default_linger_ms() -> u64 {
-    50
+    200
 }
 
 fn default_max_topics() -> usize {
