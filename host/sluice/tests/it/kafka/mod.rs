@@ -1,9 +1,12 @@
 //! Kafka in and out, with a real broker: what is lost, what is doubled, what is said.
 
+mod access;
 mod cluster;
 mod crash;
+mod examples;
 mod formats;
-mod poison;
+mod outage;
 mod pipeline;
+mod poison;
 mod rebalance;
 mod row;
