@@ -121,7 +121,7 @@ fn archive_classes(folder: &Path) -> Outcome {
 fn build_scripts_look_again() -> Outcome {
     let packages = fs::read_dir(root().join("host")).into_iter().flatten().flatten();
     for script in packages.map(|package| package.path().join("build.rs")) {
-        if fs::read_to_string(&script).is_ok_and(|text| text.contains("cfg(kafka)")) {
+        if fs::read_to_string(&script).is_ok_and(|text| text.contains("cfg(kafka)") || text.contains("kafka_cfg")) {
             let touched = fs::File::options().append(true).open(&script);
             let touched = touched.and_then(|script| script.set_modified(SystemTime::now()));
             touched.map_err(|error| format!("{}: {error}", script.display()))?;
