@@ -4,6 +4,7 @@ mod cluster;
 mod crash;
 mod examples;
 mod formats;
+mod metrics;
 mod pipeline;
 mod poison;
 mod rebalance;
