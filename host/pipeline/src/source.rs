@@ -61,7 +61,7 @@ pub struct Closed;
 #[derive(Debug)]
 pub enum NoRoom {
     /// As many batches wait as may.
-    Full(Parcel),
+    Full(Box<Parcel>),
     /// The pipeline is gone.
     Closed,
 }
@@ -151,7 +151,7 @@ impl Outlet {
                 self.account.rows_out(rows);
                 Ok(())
             }
-            Err(SendTimeoutError::Timeout(parcel)) => Err(NoRoom::Full(parcel)),
+            Err(SendTimeoutError::Timeout(parcel)) => Err(NoRoom::Full(Box::new(parcel))),
             Err(SendTimeoutError::Disconnected(parcel)) => {
                 parcel.ack.fail();
                 self.discard("pipeline_closed", rows);

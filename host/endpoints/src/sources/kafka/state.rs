@@ -283,7 +283,7 @@ impl State {
         match out.send_timeout(parcel, patience) {
             Ok(()) => true,
             Err(NoRoom::Full(parcel)) => {
-                self.waiting = Some(parcel);
+                self.waiting = Some(*parcel);
                 false
             }
             // The pipeline has ended; the batch is counted and failed.

@@ -121,9 +121,7 @@ fn run(mode: &str, arg: u32) -> Result<(), String> {
         "boundary" => {
             let hi = batch::u64s(SRC_HI).map_err(failed)?;
             let lo = batch::u64s(SRC_LO).map_err(failed)?;
-            let hash = |(hi, lo): (&u64, &u64)| ((hi ^ lo).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32;
-            let hashes: Vec<u32> = hi.iter().zip(&lo).map(hash).collect();
-            batch::set_u32s(CUSTOMER, &hashes).map_err(failed)
+            batch::set_u32s(CUSTOMER, &hashes(&hi, &lo)).map_err(failed)
         }
         // Numbers every row it has seen, over all batches.
         "count" | "tick" => {
@@ -339,4 +337,21 @@ impl state::Guest for Guest {
         STATE.with_borrow_mut(|state| state.rows = u64::from_le_bytes(bytes));
         Ok(true)
     }
+}
+
+/// As a plugin should: a loop over rows in a function of its own, eight rows a turn.
+#[inline(never)]
+fn hashes(hi: &[u64], lo: &[u64]) -> Vec<u32> {
+    let hash = |hi: u64, lo: u64| ((hi ^ lo).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32;
+    let mut hashes = vec![0; hi.len()];
+    let (out, out_rest) = hashes.as_chunks_mut::<8>();
+    let (hi, hi_rest) = hi.as_chunks::<8>();
+    let (lo, lo_rest) = lo.as_chunks::<8>();
+    for ((out, hi), lo) in out.iter_mut().zip(hi).zip(lo) {
+        *out = std::array::from_fn(|at| hash(hi[at], lo[at]));
+    }
+    for ((out, hi), lo) in out_rest.iter_mut().zip(hi_rest).zip(lo_rest) {
+        *out = hash(*hi, *lo);
+    }
+    hashes
 }
