@@ -5,7 +5,7 @@ use std::{env, fs};
 
 /// Sets `cfg(kafka)` where `cargo xtask kafka --fetch` has put one into the cache and there is a Java to
 /// run it, or where the environment names a broker.
-pub fn set() {
+pub(crate) fn set() {
     println!("cargo:rustc-check-cfg=cfg(kafka)");
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=XDG_CACHE_HOME");

@@ -80,8 +80,7 @@ impl Plugin for Splitter {
         self.over_cap = false;
         let mut index = vec![0; rows];
         let (mut row, mut unrouted) = (0, 0);
-        loop {
-            let (Some(groups), Some(index)) = (groups.get(row..), index.get_mut(row..)) else { break };
+        while let (Some(groups), Some(index)) = (groups.get(row..), index.get_mut(row..)) {
             let done = indices(&self.by_group, groups, index, &mut unrouted);
             let Some(group) = groups.get(done) else { break };
             row += done;

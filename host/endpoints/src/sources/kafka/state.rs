@@ -32,6 +32,9 @@ const BARRIER: Duration = Duration::from_secs(120);
 /// Time between two lines of the log about values that cannot be read.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Number of a batch, and what became of it.
+type Settled = (u64, Outcome);
+
 /// The state of one consumer.
 pub(super) struct State {
     pub(super) name: String,
@@ -47,7 +50,7 @@ pub(super) struct State {
     partitions: Vec<Partition>,
     /// Which of them had the last value.
     last: Slot,
-    settled: (Sender<(u64, Outcome)>, Receiver<(u64, Outcome)>),
+    settled: (Sender<Settled>, Receiver<Settled>),
     /// A batch that found no room.
     waiting: Option<Parcel>,
     /// When the first row of the open batch was read.
