@@ -84,7 +84,8 @@ impl Tally {
     /// Counts one line of libtest's output.
     fn read(&mut self, line: &str) {
         if let Some((name, rest)) = line.strip_prefix("test ").and_then(|line| line.split_once(" ... ignored")) {
-            self.skipped.push(format!("{name}{rest}"));
+            // Some runners align what follows.
+            self.skipped.push(format!("{}{rest}", name.trim_end()));
         }
         if let Some(counts) = line.strip_prefix("test result: ") {
             let count = |what: &str| -> usize {

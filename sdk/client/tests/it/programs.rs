@@ -5,7 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::broker::{brokers, name, producer, run, topic, write};
+use sluice_client::Producer;
+use sluice_testkit::kafka::{Broker, Options};
+
+use crate::broker::{run, topic_at, write};
 
 /// Names the Python to use: one with the packages of `requirements.txt`.
 const PYTHON_VARIABLE: &str = "SLUICE_TEST_PYTHON";
@@ -24,7 +27,7 @@ fn interpreter() -> PathBuf {
 }
 
 pub(crate) fn has_python() -> Result<(), String> {
-    crate::broker::is_there()?;
+    crate::broker::can_start()?;
     let packages = "import confluent_kafka, grpc_tools, google.protobuf.proto";
     let asked = Command::new(interpreter()).args(["-c", packages]).output();
     if asked.is_ok_and(|asked| asked.status.success()) {
@@ -35,7 +38,7 @@ pub(crate) fn has_python() -> Result<(), String> {
 }
 
 pub(crate) fn has_go() -> Result<(), String> {
-    crate::broker::is_there()?;
+    crate::broker::can_start()?;
     // Builds it if its modules are there or can be had.
     let built = Command::new("go").args(["build", "-o", "/dev/null", "."]).current_dir(folder("go")).output();
     match built {
@@ -45,17 +48,26 @@ pub(crate) fn has_go() -> Result<(), String> {
     }
 }
 
-/// Runs a program twice in one group: the second run goes on where the first one stopped, in the middle of a value.
+/// Runs a program three times in one group: each run goes on where the one before stopped, in the middle of a value.
 fn reads_flows_and_commits(program: &dyn Fn() -> Command, dash: &str) {
+    let place = tempfile::tempdir().unwrap();
+    let password = place.path().join("password");
+    fs::write(&password, "secret-1\n").unwrap();
+    // Its clients need no certificate: the programs have none.
+    let options =
+        Options::default().user("alice", "secret-1").tls().property("listener.name.tls.ssl.client.auth", "none");
+    let broker = Broker::start(options).unwrap();
     run(async {
-        let (topic, group) = (topic("programs", 1).await, name("group"));
-        write(producer(&topic).flows_per_value(4).connect().await.unwrap(), 0..10).await;
-        let lines = |count: usize| -> Vec<String> {
+        let topic = topic_at(broker.brokers(), "programs", 1).await;
+        let producer = Producer::builder().brokers(broker.brokers()).topic(&topic).flows_per_value(4);
+        write(producer.connect().await.unwrap(), 0..10).await;
+        let lines = |brokers: &str, count: u32, access: &[&str]| -> Vec<String> {
             let mut command = program();
-            let options = [("brokers", brokers()), ("topic", &topic), ("group", &group), ("count", &count.to_string())];
-            for (name, value) in options {
+            let count = count.to_string();
+            for (name, value) in [("brokers", brokers), ("topic", &topic), ("group", "customer"), ("count", &count)] {
                 command.arg(format!("{dash}{name}")).arg(value);
             }
+            command.args(access.iter().map(|option| option.replace("--", dash)));
             let ran = command.output().unwrap();
             assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
             String::from_utf8(ran.stdout).unwrap().lines().map(str::to_owned).collect()
@@ -65,9 +77,12 @@ fn reads_flows_and_commits(program: &dyn Fn() -> Command, dash: &str) {
             format!("2023-11-14T22:13:20Z 192.0.2.1:49152 -> 2001:db8::2:443 proto 6 bytes {bytes} packets 10")
         };
         let expected = |numbers: std::ops::Range<u32>| numbers.map(line).collect::<Vec<_>>();
-        assert_eq!(lines(6), expected(0..6));
+        assert_eq!(lines(broker.brokers(), 6, &[]), expected(0..6));
         // Two flows of the second value came before, and come again with the rest of it.
-        assert_eq!(lines(6), expected(4..10));
+        let login = ["--user", "alice", "--password-file", password.to_str().unwrap()];
+        assert_eq!(lines(broker.sasl_brokers(), 4, &login), expected(4..8));
+        let encrypted = ["--tls", "--ca", broker.certificates().ca.to_str().unwrap()];
+        assert_eq!(lines(broker.tls_brokers(), 2, &encrypted), expected(8..10));
     });
 }
 
