@@ -59,12 +59,13 @@ pub struct Queued {
 ///
 /// *Durability*: what [`push`](Self::push) said `Ok` to is there after a crash of the process or the machine,
 /// once and in order; what [`remove_through`](Self::remove_through) said `Ok` to stays away. Opening after a
-/// crash takes no longer than otherwise. The checksums are redb's, which looks at them after a crash; a
-/// bit that the disk flips in an entry is not noticed.
+/// crash takes no longer than otherwise, since the file is not read for it: a bit that the disk flips in an
+/// entry is not noticed.
 ///
 /// *Bound*: an entry counts as its [`bytes_on_disk`], all together at most as `max_bytes`. The file then takes
 /// (`du`) at most `max_bytes`, 1 % of it, twice what one push writes and 2 MiB. Its length (`ls`) may be twice
-/// that, or 4 GiB more, since it has holes. Space is used again, and given back as the queue empties.
+/// that, or 4 GiB more, since it has holes. Space is used again, and given back
+/// when the queue is empty.
 ///
 /// *Failure*: a call that fails leaves the queue as it was, and the next call tries the disk again; nothing
 /// needs to be opened anew.
