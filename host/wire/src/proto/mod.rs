@@ -2,7 +2,7 @@
 //!
 //! An [`Encoder`] writes the rows of a batch and a [`Decoder`] reads messages into a builder, both straight
 //! between bytes and columns. A [`Dialect`] says which number means what (`table`; the page
-//! `docs/reference/dialects.md`), a [`Framing`] how messages follow one another; [`detect`] guesses
+//! `docs/reference/dialects.md`), a [`Framing`] how messages follow one another; [`detect()`] guesses
 //! both from a few values. Fields that no column takes pass through unchanged if the source keeps
 //! them ([`sluice_flow::Unknown`]) and the sink writes the same dialect.
 //!
