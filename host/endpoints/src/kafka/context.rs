@@ -55,7 +55,8 @@ impl Events {
                 reason: reason.to_owned(),
                 remedy: "look at `sasl`: mechanism, username, password",
             }),
-            Some(Code::SSL) => {
+            // With TLS 1.3 a client learns that its certificate is missing after it thought that all was well.
+            Some(code) if code == Code::SSL || reason.contains("SSL alert number") => {
                 Some(Trouble::Refused { reason: reason.to_owned(), remedy: "look at `tls`: ca, certificate, key" })
             }
             Some(Code::AllBrokersDown | Code::BrokerTransportFailure | Code::Resolve) => Some(Trouble::Away),

@@ -1,8 +1,10 @@
 //! Exactly once from Kafka to Kafka: what sinks write and how far the source has read become visible together.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::RecvTimeoutError;
 use prometheus_client::metrics::counter::Counter;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::ConsumerGroupMetadata;
@@ -17,7 +19,9 @@ use super::flight::{Deliveries, Producer};
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Time for one call; what has not ended then is called again, and goes on where it was.
 const STEP: Duration = Duration::from_secs(2);
-/// Time that is left for a call when the process is to stop.
+/// Time between two looks whether the process is to stop.
+const LOOK: Duration = Duration::from_millis(100);
+/// Time that is left for a commit when the process is to stop.
 const LAST_STEPS: Duration = Duration::from_secs(3);
 
 /// The transactional producer that a source and the sinks behind it share.
@@ -56,7 +60,7 @@ pub(crate) enum TransactionError {
     },
     /// The process is to stop, and the brokers do not answer.
     #[error("the brokers do not answer; the rows of the open transaction are read again in the next run")]
-    Unanswered(#[source] ClientError),
+    Unanswered,
 }
 
 impl Transactions {
@@ -102,17 +106,19 @@ impl Transactions {
     /// # Errors
     /// See [`TransactionError`]; after an abort the next transaction has begun.
     pub(crate) fn commit(
-        &self,
-        offsets: &TopicPartitionList,
-        group: &ConsumerGroupMetadata,
+        self: &Arc<Self>,
+        offsets: TopicPartitionList,
+        group: ConsumerGroupMetadata,
         stop: &Stop,
     ) -> Result<(), TransactionError> {
         if let Some(why) = self.take_spoiled() {
             self.abort(stop)?;
             return Err(TransactionError::Aborted(why));
         }
-        let committed = retrying(stop, || self.producer.send_offsets_to_transaction(offsets, group, STEP))
-            .and_then(|()| retrying(stop, || self.producer.commit_transaction(STEP)));
+        let committed = self.apart(stop, move |producer| {
+            retrying(|| producer.send_offsets_to_transaction(&offsets, &group, STEP))?;
+            retrying(|| producer.commit_transaction(STEP))
+        })?;
         match committed {
             Ok(()) => {
                 self.commits.inc();
@@ -130,14 +136,40 @@ impl Transactions {
     ///
     /// # Errors
     /// [`TransactionError::Fatal`], and [`TransactionError::Unanswered`] after `stop`.
-    pub(crate) fn abort(&self, stop: &Stop) -> Result<(), TransactionError> {
+    pub(crate) fn abort(self: &Arc<Self>, stop: &Stop) -> Result<(), TransactionError> {
         self.take_spoiled();
         self.aborts.inc();
-        retrying(stop, || self.producer.abort_transaction(STEP)).map_err(|error| match is_retriable(&error) {
-            true => TransactionError::Unanswered(error),
-            false => self.fatal(error),
-        })?;
+        let aborted = self.apart(stop, |producer| retrying(|| producer.abort_transaction(STEP)))?;
+        aborted.map_err(|error| self.fatal(error))?;
         self.begin()
+    }
+
+    /// Does `work` in a thread of its own, which after `stop` is left to itself when it takes too long: librdkafka goes by its
+    /// timeouts only while a coordinator answers.
+    fn apart(
+        self: &Arc<Self>,
+        stop: &Stop,
+        work: impl FnOnce(&Producer) -> Result<(), ClientError> + Send + 'static,
+    ) -> Result<Result<(), ClientError>, TransactionError> {
+        let this = Arc::clone(self);
+        let (tell, told) = crossbeam_channel::bounded(1);
+        thread::spawn(move || {
+            // Nobody listens if it took too long.
+            tell.send(work(&this.producer)).unwrap_or_default();
+        });
+        let mut end = None;
+        loop {
+            match told.recv_timeout(LOOK) {
+                Ok(result) => return Ok(result),
+                Err(RecvTimeoutError::Timeout) if !stop.is_cancelled() => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    if Instant::now() >= *end.get_or_insert_with(|| Instant::now() + LAST_STEPS) {
+                        return Err(TransactionError::Unanswered);
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return Err(TransactionError::Unanswered),
+            }
+        }
     }
 
     fn begin(&self) -> Result<(), TransactionError> {
@@ -149,16 +181,11 @@ impl Transactions {
     }
 }
 
-/// Calls again what may be called again, after `stop` for a few seconds only.
-fn retrying(stop: &Stop, mut call: impl FnMut() -> Result<(), ClientError>) -> Result<(), ClientError> {
-    let mut end = None;
+/// Calls again what may be called again.
+fn retrying(mut call: impl FnMut() -> Result<(), ClientError>) -> Result<(), ClientError> {
     loop {
         let result = call();
-        let may_be_called_again = result.as_ref().is_err_and(is_retriable);
-        if stop.is_cancelled() && Instant::now() >= *end.get_or_insert_with(|| Instant::now() + LAST_STEPS) {
-            return result;
-        }
-        if !may_be_called_again {
+        if !result.as_ref().is_err_and(is_retriable) {
             return result;
         }
     }

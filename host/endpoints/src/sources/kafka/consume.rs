@@ -61,12 +61,18 @@ impl ClientContext for Context {
     }
 
     fn stats(&self, statistics: Statistics) {
-        let source = self.state().name.clone();
+        let state = self.state();
+        let source = state.name.clone();
         let mut lags = self.lags.lock().unwrap_or_else(PoisonError::into_inner);
         for topic in statistics.topics.values() {
             for partition in topic.partitions.values() {
                 let key = (topic.topic.clone(), partition.partition);
-                if partition.fetch_state != "active" || partition.consumer_lag < 0 {
+                // Its own answer leaves out what was committed in a transaction.
+                let lag = match state.settled_to(&topic.topic, partition.partition) {
+                    Some(next) if partition.ls_offset >= 0 => (partition.ls_offset - next).max(0),
+                    _ => partition.consumer_lag,
+                };
+                if partition.fetch_state != "active" || lag < 0 {
                     // Somebody else's by now, who tells its lag.
                     if let Some(lag) = lags.get(&key) {
                         lag.set(0.0);
@@ -82,7 +88,7 @@ impl ClientContext for Context {
                     let help = "Values between what is committed and the end of the partition.";
                     self.metrics.gauge("sluice_source_kafka_lag", help, labels)
                 });
-                gauge.set(partition.consumer_lag as f64);
+                gauge.set(lag as f64);
             }
         }
     }

@@ -148,6 +148,13 @@ impl State {
         slot
     }
 
+    /// Behind the last value of a partition whose rows have all arrived and whose offset is committed, or soon will be.
+    pub(super) fn settled_to(&self, topic: &str, number: i32) -> Option<i64> {
+        let mut partitions = self.partitions.iter().filter(|partition| partition.is_live);
+        let found = partitions.find(|partition| partition.number == number && partition.topic == topic)?;
+        (found.resume >= 0).then_some(found.resume)
+    }
+
     /// Takes in a value.
     pub(super) fn take(&mut self, message: &impl Message) {
         if matches!(self.decode, Decode::Detect) {
@@ -390,7 +397,7 @@ impl State {
             return;
         }
         let Some(group) = consumer.group_metadata() else { return };
-        match transactions.commit(&offsets, &group, &self.stop) {
+        match transactions.commit(offsets, group, &self.stop) {
             Ok(()) => self.aborts_in_a_row = 0,
             Err(TransactionError::Aborted(error)) => {
                 warn!(source = self.name, error = &*error, "transaction taken back, its rows are read again");
@@ -402,7 +409,7 @@ impl State {
     }
 
     /// Takes the transaction back. Nothing of it may be under way any more: it would be written into the next one.
-    fn abort(&mut self, transactions: &Transactions) {
+    fn abort(&mut self, transactions: &Arc<Transactions>) {
         match transactions.abort(&self.stop) {
             Ok(()) => self.begin_again(),
             Err(error) => self.failure = Some(("taking a transaction back", error.into())),
@@ -463,7 +470,7 @@ impl State {
     }
 
     /// Nothing of partitions that go may be left over for the next transaction.
-    fn end_transaction(&mut self, consumer: &BaseConsumer<Context>, transactions: &Transactions, is_lost: bool) {
+    fn end_transaction(&mut self, consumer: &BaseConsumer<Context>, transactions: &Arc<Transactions>, is_lost: bool) {
         if !self.drain(BARRIER) {
             let why = "they were not, for two minutes".into();
             self.failure = Some(("waiting for a transaction's rows to be written", why));

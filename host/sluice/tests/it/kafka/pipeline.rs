@@ -46,7 +46,7 @@ linger_ms = 5
 
 /// A configuration in a folder of its own, which goes with it.
 pub(super) struct Config {
-    pub(super) folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
     pub(super) file: PathBuf,
 }
 
@@ -55,7 +55,7 @@ impl Config {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("sluice.toml");
         std::fs::write(&file, text).unwrap();
-        Config { folder, file }
+        Config { _folder: folder, file }
     }
 
     pub(super) fn start(&self) -> Running {
