@@ -90,8 +90,8 @@ pub(crate) fn prepare(config: Config) -> Result<Prepared, Failure> {
         if let Some(state) = &stage.value.state
             && !(loaded.exports().1 && is_one(stage, &loaded))
         {
-            let problem = "`state` is for a plugin that exports `state` and has one instance for all workers; leave it out, \
-                           or set `instances = \"one\"`";
+            let problem =
+                "`state` is for a plugin that exports `state` and has one instance for all workers; leave it out";
             return Err(config.doc.error(state.span(), &format!("stages.{}", stage.name), problem).into());
         }
         stages.push(loaded);

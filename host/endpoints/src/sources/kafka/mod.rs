@@ -172,6 +172,10 @@ impl KafkaSourceConfig {
         Invalid::unless_within("max_in_flight", self.max_in_flight as u64, 1, 1000)?;
         Invalid::unless_within("batch_rows", self.batch_rows as u64, 1, MOST_BATCH_ROWS)?;
         Invalid::unless_within("batch_delay_ms", self.batch_delay_ms, 1, 60_000)?;
+        if self.instance_id.is_some() && self.consumers > 1 {
+            let remedy = "use one consumer, or leave `instance_id` out";
+            return Err(Invalid::new("instance_id", "several consumers would be one member of the group", remedy));
+        }
         if self.delivery == KafkaSourceDelivery::ExactlyOnce && self.consumers > 1 {
             let remedy = "use one consumer, or start several processes";
             return Err(Invalid::new("consumers", "a transaction has one consumer", remedy));
