@@ -7,7 +7,7 @@ use crate::{Outcome, cargo, run};
 
 const TARGET: &str = "wasm32-wasip2";
 
-/// A program that a build calls.
+/// Something that a build wants to find.
 struct Needed {
     program: &'static str,
     why: &'static str,
@@ -15,8 +15,18 @@ struct Needed {
     fedora: &'static str,
 }
 
-const NEEDED: [Needed; 1] =
-    [Needed { program: "cc", why: "a C compiler and linker", debian: "gcc libc6-dev", fedora: "gcc glibc-devel" }];
+const NEEDED: [Needed; 4] = [
+    Needed { program: "cc", why: "a C compiler and linker", debian: "gcc libc6-dev", fedora: "gcc glibc-devel" },
+    Needed { program: "c++", why: "a C++ compiler, for librdkafka", debian: "g++", fedora: "gcc-c++" },
+    Needed { program: "make", why: "for librdkafka", debian: "make", fedora: "make" },
+    Needed { program: "pkg-config", why: "for librdkafka", debian: "pkg-config", fedora: "pkgconf-pkg-config" },
+];
+
+/// Libraries with headers, by the names that pkg-config knows.
+const LIBRARIES: [Needed; 2] = [
+    Needed { program: "openssl", why: "TLS, for librdkafka", debian: "libssl-dev", fedora: "openssl-devel" },
+    Needed { program: "zlib", why: "compression, for librdkafka", debian: "zlib1g-dev", fedora: "zlib-devel" },
+];
 
 const JAVA: [Needed; 1] = [Needed {
     program: "java",
@@ -44,7 +54,9 @@ pub(crate) fn check_maven() -> Outcome {
 
 /// Checks that programs and the wasm target are there; adds the target where rustup can.
 pub(crate) fn check() -> Outcome {
-    let missing: Vec<&Needed> = NEEDED.iter().filter(|needed| !is_there(needed.program)).collect();
+    let programs = NEEDED.iter().filter(|needed| !is_there(needed.program));
+    let libraries = LIBRARIES.iter().filter(|needed| !has_library(needed.program));
+    let missing: Vec<&Needed> = programs.chain(libraries).collect();
     if !missing.is_empty() {
         return Err(explain(&missing));
     }
@@ -73,6 +85,11 @@ fn explain(missing: &[&Needed]) -> String {
 
 fn is_there(program: &str) -> bool {
     let asked = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    asked.is_ok_and(|status| status.success())
+}
+
+fn has_library(name: &str) -> bool {
+    let asked = Command::new("pkg-config").args(["--exists", name]).stderr(Stdio::null()).status();
     asked.is_ok_and(|status| status.success())
 }
 
