@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::{Outcome, cargo, run, system};
+use crate::{Outcome, cargo, kafka, run, system};
 
 /// One line of the table.
 struct Measured {
@@ -16,7 +16,7 @@ struct Measured {
     rows: f64,
 }
 
-/// Runs the criterion benchmarks and the pipeline benchmark, then prints the table.
+/// Runs the criterion benchmarks and prints their table, then the benchmarks of the whole pipeline and of Kafka.
 pub(crate) fn bench(arguments: &[String]) -> Outcome {
     let with_peers = arguments.iter().any(|argument| argument == "--peers");
     let criterion = system::target_dir().join("criterion");
@@ -32,7 +32,12 @@ pub(crate) fn bench(arguments: &[String]) -> Outcome {
     if with_peers {
         pipeline.arg("--peers");
     }
-    run(&mut pipeline, "the whole pipeline")
+    run(&mut pipeline, "the whole pipeline")?;
+    if let Err(error) = kafka::fetch() {
+        eprintln!("xtask: Kafka is not measured: {error}");
+        return Ok(());
+    }
+    run(cargo().args(["bench", "--package", "sluice", "--bench", "kafka"]), "Kafka in and out")
 }
 
 fn table(measured: &[Measured]) -> String {
