@@ -1,16 +1,17 @@
 //! The consumer's callbacks: errors, rebalances, commits, statistics.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
+use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, ConsumerContext, Rebalance};
-use rdkafka::error::{KafkaError as ClientError, KafkaResult};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
+use rdkafka::error::KafkaError as ClientError;
 use rdkafka::statistics::Statistics;
-use rdkafka::{ClientContext, TopicPartitionList};
 use sluice_pipeline::Metrics;
 use tracing::info;
 
@@ -26,9 +27,9 @@ pub(super) struct Context {
     state: Mutex<State>,
     metrics: Arc<Metrics>,
     lags: Mutex<HashMap<(String, i32), Lag>>,
+    /// Reading is paused, and the lags are looked at by [`look_at_lags`](Self::look_at_lags).
+    pub(super) is_paused: AtomicBool,
     rebalances: Counter,
-    commits: Counter,
-    failed_commits: Counter,
 }
 
 impl Context {
@@ -38,16 +39,39 @@ impl Context {
         Context {
             events: Events::new(&state.name),
             rebalances: counter("sluice_source_kafka_rebalances", "Times that partitions came or went."),
-            commits: counter("sluice_source_kafka_commits", "Commits of offsets."),
-            failed_commits: counter("sluice_source_kafka_failed_commits", "Commits of offsets that failed."),
             metrics: Arc::clone(metrics),
             lags: Mutex::default(),
+            is_paused: AtomicBool::new(false),
             state: Mutex::new(state),
         }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Context {
+    fn lag(&self, source: &str, (topic, partition): &(String, i32)) -> Lag {
+        let labels =
+            vec![("source", source.to_owned()), ("topic", topic.clone()), ("partition", partition.to_string())];
+        let help = "Values between what is committed and the end of the partition.";
+        self.metrics.gauge("sluice_source_kafka_lag", help, labels)
+    }
+
+    /// Asks the brokers for the ends of the partitions that are assigned; gives up at the first that does not answer.
+    pub(super) fn look_at_lags(&self, consumer: &BaseConsumer<Self>) {
+        const PATIENCE: Duration = Duration::from_secs(1);
+        let Ok(assigned) = consumer.assignment() else { return };
+        let source = self.state().name.clone();
+        for element in assigned.elements() {
+            let key = (element.topic().to_owned(), element.partition());
+            let Ok((_, end)) = consumer.fetch_watermarks(&key.0, key.1, PATIENCE) else { return };
+            let Some(next) = self.state().settled_to(&key.0, key.1) else { continue };
+            let mut lags = self.lags.lock().unwrap_or_else(PoisonError::into_inner);
+            let gauge = lags.entry(key).or_insert_with_key(|key| self.lag(&source, key));
+            gauge.set((end - next).max(0) as f64);
+        }
     }
 }
 
@@ -61,6 +85,10 @@ impl ClientContext for Context {
     }
 
     fn stats(&self, statistics: Statistics) {
+        if self.is_paused.load(Ordering::Relaxed) {
+            // Of partitions that are not read librdkafka does not know the end.
+            return;
+        }
         let state = self.state();
         let source = state.name.clone();
         let mut lags = self.lags.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,15 +107,7 @@ impl ClientContext for Context {
                     }
                     continue;
                 }
-                let gauge = lags.entry(key).or_insert_with(|| {
-                    let labels = vec![
-                        ("source", source.clone()),
-                        ("topic", topic.topic.clone()),
-                        ("partition", partition.partition.to_string()),
-                    ];
-                    let help = "Values between what is committed and the end of the partition.";
-                    self.metrics.gauge("sluice_source_kafka_lag", help, labels)
-                });
+                let gauge = lags.entry(key).or_insert_with_key(|key| self.lag(&source, key));
                 gauge.set(lag as f64);
             }
         }
@@ -115,15 +135,5 @@ impl ConsumerContext for Context {
             .collect();
         names.sort_unstable();
         info!(source = self.state().name, partitions = names.join(" "), "{what}");
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
-        match result {
-            Ok(()) => drop(self.commits.inc()),
-            Err(error) => {
-                self.failed_commits.inc();
-                self.state().commit_failed(&error);
-            }
-        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,8 @@ const VALUES_AT_ONCE: usize = 64;
 /// Time after which a source that finds no room tells the brokers to send nothing more, and goes on answering
 /// them. (What was fetched ahead is thrown away by that, so it is not done for a moment.)
 const PAUSE_AFTER: Duration = Duration::from_secs(1);
+/// Time between two looks at how far a source that is paused lags behind.
+const LAGS: Duration = Duration::from_secs(5);
 /// Longest time that a source which ends waits for what it read to arrive.
 const LAST_WAIT: Duration = Duration::from_secs(120);
 /// Longest time that it waits for the brokers' answer to its last commit and to its leaving the group.
@@ -114,6 +117,7 @@ impl KafkaSource {
         let mut ended: BTreeSet<i32> = BTreeSet::new();
         let mut no_room_since: Option<Instant> = None;
         let mut is_paused = false;
+        let mut lags_at = Instant::now();
         while !stop.is_cancelled() {
             let mut state = context.state();
             state.listen(Duration::ZERO);
@@ -129,6 +133,7 @@ impl KafkaSource {
             if has_room {
                 drop(state);
                 no_room_since = None;
+                context.is_paused.store(false, Ordering::Relaxed);
                 if std::mem::take(&mut is_paused) {
                     self.with_assignment(Consumer::resume, "reading on")?;
                 }
@@ -148,6 +153,11 @@ impl KafkaSource {
             if !std::mem::replace(&mut is_paused, true) {
                 info!(source = self.name, "the pipeline is full, reading is paused");
                 self.with_assignment(Consumer::pause, "pausing")?;
+            }
+            context.is_paused.store(true, Ordering::Relaxed);
+            if lags_at.elapsed() >= LAGS {
+                context.look_at_lags(&self.consumer);
+                lags_at = Instant::now();
             }
             // Nothing comes but what concerns the group; partitions that come now are not paused.
             if let Some(result) = self.consumer.poll(WAIT) {

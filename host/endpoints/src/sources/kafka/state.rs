@@ -63,7 +63,7 @@ pub(super) struct State {
     pub(super) stop: Stop,
     /// Nothing is read and nothing is committed any more.
     pub(super) is_over: bool,
-    /// Offsets were not committed, for a reason that may pass.
+    /// What was committed before is committed again, too.
     must_commit_again: bool,
     /// A transaction was taken back: reading begins again where the last one ended.
     pub(super) must_rewind: bool,
@@ -73,6 +73,8 @@ pub(super) struct State {
     pub(super) failure: Option<(&'static str, BoxError)>,
     metrics: Arc<Metrics>,
     values: Counter,
+    commits: Counter,
+    failed_commits: Counter,
     bad: HashMap<&'static str, Counter>,
     said: Option<Instant>,
 }
@@ -95,7 +97,7 @@ impl State {
         decode: Decode,
         metrics: &Arc<Metrics>,
     ) -> State {
-        let labels = vec![("source", name.to_owned())];
+        let counter = |metric, help| metrics.counter(metric, help, vec![("source", name.to_owned())]);
         State {
             name: name.to_owned(),
             out: None,
@@ -120,7 +122,9 @@ impl State {
             aborts_in_a_row: 0,
             letters: None,
             failure: None,
-            values: metrics.counter("sluice_source_kafka_values", "Values read.", labels),
+            values: counter("sluice_source_kafka_values", "Values read."),
+            commits: counter("sluice_source_kafka_commits", "Commits of offsets."),
+            failed_commits: counter("sluice_source_kafka_failed_commits", "Commits of offsets that failed."),
             bad: HashMap::new(),
             said: None,
             metrics: Arc::clone(metrics),
@@ -343,18 +347,21 @@ impl State {
         if self.transactions.is_some() {
             return self.commit_transaction(consumer);
         }
+        // The answer to a commit that is not waited for is told to nobody, so the last one says all of it again.
+        self.must_commit_again = interval.is_zero();
         let offsets = self.ready();
         if offsets.count() == 0 {
             return;
         }
-        if let Err(error) = consumer.commit(&offsets, mode) {
-            self.commit_failed(&error);
+        match consumer.commit(&offsets, mode) {
+            Ok(()) => drop(self.commits.inc()),
+            Err(error) => self.commit_failed(&error),
         }
     }
 
     /// Without a commit rows come twice after a restart; none is lost.
-    pub(super) fn commit_failed(&mut self, error: &ClientError) {
-        self.must_commit_again = true;
+    fn commit_failed(&mut self, error: &ClientError) {
+        self.failed_commits.inc();
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::NoOffset) {
             warn!(source = self.name, %error, "offsets not committed");
         }
@@ -398,7 +405,10 @@ impl State {
         }
         let Some(group) = consumer.group_metadata() else { return };
         match transactions.commit(offsets, group, &self.stop) {
-            Ok(()) => self.aborts_in_a_row = 0,
+            Ok(()) => {
+                self.commits.inc();
+                self.aborts_in_a_row = 0;
+            }
             Err(TransactionError::Aborted(error)) => {
                 warn!(source = self.name, error = &*error, "transaction taken back, its rows are read again");
                 self.partitions.iter_mut().zip(before).for_each(|(partition, resume)| partition.resume = resume);

@@ -94,7 +94,6 @@ fn is_refused(name: &str, brokers: &str, access: &str, words: &[&str]) {
     let said = said.lines().filter(|line| line.starts_with("sluice: ")).collect::<Vec<_>>().join("\n");
     assert!(said.starts_with("sluice: sources.in: ") && !said.contains('\n'), "{name}: {said}");
     words.iter().for_each(|word| assert!(said.contains(word), "{name}: no `{word}` in {said}"));
-    println!("{name}: {said}");
 }
 
 fn sasl(mechanism: &str, password: &str) -> String {

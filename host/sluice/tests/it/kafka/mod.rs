@@ -1,5 +1,7 @@
 //! Kafka in and out, with a real broker: what is lost, what is doubled, what is said.
 
+#![allow(clippy::print_stdout, reason = "counts, for whoever runs a test with --nocapture")]
+
 mod access;
 mod cluster;
 mod crash;
@@ -9,6 +11,7 @@ mod metrics;
 mod outage;
 mod pipeline;
 mod poison;
+mod pressure;
 mod rebalance;
 mod row;
 mod topics;
