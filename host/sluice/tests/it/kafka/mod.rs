@@ -7,6 +7,7 @@ mod cluster;
 mod crash;
 mod examples;
 mod formats;
+mod full_disk;
 mod metrics;
 mod outage;
 mod pipeline;
