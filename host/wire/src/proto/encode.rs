@@ -45,7 +45,9 @@ impl Encoder {
                 columns.push((Key::new(number, wire_type), values));
             }
             match (form, batch.column(column)) {
-                (Form::Text, Some(Column::Text(texts))) => steps.push(Step::Text(Key::new(number, 2), texts)),
+                (Form::Text, Some(Column::Text(texts))) => {
+                    steps.push(Step::Text(Words::new(Key::new(number, 2), texts)))
+                }
                 (Form::List, Some(Column::Lists(lists))) => steps.push(Step::List(Key::new(number, 2), lists)),
                 _ => {}
             }
@@ -64,6 +66,7 @@ impl Encoder {
             unknown,
             left_out,
             kept: Vec::new(),
+            tail: Vec::new(),
         }
     }
 
@@ -93,12 +96,45 @@ pub struct Rows<'b> {
     left_out: Vec<u32>,
     /// The unknown fields of a row without those.
     kept: Vec<u8>,
+    /// The fields of the steps of a row.
+    tail: Vec<u8>,
 }
 
 #[derive(Debug)]
 enum Step<'b> {
-    Text(Key, &'b Texts),
+    Text(Words<'b>),
     List(Key, &'b Lists),
+}
+
+/// A text column with every word of its dictionary as a field already: few words are in many rows.
+#[derive(Debug)]
+struct Words<'b> {
+    codes: &'b [u32],
+    fields: Vec<u8>,
+    /// Where the field of each word begins and ends.
+    places: Vec<(u32, u32)>,
+}
+
+impl<'b> Words<'b> {
+    fn new(key: Key, texts: &'b Texts) -> Words<'b> {
+        let mut fields = Vec::new();
+        let mut field = |word: &str| {
+            let from = fields.len() as u32;
+            if !word.is_empty() {
+                head(key, word.len(), &mut fields);
+                fields.extend_from_slice(word.as_bytes());
+            }
+            (from, fields.len() as u32)
+        };
+        let places = texts.words.iter().map(|word| field(word)).collect();
+        Words { codes: &texts.codes, fields, places }
+    }
+
+    /// The field of a row, empty where it is not written.
+    fn get(&self, row: usize) -> &[u8] {
+        let place = self.codes.get(row).and_then(|code| self.places.get(*code as usize));
+        place.and_then(|(from, to)| self.fields.get(*from as usize..*to as usize)).unwrap_or_default()
+    }
 }
 
 fn values_of(batch: &Batch, column: ColumnId, form: Form) -> Option<Values<'_>> {
@@ -144,15 +180,16 @@ impl Rows<'_> {
             out.extend_from_slice(line.get(HEAD - len..).unwrap_or(&[0]));
             return;
         }
+        self.tail.clear();
+        for step in &self.steps {
+            step.append(row, &mut self.tail);
+        }
         if self.framing == Framing::Delimited {
-            let length = unknown.len() + fields + self.steps.iter().map(|step| step.len(row)).sum::<usize>();
-            varint::append(length as u64, out);
+            varint::append((unknown.len() + fields + self.tail.len()) as u64, out);
         }
         out.extend_from_slice(unknown);
         out.extend_from_slice(line.get(HEAD..).unwrap_or(&[]));
-        for step in &self.steps {
-            step.append(row, out);
-        }
+        out.extend_from_slice(&self.tail);
     }
 
     /// Number of rows of the batch.
@@ -169,24 +206,9 @@ impl Rows<'_> {
 }
 
 impl Step<'_> {
-    /// Bytes of the field, 0 where it is not written.
-    fn len(&self, row: usize) -> usize {
-        let (key, length) = match self {
-            Step::Text(key, texts) => (key, texts.get(row).len()),
-            Step::List(key, lists) => (key, packed_len(lists.get(row))),
-        };
-        if length == 0 { 0 } else { key.with_len(length).1 + length }
-    }
-
     fn append(&self, row: usize, out: &mut Vec<u8>) {
         match self {
-            Step::Text(key, texts) => {
-                let text = texts.get(row);
-                if !text.is_empty() {
-                    head(*key, text.len(), out);
-                    out.extend_from_slice(text.as_bytes());
-                }
-            }
+            Step::Text(words) => out.extend_from_slice(words.get(row)),
             Step::List(key, lists) => {
                 let list = lists.get(row);
                 if !list.is_empty() {
