@@ -110,12 +110,14 @@ impl Sink for Kept {
     }
 }
 
+type Tell = oneshot::Sender<Result<(), SinkError>>;
+
 /// Answers late: holds deliveries back until it has as many as can be under way, then answers the latest first,
 /// the very first with an error at first.
 #[derive(Default)]
 struct Late {
     rows: Arc<Mutex<Vec<u64>>>,
-    waiting: Vec<(Vec<u64>, oneshot::Sender<Result<(), SinkError>>)>,
+    waiting: Vec<(Vec<u64>, Tell)>,
     most: Arc<AtomicUsize>,
     has_refused: bool,
 }
