@@ -25,11 +25,16 @@ pub(crate) enum Decider {
     Local(Table),
 }
 
+/// Codes of source and destination in a table, one of each per row.
+pub(crate) type SideCodes = [Vec<u32>; 2];
+
 /// Direction and remote side of each row.
 #[derive(Debug, Default)]
 pub(crate) struct Sides {
     pub(crate) direction: Vec<u8>,
     pub(crate) remote: Vec<u8>,
+    /// Codes in the table of local prefixes, if it decided.
+    pub(crate) codes: Option<SideCodes>,
 }
 
 impl Decider {
@@ -43,31 +48,31 @@ impl Decider {
 
     /// Decides for every row; unknown where what it needs is absent.
     pub(crate) fn decide(&self, batch: &Batch) -> Result<Sides, Denied> {
-        let direction = match self {
+        let (direction, codes) = match self {
             Decider::Exported(directions) => {
                 let mut column = batch.get_or_zero(columns::FLOW_DIRECTION)?;
                 for value in &mut column {
                     *value = directions.get(usize::from(*value)).copied().unwrap_or(UNKNOWN);
                 }
-                column
+                (column, None)
             }
             Decider::Local(table) => by_prefixes(table, batch)?,
         };
         let remote = remote_sides(&direction);
-        Ok(Sides { direction, remote })
+        Ok(Sides { direction, remote, codes })
     }
 }
 
-fn by_prefixes(table: &Table, batch: &Batch) -> Result<Vec<u8>, Denied> {
+fn by_prefixes(table: &Table, batch: &Batch) -> Result<(Vec<u8>, Option<SideCodes>), Denied> {
     let src = table.find_columns(batch, columns::SRC_ADDR)?;
     let dst = table.find_columns(batch, columns::DST_ADDR)?;
-    let (Some(src), Some(dst)) = (src, dst) else { return Ok(vec![UNKNOWN; batch.rows()]) };
+    let (Some(src), Some(dst)) = (src, dst) else { return Ok((vec![UNKNOWN; batch.rows()], None)) };
     let mut direction = directions(&src, &dst);
     // Without an address (a frame that is not IP) a side is not remote but nowhere.
     for address in [columns::SRC_ADDR, columns::DST_ADDR] {
         blank_absent(batch, address, &mut direction)?;
     }
-    Ok(direction)
+    Ok((direction, Some([src, dst])))
 }
 
 fn blank_absent(batch: &Batch, address: Address, direction: &mut [u8]) -> Result<(), Denied> {

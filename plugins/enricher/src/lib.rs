@@ -11,7 +11,7 @@ mod proto;
 use sluice_sdk::{Address, Batch, Bitmap, Column, Denied, Failure, Manifest, Plugin, Text, columns, metrics};
 
 pub use config::{AutonomousSystem, Config, Country, Customers, Direction, DirectionMode, Scale};
-use direction::{Decider, REMOTE_DESTINATION, REMOTE_SOURCE, Sides};
+use direction::{Decider, REMOTE_DESTINATION, REMOTE_SOURCE, SideCodes, Sides};
 use memo::{Numbers, Words};
 
 /// The plugin.
@@ -19,6 +19,8 @@ use memo::{Numbers, Words};
 pub struct Enricher {
     direction: Option<(Decider, Drops)>,
     customers: Option<(Numbers, Drops)>,
+    /// The table of customers is that of local prefixes too: what was looked up in it serves both.
+    is_one_table: bool,
     country: Option<(Words, Drops)>,
     as_numbers: Option<Numbers>,
     /// Whether numbers of the table replace the exporter's.
@@ -48,6 +50,8 @@ impl Plugin for Enricher {
             self.direction = Some((decider, Drops(direction.drop_unmatched)));
         }
         if let Some(customers) = &config.customers {
+            let local = config.direction.as_ref().filter(|direction| direction.mode == DirectionMode::Prefixes);
+            self.is_one_table = local.is_some_and(|direction| direction.table.as_ref() == Some(&customers.table));
             self.customers =
                 Some((Numbers::open("customers.table", &customers.table)?, Drops(customers.drop_unmatched)));
             manifest.read(columns::SRC_ADDR).read(columns::DST_ADDR).write(columns::CUSTOMER_ID);
@@ -88,8 +92,8 @@ impl Plugin for Enricher {
 
     fn process(&mut self, batch: &mut Batch) -> Result<(), Failure> {
         let mut keep = None;
-        let remote = self.direction(batch, &mut keep)?;
-        self.customers(batch, remote.as_deref(), &mut keep)?;
+        let (remote, codes) = self.direction(batch, &mut keep)?;
+        self.customers(batch, remote.as_deref(), codes, &mut keep)?;
         self.country(batch, remote.as_deref(), &mut keep)?;
         self.as_numbers(batch)?;
         self.as_names(batch)?;
@@ -111,30 +115,44 @@ impl Plugin for Enricher {
 }
 
 impl Enricher {
-    /// Writes `direction` and `remote_side`; returns the remote sides if they are known at all.
-    fn direction(&self, batch: &mut Batch, keep: &mut Option<Bitmap>) -> Result<Option<Vec<u8>>, Denied> {
+    /// Writes `direction` and `remote_side`; returns the remote sides if they are known at all, and what was
+    /// looked up for that.
+    fn direction(
+        &self,
+        batch: &mut Batch,
+        keep: &mut Option<Bitmap>,
+    ) -> Result<(Option<Vec<u8>>, Option<SideCodes>), Denied> {
         let Some((decider, drops)) = &self.direction else {
             let wanted = self.customers.is_some() || self.country.is_some();
-            return if wanted { batch.find(columns::REMOTE_SIDE) } else { Ok(None) };
+            return Ok((if wanted { batch.find(columns::REMOTE_SIDE)? } else { None }, None));
         };
-        let Sides { direction, remote } = decider.decide(batch)?;
+        let Sides { direction, remote, codes } = decider.decide(batch)?;
         batch.set(columns::DIRECTION, &direction)?;
         batch.set(columns::REMOTE_SIDE, &remote)?;
         narrow(keep, *drops, direction.len(), |row| direction.get(row).is_some_and(|direction| *direction != 0));
-        Ok(Some(remote))
+        Ok((Some(remote), codes))
     }
 
-    fn customers(&mut self, batch: &mut Batch, remote: Option<&[u8]>, keep: &mut Option<Bitmap>) -> Result<(), Denied> {
+    /// Writes the customers of both sides and of the local one. `looked_up` is what the table of local prefixes answered.
+    fn customers(
+        &mut self,
+        batch: &mut Batch,
+        remote: Option<&[u8]>,
+        looked_up: Option<SideCodes>,
+        keep: &mut Option<Bitmap>,
+    ) -> Result<(), Denied> {
         let Some((numbers, drops)) = &mut self.customers else { return Ok(()) };
         numbers.begin();
-        let mut ids = |address: Address, column: Column<u32>, batch: &mut Batch| {
-            let Some(mut codes) = numbers.table.find_columns(batch, address)? else { return Ok(None) };
+        let [src, dst] = looked_up.filter(|_| self.is_one_table).map_or([None, None], |codes| codes.map(Some));
+        let mut ids = |known: Option<Vec<u32>>, address: Address, column: Column<u32>, batch: &mut Batch| {
+            let found = if known.is_some() { known } else { numbers.table.find_columns(batch, address)? };
+            let Some(mut codes) = found else { return Ok(None) };
             numbers.resolve(&mut codes);
             batch.set(column, &codes)?;
             Ok(Some(codes))
         };
-        let src = ids(columns::SRC_ADDR, columns::SRC_CUSTOMER_ID, batch)?;
-        let dst = ids(columns::DST_ADDR, columns::DST_CUSTOMER_ID, batch)?;
+        let src = ids(src, columns::SRC_ADDR, columns::SRC_CUSTOMER_ID, batch)?;
+        let dst = ids(dst, columns::DST_ADDR, columns::DST_CUSTOMER_ID, batch)?;
         let rows = batch.rows();
         let (src, dst) = match (src, dst) {
             (None, None) => {

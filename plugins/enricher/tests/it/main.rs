@@ -107,6 +107,23 @@ fn direction_follows_local_prefixes() {
 }
 
 #[test]
+fn customers_are_the_same_whether_their_table_is_that_of_local_prefixes_or_not() {
+    let by = |local: &str| {
+        // Another table with the same prefixes.
+        let same = MemoryTable::new([("192.0.2.0/24", "here"), ("2001:db8:8::/48", "here")]);
+        let config = format!(
+            r#"{{"customers": {{"table": "customers"}}, "direction": {{"mode": "prefixes", "table": "{local}"}}}}"#
+        );
+        let harness = enrich(flows(world().table("same", same)), &config);
+        let ids = [columns::SRC_CUSTOMER_ID, columns::DST_CUSTOMER_ID, columns::CUSTOMER_ID];
+        (ids.map(|column| harness.get(column)), harness.get(columns::DIRECTION))
+    };
+    let sides = [vec![7, 0, 0, 7, 0], vec![0, 8, 0, 8, 0], vec![7, 8, 0, 0, 0]];
+    assert_eq!(by("customers"), (sides, vec![2, 1, 3, 4, 0]));
+    assert_eq!(by("same"), by("customers"));
+}
+
+#[test]
 fn countries_are_those_of_the_addresses_and_the_remote_one_of_the_remote_side() {
     let config = r#"{"country": {"table": "country"}, "direction": {"mode": "prefixes", "table": "local"}}"#;
     let harness = enrich(flows(world()), config);
