@@ -99,7 +99,8 @@ impl Packer {
             PackFormat::Protobuf(encoder) => Some(encoder.rows(batch)),
             PackFormat::Json(_) => None,
         };
-        let mut by_key: HashMap<(usize, Vec<u8>), usize> = HashMap::new();
+        // By route. Looked up by a borrowed key: a key is copied once, not once a row.
+        let mut by_key: Vec<HashMap<Vec<u8>, usize>> = vec![HashMap::new(); topics.len()];
         let mut key = Vec::new();
         self.packs.clear();
         self.packs.resize_with(topics.len(), Pack::default);
@@ -120,11 +121,14 @@ impl Packer {
             let mut at = route;
             if self.key != Key::None {
                 self.key.write(batch, &self.key_columns, row, &mut key);
-                if self.pack > 1 {
-                    at = *by_key.entry((route, key.clone())).or_insert_with_key(|(route, key)| {
-                        self.packs.push(Pack { route: *route, key: key.clone(), ..Pack::default() });
-                        self.packs.len() - 1
-                    });
+                if self.pack > 1
+                    && let Some(packs) = by_key.get_mut(route)
+                {
+                    at = packs.get(&key).copied().unwrap_or(self.packs.len());
+                    if at == self.packs.len() {
+                        self.packs.push(Pack { route, key: key.clone(), ..Pack::default() });
+                        packs.insert(key.clone(), at);
+                    }
                 }
             }
             let Some(pack) = self.packs.get_mut(at) else { continue };

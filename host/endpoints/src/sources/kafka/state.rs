@@ -1,34 +1,26 @@
-//! What a consumer has read, what of it has arrived, and how far that may be said.
+//! What a consumer has read, and what of it has arrived.
 
-use std::collections::{BTreeSet, HashMap};
+mod commit;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use prometheus_client::metrics::counter::Counter;
-use rdkafka::Offset;
-use rdkafka::TopicPartitionList;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::{Message, OwnedMessage};
 use sluice_flow::{BatchBuilder, ColumnSet, Schema};
 use sluice_pipeline::{Ack, BoxError, Metrics, NoRoom, Outcome, Outlet, Parcel, Stop};
 use tracing::{info, warn};
 
-use super::consume::Context;
 use super::decode::{Bad, Decode};
 use super::tracker::{Slot, Tracker};
-use crate::kafka::{DeadLetters, Letter, TransactionError, Transactions};
+use crate::kafka::{DeadLetters, Letter, Transactions};
 
 /// Values that are looked at to find out what they are.
 const DETECT_VALUES: usize = 100;
 /// Time after which fewer have to do.
 const DETECT_TIME: Duration = Duration::from_secs(5);
-/// Longest time that what was read may take to arrive when a partition goes to somebody else. What has not arrived
-/// then comes twice.
-const REVOKE: Duration = Duration::from_secs(20);
-/// Longest time that what belongs to a transaction may take to arrive.
-const BARRIER: Duration = Duration::from_secs(120);
 /// Time between two lines of the log about values that cannot be read.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -335,159 +327,6 @@ impl State {
             }
             self.make_room(Duration::from_millis(20));
             self.listen(Duration::from_millis(20));
-        }
-    }
-
-    /// Commits what is settled, if `interval` is over since the last time.
-    pub(super) fn commit(&mut self, consumer: &BaseConsumer<Context>, interval: Duration, mode: CommitMode) {
-        if self.last_commit.elapsed() < interval {
-            return;
-        }
-        self.last_commit = Instant::now();
-        if self.transactions.is_some() {
-            return self.commit_transaction(consumer);
-        }
-        // The answer to a commit that is not waited for is told to nobody, so the last one says all of it again.
-        self.must_commit_again = interval.is_zero();
-        let offsets = self.ready();
-        if offsets.count() == 0 {
-            return;
-        }
-        match consumer.commit(&offsets, mode) {
-            Ok(()) => drop(self.commits.inc()),
-            Err(error) => self.commit_failed(&error),
-        }
-    }
-
-    /// Without a commit rows come twice after a restart; none is lost.
-    fn commit_failed(&mut self, error: &ClientError) {
-        self.failed_commits.inc();
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::NoOffset) {
-            warn!(source = self.name, %error, "offsets not committed");
-        }
-    }
-
-    /// What is settled of the partitions that are still ours.
-    fn ready(&mut self) -> TopicPartitionList {
-        let mut offsets = TopicPartitionList::new();
-        let mut slots = BTreeSet::new();
-        for (slot, next) in self.tracker.take_ready() {
-            let Some(partition) = self.partitions.get_mut(slot) else { continue };
-            partition.resume = next;
-            slots.insert(slot);
-        }
-        if std::mem::take(&mut self.must_commit_again) {
-            slots.extend(0..self.partitions.len());
-        }
-        let partitions = slots.into_iter().filter_map(|slot| self.partitions.get(slot));
-        for partition in partitions.filter(|partition| partition.is_live && partition.resume >= 0) {
-            // An offset is a number: this cannot fail.
-            drop(offsets.add_partition_offset(&partition.topic, partition.number, Offset::Offset(partition.resume)));
-        }
-        offsets
-    }
-
-    /// Ends the transaction with everything in it that was read so far.
-    fn commit_transaction(&mut self, consumer: &BaseConsumer<Context>) {
-        let Some(transactions) = self.transactions.clone() else { return };
-        if !self.drain(BARRIER) {
-            self.failure =
-                Some(("waiting for a transaction's rows to be written", "they were not, for two minutes".into()));
-            return;
-        }
-        if self.tracker.has_failed() {
-            return self.abort(&transactions);
-        }
-        let before: Vec<i64> = self.partitions.iter().map(|partition| partition.resume).collect();
-        let offsets = self.ready();
-        if offsets.count() == 0 {
-            return;
-        }
-        let Some(group) = consumer.group_metadata() else { return };
-        match transactions.commit(offsets, group, &self.stop) {
-            Ok(()) => {
-                self.commits.inc();
-                self.aborts_in_a_row = 0;
-            }
-            Err(TransactionError::Aborted(error)) => {
-                warn!(source = self.name, error = &*error, "transaction taken back, its rows are read again");
-                self.partitions.iter_mut().zip(before).for_each(|(partition, resume)| partition.resume = resume);
-                self.begin_again();
-            }
-            Err(error) => self.failure = Some(("committing", error.into())),
-        }
-    }
-
-    /// Takes the transaction back. Nothing of it may be under way any more: it would be written into the next one.
-    fn abort(&mut self, transactions: &Arc<Transactions>) {
-        match transactions.abort(&self.stop) {
-            Ok(()) => self.begin_again(),
-            Err(error) => self.failure = Some(("taking a transaction back", error.into())),
-        }
-    }
-
-    fn begin_again(&mut self) {
-        const MOST_ABORTS: u32 = 10;
-        self.aborts_in_a_row += 1;
-        if self.aborts_in_a_row >= MOST_ABORTS {
-            self.failure = Some(("committing", "ten transactions in a row were taken back; see the log".into()));
-        }
-        self.tracker.forget();
-        self.builder.truncate(0);
-        self.opened = None;
-        self.must_rewind = true;
-    }
-
-    /// Goes back to where the last transaction ended.
-    pub(super) fn rewind(&mut self, consumer: &BaseConsumer<Context>) -> Result<(), ClientError> {
-        self.must_rewind = false;
-        for partition in self.partitions.iter().filter(|partition| partition.is_live && partition.resume >= 0) {
-            let offset = Offset::Offset(partition.resume);
-            consumer.seek(&partition.topic, partition.number, offset, Duration::from_secs(10))?;
-        }
-        Ok(())
-    }
-
-    /// Partitions go to somebody else: everything read of them should have arrived, and be committed, before.
-    pub(super) fn revoke(&mut self, consumer: &BaseConsumer<Context>, revoked: &TopicPartitionList) {
-        if self.is_over {
-            return;
-        }
-        // What waits for its format to be found out was not read at all.
-        let is_revoked = |topic: &str, partition| revoked.find_partition(topic, partition).is_some();
-        self.held.retain(|message| !is_revoked(message.topic(), message.partition()));
-        // Somebody else has them already: what is under way comes twice.
-        let is_lost = consumer.assignment_lost();
-        match self.transactions.clone() {
-            Some(transactions) => self.end_transaction(consumer, &transactions, is_lost),
-            None if is_lost => {}
-            None => {
-                self.drain(REVOKE);
-                self.commit(consumer, Duration::ZERO, CommitMode::Sync);
-            }
-        }
-        for partition in &mut self.partitions {
-            partition.is_live &= !is_revoked(&partition.topic, partition.number);
-        }
-        // Batches under way know partitions by their place; without any the places are free again.
-        if self.tracker.under_way() == 0
-            && !self.tracker.has_open()
-            && self.partitions.iter().all(|partition| !partition.is_live)
-        {
-            self.partitions.clear();
-            self.tracker.forget();
-        }
-    }
-
-    /// Nothing of partitions that go may be left over for the next transaction.
-    fn end_transaction(&mut self, consumer: &BaseConsumer<Context>, transactions: &Arc<Transactions>, is_lost: bool) {
-        if !self.drain(BARRIER) {
-            let why = "they were not, for two minutes".into();
-            self.failure = Some(("waiting for a transaction's rows to be written", why));
-        } else if is_lost || self.tracker.has_failed() {
-            self.abort(transactions);
-        } else {
-            self.commit_transaction(consumer);
         }
     }
 }
