@@ -126,6 +126,17 @@ pub enum BindError {
     },
 }
 
+/// The error with what to do about it, where that is known.
+fn with_way_out(error: io::Error) -> io::Error {
+    let way_out = match error.kind() {
+        io::ErrorKind::AddrInUse => "another process receives there: stop it, or use another port",
+        io::ErrorKind::AddrNotAvailable => "use an address of this machine, or `[::]` for all of them",
+        io::ErrorKind::PermissionDenied => "ports below 1024 need CAP_NET_BIND_SERVICE: grant it, or use another port",
+        _ => return error,
+    };
+    io::Error::new(error.kind(), format!("{error}; {way_out}"))
+}
+
 /// The sockets of one source: open, and receiving into the kernel's buffers, but not yet read.
 #[derive(Debug)]
 pub struct UdpSockets {
@@ -146,7 +157,7 @@ impl UdpSockets {
     /// The configuration, or the system.
     pub fn bind(name: &str, config: &UdpConfig) -> Result<UdpSockets, BindError> {
         config.validate()?;
-        let failed = |source| BindError::Socket { listen: config.listen, source };
+        let failed = |source| BindError::Socket { listen: config.listen, source: with_way_out(source) };
         let mut local_addr = config.listen;
         let mut sockets = Vec::new();
         for _ in 0..config.sockets {
