@@ -20,6 +20,7 @@ mod instance;
 pub mod keys;
 mod limits;
 mod load;
+mod pack;
 mod runner;
 mod saved;
 mod shared;
@@ -36,6 +37,7 @@ pub use limits::{
     MAX_ROUTE_BYTES, MAX_ROUTES, MAX_WORD_BYTES, MAX_WORDS, RETRIES, SNAPSHOT_INTERVAL_MS,
 };
 pub use load::{Loaded, Manifest, Reloaded};
+pub use pack::{PackError, Renames, pack};
 pub use spec::{Assets, ComponentSource, Grant, Granted, OnError, Services, StageSpec};
 
 /// `bytes` in hexadecimal.

@@ -326,8 +326,8 @@ fn prepare(
     number: u64,
 ) -> Result<(Generation, Instance), LoadErrorKind> {
     let name = source.describe();
-    admit::inspect(&name, bytes)?;
-    let component = host.compile(&name, bytes, &digest)?;
+    let component = admit::component(&name, bytes)?;
+    let component = host.compile(&name, &component)?;
     let exports = admit::exports(host, &name, &component)?;
     let linker = admit::link(host, &component, shared.grant.linkable())?;
     let misfit = |error: wasmtime::Error| LoadErrorKind::Link { error: format!("{error:#}") };
