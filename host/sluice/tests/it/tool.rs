@@ -149,6 +149,7 @@ impl Running {
 
 impl Drop for Running {
     /// A test that failed leaves no process behind, and shows what it said.
+    #[allow(clippy::print_stderr, reason = "for whoever reads why the test failed")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("{}", self.logged);
