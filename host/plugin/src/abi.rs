@@ -76,18 +76,21 @@ pub(crate) enum Denied {
     OutOfRange,
 }
 
-/// `log.level`.
+/// How much a line of a plugin's log matters: `log.level`.
 #[derive(ComponentType, Lift, Lower, Clone, Copy, Debug, PartialEq, Eq)]
 #[component(enum)]
 #[repr(u8)]
-#[allow(dead_code, reason = "made by lifting")]
-pub(crate) enum Level {
+pub enum Level {
+    /// A person is needed.
     #[component(name = "error")]
     Error,
+    /// Something is wrong and the plugin goes on.
     #[component(name = "warn")]
     Warn,
+    /// Worth knowing.
     #[component(name = "info")]
     Info,
+    /// For the plugin's author.
     #[component(name = "debug")]
     Debug,
 }

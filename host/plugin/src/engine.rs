@@ -24,6 +24,9 @@ pub struct HostSettings {
     /// Directory for compiled code. Made with mode 0700; refused if somebody else could write there.
     /// None: every start compiles anew.
     pub cache_dir: Option<PathBuf>,
+    /// Count the work of plugins in fuel, which is the same on every machine: for tests, benchmarks and
+    /// replay. Costs a third of the speed, so the collector does not.
+    pub fuel: bool,
 }
 
 /// What all plugins of a process share: engine, compiled-code cache and metrics.
@@ -46,7 +49,7 @@ impl Host {
     /// # Errors
     /// If the engine does not work here, or the cache directory is not safe to use.
     pub fn new(settings: HostSettings, metrics: Arc<Metrics>) -> Result<Arc<Host>, PluginError> {
-        let engine = Engine::new(&config()).map_err(|error| PluginError::Engine(error.into()))?;
+        let engine = Engine::new(&config(settings.fuel)).map_err(|error| PluginError::Engine(error.into()))?;
         let cache = settings.cache_dir.map(|path| Cache::open(path, &engine)).transpose()?;
         let weak = engine.weak();
         let clock = move || {
@@ -91,13 +94,14 @@ impl Host {
 
 /// What is switched off is attack surface or a source of different results; `reference` numbers in
 /// `docs/explanation` say what each costs.
-fn config() -> Config {
+fn config(fuel: bool) -> Config {
     let mut config = Config::new();
     config
         .strategy(Strategy::Cranelift)
         // A synchronous call costs 150 ns instead of 800, and the asynchronous ABI is not compiled in.
         .concurrency_support(false)
         .epoch_interruption(true)
+        .consume_fuel(fuel)
         .max_wasm_stack(STACK_BYTES)
         // The same input gives the same bits on every machine.
         .cranelift_nan_canonicalization(true)

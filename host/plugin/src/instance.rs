@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustix::time::{ClockId, clock_gettime};
 use wasmtime::component::{InstancePre, TypedFunc};
-use wasmtime::{Engine, Store, Trap};
+use wasmtime::{Engine, FrameInfo, FrameSymbol, Store, Trap, WasmBacktrace};
 
 use crate::abi::{Failure, Manifest};
 use crate::admit::Exports;
@@ -17,6 +17,8 @@ pub(crate) struct Trapped {
     pub(crate) kind: TrapKind,
     /// What the engine says, on one line.
     pub(crate) text: String,
+    /// Where it was, innermost first, as far as the component has names.
+    pub(crate) backtrace: Vec<String>,
 }
 
 /// Why a call ended its instance; also the reason under which its rows are dropped.
@@ -59,6 +61,9 @@ pub(crate) struct Instance {
 /// after the first so many, one in as many is measured and counts for all.
 const MEASURED_CALLS: u32 = 8;
 
+/// More than any call can use before its deadline.
+const FUEL: u64 = u64::MAX;
+
 /// Why there is no instance.
 #[derive(Debug)]
 pub(crate) enum NoInstance {
@@ -82,6 +87,8 @@ impl Instance {
         store.set_hostcall_fuel(limits.hostcall_bytes);
         store.set_max_component_handles(limits.handles);
         store.set_epoch_deadline(ticks(limits.init_deadline_ms));
+        // Refused by an engine that does not count fuel. One that does counts down from here.
+        store.set_fuel(FUEL).unwrap_or_default();
         let instance = match pre.instantiate(&mut store) {
             Ok(instance) => instance,
             Err(error) => return Err(NoInstance::Trapped(trapped(&store, &error))),
@@ -166,6 +173,13 @@ impl Instance {
         self.call(deadline_ms, 1, |this| tick.call(&mut this.store, (now_ms,)))
     }
 
+    /// Fuel used since the last time this was asked; none if the engine does not count.
+    pub(crate) fn take_fuel(&mut self) -> Option<u64> {
+        let left = self.store.get_fuel().ok()?;
+        self.store.set_fuel(FUEL).ok()?;
+        Some(FUEL - left)
+    }
+
     /// Whether there is a `timer.tick`.
     pub(crate) fn ticks(&self) -> bool {
         self.tick.is_some()
@@ -214,7 +228,21 @@ fn trapped(store: &Store<State>, error: &wasmtime::Error) -> Trapped {
         _ if store.data().limiter.refused => TrapKind::Memory,
         _ => TrapKind::Trap,
     };
-    Trapped { kind, text: one_line(error) }
+    let frames = error.downcast_ref::<WasmBacktrace>().map_or(&[][..], WasmBacktrace::frames);
+    Trapped { kind, text: one_line(error), backtrace: frames.iter().map(place).collect() }
+}
+
+/// A frame of a backtrace: function, and file and line if the component has debug information.
+fn place(frame: &FrameInfo) -> String {
+    let symbol = frame.symbols().first();
+    let name = symbol.and_then(FrameSymbol::name).or(frame.func_name());
+    let mut place = name.map_or_else(|| format!("function {}", frame.func_index()), |name| format!("{name:#}"));
+    if let Some((file, symbol)) = symbol.and_then(|symbol| Some((symbol.file()?, symbol))) {
+        place.push_str(&format!(" at {file}:{}", symbol.line().unwrap_or(0)));
+    } else if let Some(offset) = frame.module_offset() {
+        place.push_str(&format!(" (offset {offset:#x})"));
+    }
+    place
 }
 
 /// The innermost cause, without the back trace, which has lines.

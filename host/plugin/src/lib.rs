@@ -28,17 +28,21 @@ mod spec;
 mod stamp;
 mod state;
 pub mod tables;
+mod trial;
 mod wasi;
 
+pub use abi::Level as LogLevel;
 pub use engine::{Host, HostSettings};
 pub use error::{LoadError, LoadErrorKind, PluginError};
 pub use limits::{
-    Limits, MAX_ALERTS_PER_CALL, MAX_COMPONENT_BYTES, MAX_LOG_LINE, MAX_METRIC_NAME, MAX_PLUGIN_METRICS,
-    MAX_ROUTE_BYTES, MAX_ROUTES, MAX_WORD_BYTES, MAX_WORDS, RETRIES, SNAPSHOT_INTERVAL_MS,
+    Limits, MAX_ALERTS_PER_CALL, MAX_COMPONENT_BYTES, MAX_KEPT_LINES, MAX_LOG_LINE, MAX_METRIC_NAME,
+    MAX_PLUGIN_METRICS, MAX_ROUTE_BYTES, MAX_ROUTES, MAX_WORD_BYTES, MAX_WORDS, RETRIES, SNAPSHOT_INTERVAL_MS,
 };
 pub use load::{Loaded, Manifest, Reloaded};
 pub use pack::{PackError, Renames, pack};
-pub use spec::{Assets, ComponentSource, Grant, Granted, OnError, Services, StageSpec};
+pub use spec::{Assets, ComponentSource, Grant, Granted, LogLine, LogOut, OnError, Services, StageSpec};
+pub use state::Touched;
+pub use trial::{Answer, Called, Trap, Trial};
 
 /// `bytes` in hexadecimal.
 fn hex(bytes: &[u8]) -> String {

@@ -23,6 +23,8 @@ pub const MAX_ALERTS_PER_CALL: usize = 1024;
 pub const MAX_PLUGIN_METRICS: usize = 64;
 /// Bytes of the name of a plugin's own metric.
 pub const MAX_METRIC_NAME: usize = 64;
+/// Log lines that are kept of one trial.
+pub const MAX_KEPT_LINES: usize = 10_000;
 /// Bytes of a log line that are kept.
 pub const MAX_LOG_LINE: usize = 4096;
 /// Times that a batch is given again to a plugin that answered `retry-later`.
@@ -97,6 +99,13 @@ pub(crate) struct Limiter {
 impl Limiter {
     pub(crate) fn new(limits: &Limits, shared: Arc<MemoryInUse>) -> Limiter {
         Limiter { memory: limits.memory, table_elements: limits.table_elements, used: 0, shared, refused: false }
+    }
+}
+
+impl Limiter {
+    /// Bytes of linear memory now.
+    pub(crate) fn used(&self) -> usize {
+        self.used
     }
 }
 

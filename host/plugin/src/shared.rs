@@ -1,6 +1,6 @@
 //! What every instance of a stage shares: its name, grants, limits, metrics and rate limits.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,8 +12,8 @@ use sluice_flow::Schema;
 use sluice_pipeline::{Event, Labels, Metrics};
 
 use crate::abi::{Alert, Level};
-use crate::limits::{Limits, MAX_LOG_LINE, MAX_METRIC_NAME, MAX_PLUGIN_METRICS, MemoryInUse};
-use crate::spec::{Grant, OnError, Services, StageSpec};
+use crate::limits::{Limits, MAX_KEPT_LINES, MAX_LOG_LINE, MAX_METRIC_NAME, MAX_PLUGIN_METRICS, MemoryInUse};
+use crate::spec::{Grant, LogLine, LogOut, OnError, Services, StageSpec};
 
 /// Bytes of each text of an alert that are kept.
 const MAX_ALERT_TEXT: usize = 1024;
@@ -162,6 +162,13 @@ impl Shared {
 
     /// Writes a line of the plugin's to the log, if its rate allows.
     pub(crate) fn log(&self, level: Level, message: &str) {
+        if let LogOut::Kept(lines) = &self.services.log {
+            let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+            if lines.len() < MAX_KEPT_LINES {
+                lines.push(LogLine { level, text: printable(message, MAX_LOG_LINE) });
+            }
+            return;
+        }
         let is_allowed = self.log_lines.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now());
         if !is_allowed {
             self.meters.log_suppressed.inc();
@@ -190,17 +197,32 @@ impl Shared {
                 continue;
             }
             self.meters.alerts.inc();
-            self.services.events.emit(&Event {
-                stage: Arc::clone(&self.name),
-                time_ms,
-                kind: printable(&alert.kind, MAX_ALERT_TEXT),
-                severity: alert.severity.min(7),
-                subject: printable(&alert.subject, MAX_ALERT_TEXT),
-                value: alert.value,
-                threshold: alert.threshold,
-                note: printable(&alert.note, MAX_ALERT_TEXT),
-            });
+            self.services.events.emit(&self.event(&alert, time_ms));
         }
+    }
+
+    /// The alert as others see it.
+    pub(crate) fn event(&self, alert: &Alert, time_ms: u64) -> Event {
+        Event {
+            stage: Arc::clone(&self.name),
+            time_ms,
+            kind: printable(&alert.kind, MAX_ALERT_TEXT),
+            severity: alert.severity.min(7),
+            subject: printable(&alert.subject, MAX_ALERT_TEXT),
+            value: alert.value,
+            threshold: alert.threshold,
+            note: printable(&alert.note, MAX_ALERT_TEXT),
+        }
+    }
+
+    /// The plugin's own counters and gauges, by name.
+    pub(crate) fn own_values(&self) -> BTreeMap<String, f64> {
+        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let value = |metric: &OwnMetric| match metric {
+            OwnMetric::Counter(counter) => counter.get() as f64,
+            OwnMetric::Gauge(gauge) => gauge.get(),
+        };
+        own.iter().map(|((name, _), metric)| (name.clone(), value(metric))).collect()
     }
 
     /// The plugin's own metric called `name`; none if the name is bad or there are too many.

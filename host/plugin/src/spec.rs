@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use sluice_flow::{ColumnSet, Schema};
 use sluice_pipeline::EventOut;
 
+use crate::abi::Level as LogLevel;
 use crate::keys::Keys;
 use crate::limits::Limits;
 use crate::tables::Tables;
@@ -121,6 +122,27 @@ pub struct Services {
     pub assets: Arc<Assets>,
     /// Where alerts go.
     pub events: EventOut,
+    /// Where log lines go.
+    pub log: LogOut,
+}
+
+/// Where the log lines of plugins go.
+#[derive(Clone, Debug, Default)]
+pub enum LogOut {
+    /// To the collector's log, as fast as the stage's limit allows.
+    #[default]
+    Collector,
+    /// To whoever tries a plugin: all of them, up to [`MAX_KEPT_LINES`](crate::MAX_KEPT_LINES).
+    Kept(Arc<Mutex<Vec<LogLine>>>),
+}
+
+/// A line that a plugin logged, or wrote to standard output or error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// How much it matters.
+    pub level: LogLevel,
+    /// On one line, cut at [`MAX_LOG_LINE`](crate::MAX_LOG_LINE).
+    pub text: String,
 }
 
 /// Contents of asset files by name, as they were when the collector started.

@@ -1,5 +1,6 @@
 //! The data of one store: what an instance may see, what it has written in this call, and what it holds.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -109,6 +110,19 @@ pub(crate) struct State {
     pub(crate) own_metrics: HashMap<(String, bool), OwnMetric>,
     pub(crate) alerts: Vec<Alert>,
     pub(crate) wasi: Wasi,
+    /// Which columns were touched, if somebody wants to know.
+    pub(crate) touched: Option<RefCell<Touched>>,
+}
+
+/// Which columns a plugin has asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Columns that it read, present or absent.
+    pub read: ColumnSet,
+    /// Columns that it wrote or cleared.
+    pub written: ColumnSet,
+    /// Columns that it wanted to read or write, and may not: they are not in its manifest, or not granted.
+    pub refused: ColumnSet,
 }
 
 impl State {
@@ -127,6 +141,7 @@ impl State {
             own_metrics: HashMap::new(),
             alerts: Vec::new(),
             wasi: Wasi::default(),
+            touched: None,
         }
     }
 
@@ -168,19 +183,28 @@ impl State {
     pub(crate) fn readable(&self, column: ColumnId) -> Result<(Option<&Column>, usize), Denied> {
         let current = self.current()?;
         if !self.read.contains(column) || self.shared.schema.width(column).is_none() {
+            self.touch(|touched| touched.refused.insert(column));
             return Err(Denied::NotGranted);
         }
+        self.touch(|touched| touched.read.insert(column));
         Ok((current.column(column), current.rows()))
     }
 
     /// What the column holds, if the plugin may write it.
     pub(crate) fn writable(&self, column: ColumnId) -> Result<Width, Denied> {
         self.current()?;
-        let width = self.shared.schema.width(column).ok_or(Denied::NotGranted)?;
-        if !self.write.contains(column) {
+        let Some(width) = self.shared.schema.width(column).filter(|_| self.write.contains(column)) else {
+            self.touch(|touched| touched.refused.insert(column));
             return Err(Denied::NotGranted);
-        }
+        };
+        self.touch(|touched| touched.written.insert(column));
         Ok(width)
+    }
+
+    fn touch(&self, note: impl FnOnce(&mut Touched)) {
+        if let Some(touched) = &self.touched {
+            note(&mut touched.borrow_mut());
+        }
     }
 
     /// The same, for a column that must hold `width`; with the rows of the batch.

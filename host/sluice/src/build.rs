@@ -59,7 +59,7 @@ pub(crate) fn prepare(config: Config) -> Result<Prepared, Failure> {
     let scopes = transaction::scopes(&config, &plan)?;
     let metrics = Metrics::new();
     let cache_dir = config.cache_dir.clone().or_else(user_cache);
-    let host = Host::new(HostSettings { cache_dir }, Arc::clone(&metrics))
+    let host = Host::new(HostSettings { cache_dir, ..HostSettings::default() }, Arc::clone(&metrics))
         .map_err(|error| Failure::running("plugins cannot be run", error))?;
     let tables = Arc::new(tables(&config)?);
     let keys = Arc::new(keys(&config)?);
@@ -81,7 +81,7 @@ pub(crate) fn prepare(config: Config) -> Result<Prepared, Failure> {
     let mut stages = Vec::new();
     for (stage, events) in config.stages.iter().zip(outs) {
         let services =
-            Services { tables: Arc::clone(&tables), keys: Arc::clone(&keys), assets: Arc::clone(&assets), events };
+            Services { tables: Arc::clone(&tables), keys: Arc::clone(&keys), assets: Arc::clone(&assets), events, ..Services::default() };
         let spec = stage_spec(&config, stage, services)?;
         let loaded = Loaded::load(&host, spec).map_err(|error| {
             let path = format!("stages.{}", stage.name);

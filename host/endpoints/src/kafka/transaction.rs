@@ -56,7 +56,7 @@ pub(crate) enum TransactionError {
     Fatal {
         id: String,
         #[source]
-        source: ClientError,
+        source: BoxError,
     },
     /// The process is to stop, and the brokers do not answer.
     #[error("the brokers do not answer; the rows of the open transaction are read again in the next run")]
@@ -177,7 +177,13 @@ impl Transactions {
     }
 
     fn fatal(&self, source: ClientError) -> TransactionError {
-        TransactionError::Fatal { id: self.id.clone(), source }
+        TransactionError::Fatal { id: self.id.clone(), source: source.into() }
+    }
+
+    /// Why nothing can be written any more, if so: whoever writes first learns that another process has the id.
+    pub(crate) fn lost(&self) -> Option<TransactionError> {
+        let (code, reason) = self.producer.client().fatal_error()?;
+        Some(TransactionError::Fatal { id: self.id.clone(), source: format!("{reason} ({code})").into() })
     }
 }
 

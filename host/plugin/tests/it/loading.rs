@@ -41,7 +41,7 @@ fn a_good_component_says_what_it_is() {
 fn a_file_that_is_no_component_is_named_for_what_it_is() {
     check(b"", expect!["stage tag: FILE is not a WebAssembly component: the file is empty"]);
     check(b"#!/bin/sh\n", expect!["stage tag: FILE is not a WebAssembly component: it is text"]);
-    check(b"\0asm\x01\0\0\0", expect![""]);
+    check(b"\0asm\x01\0\0\0", expect!["stage tag: FILE does not export `sluice:plugin/stage@0.1.0#init`, `sluice:plugin/stage@0.1.0#process`, `memory`, `cabi_realloc`; a name that the compiler cannot spell can be given by a rename"]);
     check(
         b"\0asm\x0d",
         expect!["stage tag: FILE is not a WebAssembly component: it is WebAssembly of an unknown version, or cut off"],

@@ -10,6 +10,7 @@ mod pack;
 mod services;
 mod swap;
 mod transaction;
+mod trial;
 mod world;
 
 use std::net::IpAddr;
@@ -43,7 +44,8 @@ impl Bench {
         let metrics = Metrics::new();
         // One cache for all tests: the component compiles once.
         let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("code");
-        let host = Host::new(HostSettings { cache_dir: Some(cache) }, Arc::clone(&metrics)).unwrap();
+        let host = Host::new(HostSettings { cache_dir: Some(cache), ..HostSettings::default() }, Arc::clone(&metrics))
+            .unwrap();
         let path = dir.path().join("guest.wasm");
         std::fs::write(&path, guest::guest()).unwrap();
         let (events_out, events) = event_channel(4096, metrics.counter("lost_alerts", "", Vec::new()));

@@ -1,9 +1,11 @@
 //! The binary as a child process, and what it says.
 
-use std::io::{BufRead, BufReader, Lines, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
-use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -14,11 +16,41 @@ pub(crate) fn sluice() -> Command {
     command
 }
 
+/// Longest time without a word from a process that is waited for. A test that would wait for ever fails instead.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Lines of a process, read by a thread of their own so that waiting for one can end.
+pub(crate) struct Said(Receiver<String>);
+
+impl Said {
+    fn of(pipe: impl Read + Send + 'static) -> Said {
+        let (tell, told) = channel();
+        std::thread::spawn(move || {
+            // A test that is over does not listen any more.
+            BufReader::new(pipe).lines().map_while(Result::ok).try_for_each(|line| tell.send(line)).unwrap_or_default();
+        });
+        Said(told)
+    }
+}
+
+impl Iterator for Said {
+    type Item = String;
+
+    /// The next line; none at the end. Panics if the process says nothing for too long.
+    fn next(&mut self) -> Option<String> {
+        match self.0.recv_timeout(PATIENCE) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("neither a line nor an end within {PATIENCE:?}"),
+        }
+    }
+}
+
 /// A running `sluice run`.
 pub(crate) struct Running {
     child: Child,
-    log: Lines<BufReader<ChildStderr>>,
-    pub(crate) stdout: Lines<BufReader<ChildStdout>>,
+    log: Said,
+    pub(crate) stdout: Said,
     /// Everything that was logged so far.
     logged: String,
     /// Lines of it that nobody has waited for yet.
@@ -43,8 +75,8 @@ impl Running {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+        let log = Said::of(child.stderr.take().unwrap());
+        let stdout = Said::of(child.stdout.take().unwrap());
         Running { child, log, stdout, logged: String::new(), unclaimed: Vec::new() }
     }
 
@@ -56,7 +88,6 @@ impl Running {
             return self.unclaimed.remove(at)["fields"].clone();
         }
         for line in self.log.by_ref() {
-            let line = line.unwrap();
             self.logged.push_str(&line);
             self.logged.push('\n');
             let Ok(entry) = serde_json::from_str::<Value>(&line) else { continue };
@@ -94,6 +125,11 @@ impl Running {
         self.child.wait().unwrap();
     }
 
+    /// Whether it has ended, of itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// The process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
@@ -101,21 +137,23 @@ impl Running {
 
     /// Waits for its end.
     pub(crate) fn end(mut self) -> Ended {
-        let mut log = std::mem::take(&mut self.logged);
-        // Stdout first, so that the child never blocks on it; the log is short.
-        self.stdout.by_ref().for_each(|line| drop(line.unwrap()));
+        self.stdout.by_ref().for_each(drop);
         for line in self.log.by_ref() {
-            log.push_str(&line.unwrap());
-            log.push('\n');
+            self.logged.push_str(&line);
+            self.logged.push('\n');
         }
         let code = self.child.wait().unwrap().code();
-        Ended { code, log }
+        Ended { code, log: std::mem::take(&mut self.logged) }
     }
 }
 
 impl Drop for Running {
-    /// A test that failed leaves no process behind.
+    /// A test that failed leaves no process behind, and shows what it said.
+    #[allow(clippy::print_stderr, reason = "for whoever reads why the test failed")]
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.logged);
+        }
         self.child.kill().unwrap_or_default();
         self.child.wait().map(drop).unwrap_or_default();
     }

@@ -65,6 +65,17 @@ impl Out {
             Out::Shared(transactions) => transactions.producer(),
         }
     }
+
+    /// Why nothing can be written any more, if so.
+    fn lost(&self) -> Option<sluice_pipeline::BoxError> {
+        match self {
+            Out::Own(producer) => {
+                let (code, reason) = producer.client().fatal_error()?;
+                Some(format!("{reason} ({code})").into())
+            }
+            Out::Shared(transactions) => transactions.lost().map(Into::into),
+        }
+    }
 }
 
 impl std::fmt::Debug for KafkaSink {
@@ -225,8 +236,8 @@ impl Sink for KafkaSink {
     }
 
     async fn begin(&mut self, batch: &Batch) -> Result<Option<Delivery>, SinkError> {
-        if let Some((code, reason)) = self.producer.producer().client().fatal_error() {
-            return Err(self.broken(format!("{reason} ({code})").into()));
+        if let Some(why) = self.producer.lost() {
+            return Err(self.broken(why));
         }
         let topics = self.topics_of(batch).await?;
         let name = self.name.clone();
@@ -325,9 +336,8 @@ impl Writer {
             match send(out.producer(), &message, flight, || given_up.load(Ordering::Relaxed)) {
                 Ok(()) => Ok(()),
                 Err(error) => {
-                    if let Some((code, reason)) = out.producer().client().fatal_error() {
-                        let why = format!("{reason} ({code})");
-                        return Err(SinkError::Broken { sink: sink.clone(), source: why.into() });
+                    if let Some(source) = out.lost() {
+                        return Err(SinkError::Broken { sink: sink.clone(), source });
                     }
                     let context = out.producer().context();
                     match context.refuse(&error, &message.letter("not_sent", &error.to_string())) {

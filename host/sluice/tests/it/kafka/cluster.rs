@@ -35,7 +35,10 @@ pub(super) struct Cluster {
     runtime: tokio::runtime::Runtime,
     admin: AdminClient<DefaultClientContext>,
     producer: BaseProducer,
+    /// Sees what is committed, up to the first transaction that is open.
     looker: BaseConsumer,
+    /// Sees everything.
+    overseer: BaseConsumer,
 }
 
 /// A value in a topic.
@@ -62,8 +65,9 @@ impl Cluster {
         consumer.set("group.id", "tests").set("isolation.level", "read_committed").set("enable.auto.commit", "false");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let looker = consumer.create().unwrap();
+        let overseer = consumer.set("isolation.level", "read_uncommitted").create().unwrap();
         let producer = config.clone().set("linger.ms", "5").set("acks", "all").create().unwrap();
-        Cluster { brokers: brokers.to_owned(), runtime, admin: config.create().unwrap(), producer, looker }
+        Cluster { brokers: brokers.to_owned(), runtime, admin: config.create().unwrap(), producer, looker, overseer }
     }
 
     /// Makes a topic, and returns its name.
@@ -109,9 +113,13 @@ impl Cluster {
         assert_eq!(self.producer.in_flight_count(), 0);
     }
 
-    /// Offsets behind the last value of each partition, committed or not, added up; 0 if the topic is not there.
+    /// Offsets up to which the values of each partition can be read, added up; 0 if the topic is not there.
     pub(super) fn length(&self, topic: &str) -> i64 {
-        let watermarks = |partition| self.looker.fetch_watermarks(topic, partition, Duration::from_secs(10));
+        self.length_for(&self.looker, topic)
+    }
+
+    fn length_for(&self, consumer: &BaseConsumer, topic: &str) -> i64 {
+        let watermarks = |partition| consumer.fetch_watermarks(topic, partition, Duration::from_secs(10));
         (0..self.partitions(topic)).filter_map(|partition| watermarks(partition).ok()).map(|(_, end)| end).sum()
     }
 
@@ -141,8 +149,12 @@ impl Cluster {
         Some(shares)
     }
 
-    /// Everything that is committed in a topic, by partition and offset.
+    /// Everything that is committed in a topic, by partition and offset. Waits for the end of a transaction that a process
+    /// which was killed has left open: behind its beginning nothing can be read.
     pub(super) fn read(&self, topic: &str) -> Vec<Record> {
+        until("the end of open transactions", || {
+            (self.length(topic) == self.length_for(&self.overseer, topic)).then_some(())
+        });
         self.read_until(topic, |_| false)
     }
 

@@ -71,23 +71,34 @@ fn exactly_once_is_once_when_processes_come_and_go() {
     assert_eq!(check("rebalanced-once", "exactly-once"), 0);
 }
 
-#[test]
-#[cfg_attr(not(kafka), ignore = "needs Apache Kafka: cargo xtask kafka --fetch")]
-fn a_process_that_was_thought_dead_writes_nothing_and_ends_with_one_error() {
-    let (name, cluster) = ("zombie", Cluster::shared());
-    let (from, to) = (cluster.topic("zombie-in", 2), cluster.topic("zombie-out", 2));
-    let source = format!("delivery = \"exactly-once\"\ntransactional_id = \"zombie\"\n{SOON}");
+/// A process that stands still until another one has its work, and then goes on: in the middle of something, or idle.
+fn zombie(name: &str, is_idle: bool) {
+    let cluster = Cluster::shared();
+    let (from, to) = (cluster.topic(&format!("{name}-in"), 2), cluster.topic(&format!("{name}-out"), 2));
+    let source = format!("delivery = \"exactly-once\"\ntransactional_id = \"{name}\"\n{SOON}");
     let config = Config::new(&kafka_to_kafka(name, &cluster.brokers, &cluster.brokers, &source, ""));
     let mut first = config.start();
-    let sent = feed(&cluster, name, 0, 2000);
+    let mut sent = feed(&cluster, name, 0, 2000);
     until_at_work(&mut first);
-    // In the middle of something, it stands still.
+    if is_idle {
+        until("nothing to do", || (cluster.committed(name, &from) == sent as i64).then_some(()));
+        first.signal("STOP");
+    }
     cluster.produce(&from, (sent..sent + 5000).map(delimited));
-    let sent = sent + 5000;
-    first.signal("STOP");
+    sent += 5000;
+    if !is_idle {
+        first.signal("STOP");
+    }
     let second = config.start();
     until("the second one has all", || (cluster.committed(name, &from) == sent as i64).then_some(()));
     first.signal("CONT");
+    // It learns that it is fenced when it wants to write, so it gets rows: as a member of the group again, of a
+    // partition of its own.
+    until("the end of the first one", || {
+        cluster.produce(&from, (sent..sent + 100).map(delimited));
+        sent += 100;
+        first.has_ended().then_some(())
+    });
     let ended = first.end();
     assert_eq!(ended.code, Some(1), "{}", ended.log);
     let errors: Vec<&str> = ended.log.lines().filter(|line| line.starts_with("sluice: ")).collect();
@@ -100,4 +111,16 @@ fn a_process_that_was_thought_dead_writes_nothing_and_ends_with_one_error() {
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     let found = cluster.read(&to).into_iter().flat_map(|record| numbers(&record.value));
     assert_eq!(doubled(found, sent), 0);
+}
+
+#[test]
+#[cfg_attr(not(kafka), ignore = "needs Apache Kafka: cargo xtask kafka --fetch")]
+fn a_process_that_was_thought_dead_writes_nothing_and_ends_with_one_error() {
+    zombie("zombie", false);
+}
+
+#[test]
+#[cfg_attr(not(kafka), ignore = "needs Apache Kafka: cargo xtask kafka --fetch")]
+fn so_does_one_that_had_nothing_to_do() {
+    zombie("idle-zombie", true);
 }

@@ -1,0 +1,5 @@
+//! What the authors of plugins do with one: run it on rows and compare, look for what breaks it, measure it,
+//! and repeat a trap. Returns values; the binary prints them.
+//!
+//! Every call goes through [`sluice_plugin::Trial`], so that the component runs in the host that will run it in
+//! production: the same linking, limits, grants and kernels.
