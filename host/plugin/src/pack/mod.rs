@@ -135,5 +135,9 @@ fn encode(module: &[u8], is_preview1: bool) -> Result<Vec<u8>, PackError> {
 
 /// What the encoder says, with its causes on one line.
 fn misfit(error: impl Display) -> PackError {
-    PackError::Misfit { error: format!("{error:#}").replace('\n', " ") }
+    let text = format!("{error:#}").replace('\n', " ");
+    // Where the encoder was in its own work, before what is wrong with the module.
+    let text =
+        text.trim_start_matches("failed to decode world from module: ").trim_start_matches("module was not valid: ");
+    PackError::Misfit { error: text.to_owned() }
 }

@@ -1,7 +1,7 @@
 ;; The smallest plugin there can be: a core module as a compiler without bindings for the contract writes it.
 ;; It keeps every row. Tests change a line of it.
 (module
-  (memory (export "memory") 1)
+  (memory (export "memory") 8)
   (global $free (mut i32) (i32.const 1024))
 
   (func (export "sluice:plugin/stage@0.1.0#init") (param i32 i32) (result i32) (i32.const 200))

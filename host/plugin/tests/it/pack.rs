@@ -56,44 +56,97 @@ fn timer_and_state_are_part_of_the_component_if_the_module_has_them() {
         IMPORTS,
         r#"(func (export "sluice:plugin/state@0.1.0#snapshot") (result i32) (i32.const 0)) (memory (export"#,
     )];
-    check(&tiny(&half), expect!["does not export `sluice:plugin/state@0.1.0#restore`; a name that the compiler cannot spell can be given by a rename"]);
+    check(
+        &tiny(&half),
+        expect![
+            "does not export `sluice:plugin/state@0.1.0#restore`; a name that the compiler cannot spell can be given by a rename"
+        ],
+    );
 }
 
 #[test]
 fn names_that_a_compiler_cannot_spell_are_exchanged() {
     let import = r#"(import "env" "batch_rows" (func (result i32)))"#;
-    let module =
-        tiny(&[(INIT, "stage_init"), (PROCESS, "stage_process"), (IMPORTS, &format!("{import} {IMPORTS}"))]);
+    let module = tiny(&[(INIT, "stage_init"), (PROCESS, "stage_process"), (IMPORTS, &format!("{import} {IMPORTS}"))]);
     let all = [("stage_init", INIT), ("stage_process", PROCESS), ("env.batch_rows", "sluice:plugin/batch@0.1.0#rows")];
     runs(&pack(&module, &renames(&all)).unwrap());
 
     let wrong = |pairs: &[(&str, &str)]| pack(&module, &renames(pairs)).unwrap_err().to_string();
-    expect!["rename `stage_start`: there is no such export or import (an import is written MODULE.NAME)"].assert_eq(&wrong(&[("stage_start", INIT)]));
-    expect!["rename `stage_process`: there would be two exports `sluice:plugin/stage@0.1.0#init`"].assert_eq(&wrong(&[("stage_init", INIT), ("stage_process", INIT)]));
-    expect!["rename `env.batch_rows`: `rows` is no import; write INTERFACE#FUNCTION"].assert_eq(&wrong(&[("env.batch_rows", "rows")]));
+    expect!["rename `stage_start`: there is no such export or import (an import is written MODULE.NAME)"]
+        .assert_eq(&wrong(&[("stage_start", INIT)]));
+    expect!["rename `stage_process`: there would be two exports `sluice:plugin/stage@0.1.0#init`"]
+        .assert_eq(&wrong(&[("stage_init", INIT), ("stage_process", INIT)]));
+    expect!["rename `env.batch_rows`: `rows` is no import; write INTERFACE#FUNCTION"]
+        .assert_eq(&wrong(&[("env.batch_rows", "rows")]));
     expect!["imports `env.batch_rows`, which a plugin is not given"].assert_eq(&wrong(&all[..2]));
 }
 
 #[test]
 fn what_is_missing_or_too_much_is_named() {
-    check(b"\0asm\x01\0\0\0", expect!["does not export `sluice:plugin/stage@0.1.0#init`, `sluice:plugin/stage@0.1.0#process`, `memory`, `cabi_realloc`; a name that the compiler cannot spell can be given by a rename"]);
-    check(&tiny(&[(INIT, "init"), ("\"cabi_realloc\"", "\"realloc\"")]), expect!["does not export `sluice:plugin/stage@0.1.0#init`, `cabi_realloc`; a name that the compiler cannot spell can be given by a rename"]);
-    check(&tiny(&[("\"memory\"", "\"heap\"")]), expect!["does not export `memory`; a name that the compiler cannot spell can be given by a rename"]);
     check(
-        &importing(r#"(import "env" "abort" (func (param i32 i32 i32 i32))) (import "env" "seed" (func (result f64)))"#),
+        b"\0asm\x01\0\0\0",
+        expect![
+            "does not export `sluice:plugin/stage@0.1.0#init`, `sluice:plugin/stage@0.1.0#process`, `memory`, `cabi_realloc`; a name that the compiler cannot spell can be given by a rename"
+        ],
+    );
+    check(
+        &tiny(&[(INIT, "init"), ("\"cabi_realloc\"", "\"realloc\"")]),
+        expect![
+            "does not export `sluice:plugin/stage@0.1.0#init`, `cabi_realloc`; a name that the compiler cannot spell can be given by a rename"
+        ],
+    );
+    check(
+        &tiny(&[("\"memory\"", "\"heap\"")]),
+        expect!["does not export `memory`; a name that the compiler cannot spell can be given by a rename"],
+    );
+    check(
+        &importing(
+            r#"(import "env" "abort" (func (param i32 i32 i32 i32))) (import "env" "seed" (func (result f64)))"#,
+        ),
         expect!["imports `env.abort`, `env.seed`, which a plugin is not given"],
     );
-    check(&importing(r#"(import "sluice:plugin/batch@0.1.0" "u128s" (func (param i32 i32)))"#), expect!["imports `sluice:plugin/batch@0.1.0#u128s`, which a plugin is not given"]);
-    check(&importing(r#"(import "sluice:plugin/batch@0.2.0" "rows" (func (result i32)))"#), expect!["uses sluice:plugin/batch@0.2.0, this collector speaks sluice:plugin@0.1.0: rebuild it with the SDK of this version"]);
-    check(&tiny(&[("@0.1.0", "@0.2.0")]), expect!["uses sluice:plugin/stage@0.2.0, this collector speaks sluice:plugin@0.1.0: rebuild it with the SDK of this version"]);
-    check(&importing(r#"(import "wasi:http/types@0.2.0" "x" (func))"#), expect!["imports `wasi:http/types@0.2.0.x`, which a plugin is not given"]);
+    check(
+        &importing(r#"(import "sluice:plugin/batch@0.1.0" "u128s" (func (param i32 i32)))"#),
+        expect!["imports `sluice:plugin/batch@0.1.0#u128s`, which a plugin is not given"],
+    );
+    check(
+        &importing(r#"(import "sluice:plugin/batch@0.2.0" "rows" (func (result i32)))"#),
+        expect![
+            "uses sluice:plugin/batch@0.2.0, this collector speaks sluice:plugin@0.1.0: rebuild it with the SDK of this version"
+        ],
+    );
+    check(
+        &tiny(&[("@0.1.0", "@0.2.0")]),
+        expect![
+            "uses sluice:plugin/stage@0.2.0, this collector speaks sluice:plugin@0.1.0: rebuild it with the SDK of this version"
+        ],
+    );
+    check(
+        &importing(r#"(import "wasi:http/types@0.2.0" "x" (func))"#),
+        expect!["imports `wasi:http/types@0.2.0.x`, which a plugin is not given"],
+    );
 }
 
 #[test]
 fn what_has_another_type_than_the_contract_says_does_not_fit() {
-    check(&importing(r#"(import "sluice:plugin/batch@0.1.0" "rows" (func (result i64)))"#), expect!["does not fit the contract: failed to decode world from module: module was not valid: failed to resolve import `sluice:plugin/batch@0.1.0::rows`: failed to validate import interface `sluice:plugin/batch@0.1.0`: type mismatch for function `rows`: expected `[] -> [I32]` but found `[] -> [I64]`"]);
-    check(&tiny(&[("(param i32 i32) (result i32)", "(param i32) (result i32)")]), expect!["does not fit the contract: failed to decode world from module: module was not valid: failed to classify export `sluice:plugin/stage@0.1.0#init`: failed to validate export for `sluice:plugin/stage@0.1.0`: type mismatch for function `init`: expected `[I32, I32] -> [I32]` but found `[I32] -> [I32]`"]);
-    check(&importing(r#"(import "wasi_snapshot_preview1" "fd_red" (func (result i32)))"#), expect!["does not fit the contract: failed to decode world from module: failed to validate the imports of the adapter module `wasi_snapshot_preview1`: adapter module did not export `fd_red`"]);
+    check(
+        &importing(r#"(import "sluice:plugin/batch@0.1.0" "rows" (func (result i64)))"#),
+        expect![
+            "does not fit the contract: failed to resolve import `sluice:plugin/batch@0.1.0::rows`: failed to validate import interface `sluice:plugin/batch@0.1.0`: type mismatch for function `rows`: expected `[] -> [I32]` but found `[] -> [I64]`"
+        ],
+    );
+    check(
+        &tiny(&[("(param i32 i32) (result i32)", "(param i32) (result i32)")]),
+        expect![
+            "does not fit the contract: failed to classify export `sluice:plugin/stage@0.1.0#init`: failed to validate export for `sluice:plugin/stage@0.1.0`: type mismatch for function `init`: expected `[I32, I32] -> [I32]` but found `[I32] -> [I32]`"
+        ],
+    );
+    check(
+        &importing(r#"(import "wasi_snapshot_preview1" "fd_red" (func (result i32)))"#),
+        expect![
+            "does not fit the contract: failed to validate the imports of the adapter module `wasi_snapshot_preview1`: adapter module did not export `fd_red`"
+        ],
+    );
 }
 
 #[test]
@@ -108,8 +161,7 @@ fn what_is_no_module_is_named_for_what_it_is() {
 fn a_module_for_preview1_is_adapted() {
     let module = importing(
         r#"(import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
-           (func $start (drop (call $write (i32.const 2) (i32.const 400) (i32.const 1) (i32.const 500))))
-           (start $start)"#,
+           (func (export "_initialize") (drop (call $write (i32.const 2) (i32.const 400) (i32.const 1) (i32.const 500))))"#,
     );
     runs(&pack(&module, &Renames::new()).unwrap());
 }
