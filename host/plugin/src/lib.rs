@@ -20,6 +20,7 @@ mod instance;
 pub mod keys;
 mod limits;
 mod load;
+mod per_partition;
 mod runner;
 mod saved;
 mod shared;

@@ -6,6 +6,7 @@ mod guest;
 
 mod failure;
 mod loading;
+mod per_partition;
 mod services;
 mod swap;
 mod transaction;
@@ -64,7 +65,7 @@ impl Bench {
             on_error: OnError::Drop,
             limits: Limits::default(),
             is_private: false,
-            state_file: None,
+            state: None,
             services: Services { events: events_out, ..Services::default() },
             schema: Arc::new(Schema::standard()),
         };
