@@ -1,8 +1,10 @@
 //! Builds the plugins that come with sluice as wasm components and embeds them in the binary. Tells the tests
-//! whether there is a Kafka (see `testkit::kafka`).
+//! whether there is a Kafka (see `testkit::kafka`), and the tools of other languages (`testkit::tools`).
 
 #[path = "../testkit/kafka_cfg.rs"]
 mod kafka_cfg;
+#[path = "../testkit/tools_cfg.rs"]
+mod tools_cfg;
 
 use std::env;
 use std::fmt::Write;
@@ -36,6 +38,7 @@ fn main() {
     table.push_str("];\n");
     fs::write(out.join("built_in.rs"), table).expect("OUT_DIR can be written");
     kafka_cfg::set();
+    tools_cfg::set();
 }
 
 fn build(workspace: &Path, target: &Path) {

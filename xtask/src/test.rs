@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use sluice_testkit::kafka::BROKERS_VARIABLE;
 
-use crate::{Outcome, cargo, kafka, root, run, tidy};
+use crate::{Outcome, cargo, kafka, root, run, sdks, tidy};
 
 /// What the test runners said.
 #[derive(Default)]
@@ -23,6 +23,9 @@ pub(crate) fn test() -> Outcome {
     let mut tally = Tally::default();
     // Before anything is built: the build scripts ask whether it is there.
     let is_fetched = kafka::is_given() || tally.is_there("tests with Kafka", kafka::fetch());
+    for (tools, fetched) in sdks::fetch() {
+        tally.is_there(&format!("tests with plugins in {}", tools.purpose), fetched);
+    }
     let deny = ["--", "--deny", "warnings"];
     run(cargo().args(["clippy", "--workspace", "--all-targets"]).args(deny), "lints")?;
 
