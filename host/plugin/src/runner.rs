@@ -224,7 +224,7 @@ fn saved_state(path: &Path, loaded: &Loaded, version: &Generation) -> Option<Arc
     match saved::load(path, &version.manifest.name, loaded.shared.limits.snapshot_bytes) {
         Ok(state) => state.map(Arc::new),
         Err(error) => {
-            let error = &error as &dyn std::error::Error;
+            let error = sluice_pipeline::chain(&error);
             tracing::warn!(stage = %loaded.stage(), error, "state not restored, starting empty");
             None
         }

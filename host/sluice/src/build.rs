@@ -13,7 +13,7 @@ use sluice_endpoints::sinks::{EventsSink, FileFormat, FileSink, KafkaSink, NullS
 use sluice_endpoints::sources::{CaptureSource, KafkaSource, Reading, UdpSockets};
 use sluice_flow::ColumnSet;
 use sluice_pipeline::{
-    EventOut, EventQueue, Grace, Kind, Metrics, Pipeline, SinkEntry, SourceEntry, StageEntry, StageSet, Stop,
+    EventOut, EventQueue, Grace, Kind, Metrics, Pipeline, SinkEntry, SourceEntry, StageEntry, StageSet, Stop, chain,
     event_channel,
 };
 use sluice_plugin::keys::{KeySpec, Keys};
@@ -90,7 +90,7 @@ pub(crate) fn prepare(config: Config) -> Result<Prepared, Failure> {
         let spec = stage_spec(&config, stage, services)?;
         let loaded = Loaded::load(&host, spec).map_err(|error| {
             let path = format!("stages.{}", stage.name);
-            config.doc.error(stage.span.clone(), &path, causes(&error.kind))
+            config.doc.error(stage.span.clone(), &path, chain(&error.kind))
         })?;
         if let Some(state) = &stage.value.state
             && !(loaded.exports().1 && instances(stage, &loaded) != Instances::PerWorker)
@@ -113,18 +113,6 @@ pub(crate) fn prepare(config: Config) -> Result<Prepared, Failure> {
 fn instances(stage: &Named<Stage>, loaded: &Loaded) -> Instances {
     let fitting = if loaded.manifest().stateful { Instances::One } else { Instances::PerWorker };
     stage.value.instances.unwrap_or(fitting)
-}
-
-/// An error with its causes on one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 fn user_cache() -> Option<PathBuf> {
@@ -158,7 +146,7 @@ fn misplaced<T>(
     error: &dyn std::error::Error,
 ) -> ConfigError {
     let span = all.iter().find(|named| named.name == name).map_or(0..0, |named| named.span.clone());
-    config.doc.error(span, &format!("{section}.{name}"), causes(error))
+    config.doc.error(span, &format!("{section}.{name}"), chain(error))
 }
 
 fn assets(config: &Config) -> Result<Assets, ConfigError> {
@@ -187,7 +175,7 @@ fn captures(config: &Config) -> Result<(), ConfigError> {
         for path in &capture.paths {
             if let Err(error) = capture::open(path) {
                 let place = format!("sources.{}", source.name);
-                return Err(config.doc.error(source.span.clone(), &place, causes(&error)));
+                return Err(config.doc.error(source.span.clone(), &place, chain(&error)));
             }
         }
     }

@@ -98,7 +98,11 @@ impl State {
                 self.aborts_in_a_row = 0;
             }
             Err(TransactionError::Aborted(error)) => {
-                warn!(source = self.name, error = &*error, "transaction taken back, its rows are read again");
+                warn!(
+                    source = self.name,
+                    error = sluice_pipeline::chain(&*error),
+                    "transaction taken back, its rows are read again"
+                );
                 self.partitions.iter_mut().zip(before).for_each(|(partition, resume)| partition.resume = resume);
                 self.begin_again();
             }
