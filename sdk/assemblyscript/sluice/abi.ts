@@ -100,6 +100,32 @@ export function release(): void {
   __collect();
 }
 
+// ---- What an export returns: kept until the next call, when the collector has read it ----
+
+let given: ArrayBuffer[] = [];
+
+/** Begins a call: what the last one returned has been read. */
+export function reset(): void {
+  if (given.length) given = [];
+}
+
+/** Stores place and length of a text at `at`. */
+export function giveText(at: usize, value: string): void {
+  const encoded = String.UTF8.encode(value);
+  given.push(encoded);
+  store<usize>(at, changetype<usize>(encoded));
+  store<usize>(at, encoded.byteLength, 4);
+}
+
+/** Stores place and length of a list of columns at `at`. */
+export function giveColumns(at: usize, columns: u16[]): void {
+  const copy = new ArrayBuffer(2 * columns.length);
+  given.push(copy);
+  for (let i = 0; i < columns.length; i++) store<u16>(changetype<usize>(copy) + 2 * i, columns[i]);
+  store<usize>(at, changetype<usize>(copy));
+  store<usize>(at, columns.length, 4);
+}
+
 // ---- Texts ----
 
 /** The text whose place and length stand at `at`. */

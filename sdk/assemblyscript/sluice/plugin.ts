@@ -2,33 +2,16 @@
 // AssemblyScript can spell; `rename` in plugin.toml gives them those of the contract.
 
 import { init, process } from "../src/filter";
-import { cabi_realloc, release } from "./abi";
+import { cabi_realloc, giveColumns, giveText, release, reset } from "./abi";
 import { Config, Manifest, takeFailure, takeRetry } from "./sluice";
 
 export { cabi_realloc };
 
-/** What an export returns: kept here, so that it lives until the collector has read it. */
+/** What an export returns: a `result<manifest, string>` or `result<_, failure>`. */
 const AREA: usize = memory.data(48, 8);
-let kept: ArrayBuffer[] = [];
-let keptColumns: StaticArray<u16>[] = [];
-
-function giveText(at: usize, value: string): void {
-  const encoded = String.UTF8.encode(value);
-  kept.push(encoded);
-  store<usize>(at, changetype<usize>(encoded));
-  store<usize>(at, encoded.byteLength, 4);
-}
-
-function giveColumns(at: usize, columns: u16[]): void {
-  const copy = StaticArray.fromArray<u16>(columns);
-  keptColumns.push(copy);
-  store<usize>(at, changetype<usize>(copy));
-  store<usize>(at, copy.length, 4);
-}
 
 export function stage_init(config: usize, length: usize): usize {
-  kept = [];
-  keptColumns = [];
+  reset();
   answerInit(String.UTF8.decodeUnsafe(config, length));
   release();
   return AREA;
@@ -56,6 +39,7 @@ function answerInit(json: string): void {
 }
 
 export function stage_process(): usize {
+  reset();
   answerProcess();
   // Objects are collected here, where none is in use but what globals hold.
   release();
@@ -69,7 +53,6 @@ function answerProcess(): void {
   const failure = refused == null ? message : refused;
   store<u8>(AREA, u8(failure != null));
   if (failure == null) return;
-  kept = [];
   store<u8>(AREA, u8(!(retry && refused == null)), 4);
   giveText(AREA + 8, failure);
 }

@@ -307,6 +307,11 @@ export function retryLater(message: string): string {
   return message;
 }
 
+/** For `restore`: the state is understood and wrong. */
+export function refuse(message: string): void {
+  remember(message);
+}
+
 function remember(message: string): void {
   if (failure == null) failure = message;
 }
@@ -357,9 +362,20 @@ function reason(): string {
   switch (load<u8>(abi.ANSWER, 4)) {
     case 0: return "there is no batch outside of process";
     case 1: return "the stage's grant does not cover it";
-    case 2: return "it holds something else";
+    case 2: return holds(load<u8>(abi.ANSWER, 8));
     case 3: return "no row has it";
     case 4: return "the list has another length than the batch";
     default: return "a value is out of range";
+  }
+}
+
+function holds(width: u8): string {
+  switch (width) {
+    case 0: return "it holds u8";
+    case 1: return "it holds u16";
+    case 2: return "it holds u32";
+    case 3: return "it holds u64";
+    case 4: return "it holds text";
+    default: return "it holds lists";
   }
 }

@@ -46,7 +46,14 @@ fn refused(column: u16, denied: abi.Denied) error{ Failed, OutOfMemory } {
     const reason = switch (denied.tag) {
         .no_batch => "there is no batch outside of process",
         .not_granted => "the stage's grant does not cover it",
-        .wrong_width => "it holds something else",
+        .wrong_width => switch (denied.detail & 0xff) {
+            0 => "it holds u8",
+            1 => "it holds u16",
+            2 => "it holds u32",
+            3 => "it holds u64",
+            4 => "it holds text",
+            else => "it holds lists",
+        },
         .absent => "no row has it",
         .wrong_length => "the list has another length than the batch",
         .out_of_range => "a value is out of range",
