@@ -76,8 +76,8 @@ def zig_columns():
     ]
     for number, name, width, meaning in columns():
         lines += [f"/// {meaning}", f"pub const {name}: Column({types.get(width, width)}) = .{{ .number = {number} }};"]
-    lines += ["", "/// The name of a column, null for a number that is not in the table.", "pub fn name(number: u16) ?[]const u8 {"]
-    lines += ["    return switch (number) {"]
+    lines += ["", "/// The name of a column, null for a number that is not in the table."]
+    lines += ["pub fn name(number: u16) ?[]const u8 {", "    return switch (number) {"]
     lines += [f'        {number} => "{name}",' for number, name, _, _ in columns()]
     lines += ["        else => null,", "    };", "}", ""]
     return "\n".join(lines)

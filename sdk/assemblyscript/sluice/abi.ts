@@ -30,9 +30,13 @@ export declare function batch_set_u32s(column: i32, values: usize, count: usize,
 @external("sluice:plugin/batch@0.1.0", "set-u64s")
 export declare function batch_set_u64s(column: i32, values: usize, count: usize, answer: usize): void;
 @external("sluice:plugin/batch@0.1.0", "set-texts")
-export declare function batch_set_texts(column: i32, words: usize, wordCount: usize, codes: usize, count: usize, answer: usize): void;
+export declare function batch_set_texts(
+  column: i32, words: usize, wordCount: usize, codes: usize, count: usize, answer: usize,
+): void;
 @external("sluice:plugin/batch@0.1.0", "set-u32-lists")
-export declare function batch_set_u32_lists(column: i32, offsets: usize, offsetCount: usize, values: usize, count: usize, answer: usize): void;
+export declare function batch_set_u32_lists(
+  column: i32, offsets: usize, offsetCount: usize, values: usize, count: usize, answer: usize,
+): void;
 @external("sluice:plugin/batch@0.1.0", "clear")
 export declare function batch_clear(column: i32, answer: usize): void;
 @external("sluice:plugin/batch@0.1.0", "keep")
@@ -46,7 +50,10 @@ export declare function metrics_count(name: usize, length: usize, add: u32): voi
 @external("sluice:plugin/metrics@0.1.0", "gauge")
 export declare function metrics_gauge(name: usize, length: usize, value: f64): void;
 @external("sluice:plugin/events@0.1.0", "emit")
-export declare function events_emit(kind: usize, kindLength: usize, severity: i32, subject: usize, subjectLength: usize, value: f64, threshold: f64, note: usize, noteLength: usize): void;
+export declare function events_emit(
+  kind: usize, kindLength: usize, severity: i32, subject: usize, subjectLength: usize, value: f64, threshold:
+  f64, note: usize, noteLength: usize,
+): void;
 @external("sluice:plugin/tables@0.1.0", "open")
 export declare function tables_open(name: usize, length: usize, answer: usize): void;
 @external("sluice:plugin/tables@0.1.0", "[method]table.lookup-columns")

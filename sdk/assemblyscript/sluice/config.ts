@@ -1,4 +1,5 @@
-// Reads the `config` table: JSON that the collector made of TOML, so one flat table; what is nested is handed on as text.
+// Reads the `config` table: JSON that the collector made of TOML, so one flat table; what is nested is handed on as
+// text.
 
 export enum Kind { NUMBER, STRING, BOOLEAN, OTHER }
 

@@ -1,5 +1,5 @@
-// What the compiler begins with: the exports of the component, on `init` and `process` of src/filter.ts. They have names that
-// AssemblyScript can spell; `rename` in plugin.toml gives them those of the contract.
+// What the compiler begins with: the exports of the component, on `init` and `process` of src/filter.ts. They have
+// names that AssemblyScript can spell; `rename` in plugin.toml gives them those of the contract.
 
 import { init, process } from "../src/filter";
 import { cabi_realloc, giveColumns, giveText, release, reset } from "./abi";

@@ -1,11 +1,11 @@
-// What a sluice plugin in AssemblyScript uses. The collector calls `init` once and `process` once per batch; a batch is columns
-// of numbers, one value a row, and what the plugin wrote and kept counts when `process` returned null.
+// What a sluice plugin in AssemblyScript uses. The collector calls `init` once and `process` once per batch; a batch
+// is columns of numbers, one value a row, and what the plugin wrote and kept counts when `process` returned null.
 //
-// Memory: the `Values` that a function here returns live until the call ends and are freed then. Copy what is to live on.
-// Strings, arrays and objects are collected between two calls as usual.
+// Memory: the `Values` that a function here returns live until the call ends and are freed then. Copy what is to live
+// on. Strings, arrays and objects are collected between two calls as usual.
 //
-// Refusals: what the collector refuses (a column that is not granted, or holds something else) is remembered. A read then
-// answers zeros, so that nothing has to be checked, and the batch fails with a message that names the column.
+// Refusals: what the collector refuses (a column that is not granted, or holds something else) is remembered. A read
+// then answers zeros, so that nothing has to be checked, and the batch fails with a message that names the column.
 
 import * as abi from "./abi";
 import { columnName } from "./columns";
@@ -172,7 +172,10 @@ export function clear(column: u16): void {
   written(column);
 }
 
-/** Keeps the rows whose `mask` is true, drops the others, and returns how many are kept. The last call counts; not called, all rows stay. */
+/**
+ * Keeps the rows whose `mask` is true, drops the others, and returns how many are kept. The last call counts; not called,
+ * all rows stay.
+ */
 export function keep(mask: Values<bool>): u32 {
   const count = mask.length;
   const words = (count + 31) >>> 5;

@@ -1,5 +1,5 @@
-// The same for a plugin that keeps state: src/filter.ts also has `tick`, `snapshot` and `restore`. Begin with this file instead of
-// plugin.ts, and give its three exports their names in plugin.toml too.
+// The same for a plugin that keeps state: src/filter.ts also has `tick`, `snapshot` and `restore`. Begin with this
+// file instead of plugin.ts, and give its three exports their names in plugin.toml too.
 
 import { restore, snapshot, tick } from "../src/filter";
 import { giveText, release, reset } from "./abi";

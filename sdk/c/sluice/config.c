@@ -1,6 +1,5 @@
-/* Reads the `config` table: JSON that the collector made of TOML, so one flat table and what is nested is handed on as text.
- * Works in place: the text is taken apart and strings are decoded where they stand, which makes them no longer. */
-#include <errno.h>
+/* Reads the `config` table: JSON that the collector made of TOML. What is nested in it is handed on as text. Works in
+ * place: the text is taken apart and strings are decoded where they stand, which makes them no longer. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,9 +15,10 @@ static int32_t hex4(const char *at) {
     int32_t value = 0;
     for (int i = 0; i < 4; i++) {
         char c = at[i];
-        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-        if (digit < 0) return -1;
-        value = 16 * value + digit;
+        if (c >= '0' && c <= '9') value = 16 * value + c - '0';
+        else if (c >= 'a' && c <= 'f') value = 16 * value + c - 'a' + 10;
+        else if (c >= 'A' && c <= 'F') value = 16 * value + c - 'A' + 10;
+        else return -1;
     }
     return value;
 }
@@ -42,8 +42,8 @@ static char *put_utf8(char *to, uint32_t point) {
     return to;
 }
 
-/* Decodes the string that begins behind the quote `at` and ends it with a zero. Returns what follows its closing quote, NULL if
- * it is none. A zero inside is refused: it would cut the text. */
+/* Decodes the string that begins behind the quote `at` and ends it with a zero. Returns what follows its closing quote,
+ * NULL if it is none. A zero inside is refused: it would cut the text. */
 static char *take_string(char *at) {
     char *to = at;
     while (*at != '"') {

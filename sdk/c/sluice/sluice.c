@@ -103,7 +103,9 @@ bool sluice_retry_later(const char *format, ...) {
 }
 
 static const char *reason(const sluice_plugin_types_denied_t *denied) {
-    static const char *const holds[] = {"it holds u8", "it holds u16", "it holds u32", "it holds u64", "it holds text", "it holds lists"};
+    static const char *const holds[] = {
+        "it holds u8", "it holds u16", "it holds u32", "it holds u64", "it holds text", "it holds lists",
+    };
     switch (denied->tag) {
     case SLUICE_PLUGIN_TYPES_DENIED_NO_BATCH: return "there is no batch outside of sluice_process";
     case SLUICE_PLUGIN_TYPES_DENIED_NOT_GRANTED: return "the stage's grant does not cover it";
@@ -144,18 +146,18 @@ uint16_t sluice_column(const char *name) {
     return sluice_plugin_batch_column_of(&text, &column) ? column : 0;
 }
 
-#define NUMBERS(type, list, name)                                                  \
-    type *sluice_##name(uint16_t column) {                                         \
-        list values;                                                               \
-        sluice_plugin_types_denied_t denied;                                       \
+#define NUMBERS(type, list, name)                                                                          \
+    type *sluice_##name(uint16_t column) {                                                                 \
+        list values;                                                                                       \
+        sluice_plugin_types_denied_t denied;                                                               \
         if (sluice_plugin_batch_##name(column, &values, &denied)) return received(values.ptr, values.len); \
-        refused_read(column, &denied);                                             \
-        return sluice_alloc(sluice_rows(), sizeof(type));                          \
-    }                                                                              \
-    void sluice_set_##name(uint16_t column, const type *values) {                  \
-        list all = {(type *)values, sluice_rows()};                                \
-        sluice_plugin_types_denied_t denied;                                       \
-        if (!sluice_plugin_batch_set_##name(column, &all, &denied)) refused(column, &denied); \
+        refused_read(column, &denied);                                                                     \
+        return sluice_alloc(sluice_rows(), sizeof(type));                                                  \
+    }                                                                                                      \
+    void sluice_set_##name(uint16_t column, const type *values) {                                          \
+        list all = {(type *)values, sluice_rows()};                                                        \
+        sluice_plugin_types_denied_t denied;                                                               \
+        if (!sluice_plugin_batch_set_##name(column, &all, &denied)) refused(column, &denied);              \
     }
 
 NUMBERS(uint8_t, plugin_list_u8_t, u8s)
@@ -334,7 +336,8 @@ static exports_sluice_plugin_stage_list_column_t given_columns(const uint16_t *c
     return (exports_sluice_plugin_stage_list_column_t){copy, count};
 }
 
-bool exports_sluice_plugin_stage_init(plugin_string_t *json, exports_sluice_plugin_stage_manifest_t *ret, plugin_string_t *error) {
+bool exports_sluice_plugin_stage_init(
+    plugin_string_t *json, exports_sluice_plugin_stage_manifest_t *ret, plugin_string_t *error) {
     /* Static: it is a kilobyte of the stack otherwise. */
     static sluice_manifest manifest;
     manifest = (sluice_manifest){.name = "", .version = ""};

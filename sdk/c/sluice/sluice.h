@@ -1,5 +1,5 @@
-/* What a sluice plugin in C uses. The collector calls sluice_init once and sluice_process once per batch; a batch is columns
- * of numbers, one value a row, and what the plugin wrote and kept counts when sluice_process returned true.
+/* What a sluice plugin in C uses. The collector calls sluice_init once and sluice_process once per batch; a batch is
+ * columns of numbers, one value a row, and what the plugin wrote and kept counts when sluice_process returned true.
  *
  * Memory: everything that a function here returns is freed when the call (sluice_init, sluice_process) ends. Copy what is to
  * live on. Never pass it to free.
@@ -32,8 +32,8 @@ typedef struct {
 
 typedef struct sluice_config sluice_config;
 
-/* Called once: reads the `config` table of the stage and fills in the manifest. False after sluice_fail: the message is shown
- * to the operator. */
+/* Called once: reads the `config` table of the stage and fills in the manifest. False after sluice_fail: the message
+ * is shown to the operator. */
 bool sluice_init(sluice_config *config, sluice_manifest *manifest);
 /* Called once per batch. False after sluice_fail or sluice_retry_later. */
 bool sluice_process(void);
@@ -42,9 +42,9 @@ bool sluice_process(void);
 void sluice_reads(sluice_manifest *manifest, uint16_t column);
 void sluice_writes(sluice_manifest *manifest, uint16_t column);
 
-/* Remembers why the call fails, as printf does, and returns false: `return sluice_fail("...");`. The first message counts; it
- * is cut after 1023 bytes. A batch that fails is lost to the plugin (the stage's `on_error` decides about its rows); after
- * sluice_retry_later it may come again. */
+/* Remembers why the call fails, as printf does, and returns false: `return sluice_fail("...");`. The first message
+ * counts; it is cut after 1023 bytes. A batch that fails is lost to the plugin (the stage's `on_error` decides about
+ * its rows); after sluice_retry_later it may come again. */
 bool sluice_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 bool sluice_retry_later(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
@@ -62,7 +62,8 @@ struct sluice_config {
 /* Goes to the next key; false after the last. */
 bool sluice_next(sluice_config *config);
 bool sluice_key_is(const sluice_config *config, const char *key);
-/* These are false, and leave *value as it is, if the value is of another kind or out of range. Numbers are exact to 64 bits. */
+/* These are false, and leave *value as it is, if the value is of another kind or out of range. Numbers are exact to
+ * 64 bits. */
 bool sluice_as_u64(const sluice_config *config, uint64_t least, uint64_t most, uint64_t *value);
 bool sluice_as_f64(const sluice_config *config, double *value);
 bool sluice_as_string(const sluice_config *config, const char **value);
@@ -115,7 +116,8 @@ void sluice_set_lists(uint16_t column, const uint32_t *offsets, const uint32_t *
 /* Makes the column absent in every row. */
 void sluice_clear(uint16_t column);
 
-/* Keeps the rows whose `keep` is true, drops the others, and returns how many are kept. The last call counts. Not called: all stay. */
+/* Keeps the rows whose `keep` is true, drops the others, and returns how many are kept. The last call counts. Not
+ * called: all stay. */
 uint32_t sluice_keep(const bool *keep);
 /* Sends row r to the route names[index[r]]; the last call counts. */
 void sluice_route(const char *const *names, uint32_t name_count, const uint16_t *index);
@@ -161,8 +163,8 @@ uint64_t sluice_table_generation(sluice_table table);
 void sluice_tick(uint64_t now_ms);
 /* The state as bytes, copied when the call ends: static memory, or from sluice_alloc. Put a version in front. */
 void sluice_snapshot(const void **data, size_t *length);
-/* Takes over a snapshot, perhaps of another version of the plugin. Sets *understood to false to start empty; false after
- * sluice_fail: the state is understood and wrong. Called after sluice_init, before any batch. */
+/* Takes over a snapshot, perhaps of another version of the plugin. Sets *understood to false to start empty; false
+ * after sluice_fail: the state is understood and wrong. Called after sluice_init, before any batch. */
 bool sluice_restore(const void *data, size_t length, bool *understood);
 
 #endif

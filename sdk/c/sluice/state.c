@@ -1,4 +1,5 @@
-/* For plugins that keep state: exports timer and state besides. Link it with keeps_state.c and keeps_state_component_type.o. */
+/* For plugins that keep state: exports timer and state besides. Link it with keeps_state.c and
+ * keeps_state_component_type.o. */
 #include <stdlib.h>
 
 #include "internal.h"

@@ -1,5 +1,5 @@
-//! What a sluice plugin in Zig uses. The collector calls `init` once and `process` once per batch; a batch is columns of
-//! numbers, one value a row, and what the plugin wrote and kept counts when `process` returned without an error.
+//! What a sluice plugin in Zig uses. The collector calls `init` once and `process` once per batch; a batch is columns
+//! of numbers, one value a row, and what the plugin wrote and kept counts when `process` returned without an error.
 //!
 //! Memory: what a function here returns, and what comes from `allocator`, lives until the call ends and is freed as a
 //! whole then. What is to live on belongs to another allocator, e.g. `std.heap.wasm_allocator`.
@@ -29,8 +29,8 @@ pub fn zeros(comptime T: type) error{OutOfMemory}![]T {
 
 var failure: []const u8 = "";
 
-/// Fails the call with a message: `return sluice.fail("{s} is missing", .{key});`. In `init` it is shown to the operator; a
-/// batch is lost to the plugin, and the stage's `on_error` decides about its rows.
+/// Fails the call with a message: `return sluice.fail("{s} is missing", .{key});`. In `init` it is shown to the
+/// operator; a batch is lost to the plugin, and the stage's `on_error` decides about its rows.
 pub fn fail(comptime format: []const u8, arguments: anytype) error{ Failed, OutOfMemory } {
     failure = try std.fmt.allocPrint(allocator, format, arguments);
     return error.Failed;
@@ -84,7 +84,8 @@ pub fn number(comptime T: type, value: std.json.Value) ?T {
 
 // ---- Columns ----
 
-/// A column of `T`: `u8`, `u16`, `u32`, `u64`, `Texts` or `Lists`. An operator's own: `.{ .number = columnNumber("name").? }`.
+/// A column of `T`: `u8`, `u16`, `u32`, `u64`, `Texts` or `Lists`. An operator's own: `.{ .number =
+/// columnNumber("name").? }`.
 pub fn Column(comptime T: type) type {
     return struct {
         number: u16,
@@ -120,8 +121,8 @@ pub fn columnNumber(name: []const u8) ?u16 {
     return if (ret.is_some != 0) ret.value else null;
 }
 
-/// The column, one value a row; zeros where no row has it. `read(columns.dst_port)` is a `[]u16`, which may be changed:
-/// what is written is another call.
+/// The column, one value a row; zeros where no row has it. `read(columns.dst_port)` is a `[]u16`, which may be
+/// changed: what is written is another call.
 pub fn read(column: anytype) error{ Failed, OutOfMemory }!Slice(@TypeOf(column).Value) {
     switch (@TypeOf(column).Value) {
         Texts => {
@@ -168,9 +169,12 @@ pub fn write(column: anytype, values: anytype) error{ Failed, OutOfMemory }!void
     if (T == Texts) {
         const words: []const []const u8 = values.words;
         const given = try lists(words);
-        abi.setTexts(column.number, at(abi.List, given), given.len, at(u32, values.codes), values.codes.len, &ret);
+        const codes: []const u32 = values.codes;
+        abi.setTexts(column.number, at(abi.List, given), given.len, at(u32, codes), codes.len, &ret);
     } else if (T == Lists) {
-        abi.setLists(column.number, at(u32, values.offsets), values.offsets.len, at(u32, values.values), values.values.len, &ret);
+        const offsets: []const u32 = values.offsets;
+        const items: []const u32 = values.values;
+        abi.setLists(column.number, at(u32, offsets), offsets.len, at(u32, items), items.len, &ret);
     } else {
         const slice: []const T = values;
         abi.set(T)(column.number, at(T, slice), slice.len, &ret);
@@ -185,8 +189,8 @@ pub fn clear(column: anytype) error{ Failed, OutOfMemory }!void {
     if (ret.is_error != 0) return refused(column.number, ret.value.denied);
 }
 
-/// Keeps the rows whose `mask` is true, drops the others, and returns how many are kept. One value a row. The last call
-/// counts; not called, all rows stay.
+/// Keeps the rows whose `mask` is true, drops the others, and returns how many are kept. One value a row. The last
+/// call counts; not called, all rows stay.
 pub fn keep(mask: []const bool) error{ Failed, OutOfMemory }!u32 {
     const words = try allocator.alloc(u32, (mask.len + 31) / 32);
     var kept: u32 = 0;
@@ -320,8 +324,8 @@ pub const Manifest = struct {
 ///     pub fn init(config: []const u8) !sluice.Manifest
 ///     pub fn process() !void
 ///
-/// and, if it wants, `tick(now_ms: u64) !void`, or both of `snapshot() ![]const u8` and `restore(data: []const u8) !bool`, which
-/// returns false to start empty.
+/// and, if it wants, `tick(now_ms: u64) !void`, or both of `snapshot() ![]const u8` and `restore(data: []const u8)
+/// !bool`, which returns false to start empty.
 pub fn exportPlugin(comptime Plugin: type) void {
     const glue = struct {
         var init_ret: abi.InitResult = undefined;
@@ -351,7 +355,11 @@ pub fn exportPlugin(comptime Plugin: type) void {
                 process_ret = .{ .is_error = 0, .failure = .fatal, .message = .of(u8, "") };
             } else |err| {
                 const retry = @as(anyerror, err) == error.RetryLater;
-                process_ret = .{ .is_error = 1, .failure = if (retry) .retry_later else .fatal, .message = .of(u8, message(err)) };
+                process_ret = .{
+                    .is_error = 1,
+                    .failure = if (retry) .retry_later else .fatal,
+                    .message = .of(u8, message(err)),
+                };
             }
             return &process_ret;
         }
