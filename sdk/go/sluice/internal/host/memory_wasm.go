@@ -13,8 +13,10 @@ const (
 	firstWords = 8 << 10
 	// Lists of more words than this are Go's own memory, so that one large file does not stay for good.
 	largeWords = 128 << 10
-	// Bytes of garbage that may pile up before the first collection.
-	minGarbage = 4 << 20
+	// Bytes of garbage that may pile up between two collections: as much as is in use, within these bounds.
+	minGarbage, maxGarbage = 4 << 20, 16 << 20
+	// Calls between two looks at the heap, which take 4 microseconds each, at most.
+	maxCalls = 16
 )
 
 // The collector hands a list over by asking for memory in the middle of a call, where nothing may call out.
@@ -28,11 +30,12 @@ var (
 	used    int // words of arena given out
 	spilled int // words given out by arenas before this one, in this call
 
-	isUp    bool
-	calls   int
-	nextGC  uint64 = minGarbage
-	nextRun        = 1
-	memory  runtime.MemStats
+	isUp bool
+
+	heap   runtime.MemStats
+	full   uint64 = minGarbage // bytes of the heap at which to collect
+	calls  uint64              // since the last look at the heap
+	atLook uint64 = 1          // calls at which to look again
 )
 
 func init() {
@@ -62,17 +65,19 @@ func End() {
 		arena = make([]uint64, spilled+used)
 	}
 	used, spilled = 0, 0
-	calls++
-	if calls < nextRun {
+	if calls++; calls < atLook {
 		return
 	}
-	runtime.ReadMemStats(&memory)
-	if memory.HeapAlloc >= nextGC {
+	before := heap.HeapAlloc
+	runtime.ReadMemStats(&heap)
+	growth := (heap.HeapAlloc - min(before, heap.HeapAlloc)) / calls
+	if heap.HeapAlloc >= full {
 		runtime.GC()
-		runtime.ReadMemStats(&memory)
-		nextGC = max(2*memory.HeapAlloc, memory.HeapAlloc+minGarbage)
+		runtime.ReadMemStats(&heap)
+		full = heap.HeapAlloc + min(max(heap.HeapAlloc, minGarbage), maxGarbage)
 	}
-	nextRun = calls + 64
+	// Half way to full, if the heap goes on growing like that.
+	calls, atLook = 0, min(max((full-heap.HeapAlloc)/2/max(growth, 1), 1), 2*calls, maxCalls)
 }
 
 // Own returns bytes that the collector handed over as memory that stays.
