@@ -47,7 +47,7 @@ func (c AddrColumn) Lo() U64Column { return U64Column(c) + 1 }
 // ColumnOf returns the number of the column called name, e.g. of an operator's own; convert it to the type of
 // what the column holds: sluice.U32Column(number). Half of an address is called src_addr_hi or src_addr_lo.
 func ColumnOf(name string) (number uint16, ok bool) {
-	host.ColumnOf(name, host.Answer)
+	host.ColumnOf(host.Valid(name), host.Answer)
 	return uint16(host.Word(0) >> 16), host.Byte(0) != 0
 }
 

@@ -24,7 +24,7 @@ const (
 
 // Log writes one line to the collector's log, with the stage's name; cut after 4096 bytes, rate-limited per stage.
 func Log(level Level, line string) {
-	host.Log(uint32(level), line)
+	host.Log(uint32(level), host.Valid(line))
 }
 
 // Logf is Log with a format of package fmt, which makes the component larger by a third of a megabyte.
@@ -35,12 +35,12 @@ func Logf(level Level, format string, args ...any) {
 // Count adds to a counter of the plugin's own, published with the stage's name: at most 64 names per stage, of at most
 // 64 bytes, lower case, digits and _; others are ignored.
 func Count(name string, add uint32) {
-	host.Count(name, add)
+	host.Count(host.Valid(name), add)
 }
 
 // Gauge sets a gauge of the plugin's own. Names as of Count.
 func Gauge(name string, value float64) {
-	host.Gauge(name, value)
+	host.Gauge(host.Valid(name), value)
 }
 
 // Alert is something that a person or another program should know.
@@ -61,12 +61,12 @@ type Alert struct {
 
 // Emit raises the alert. Those of a Process that fails are not raised; rate-limited per stage.
 func (a Alert) Emit() {
-	host.Emit(a.Kind, uint32(a.Severity), a.Subject, a.Value, a.Threshold, a.Note)
+	host.Emit(host.Valid(a.Kind), uint32(a.Severity), host.Valid(a.Subject), a.Value, a.Threshold, host.Valid(a.Note))
 }
 
 // Asset returns a file that the TOML names, as it was when the stage was loaded.
 func Asset(name string) ([]byte, error) {
-	host.AssetRead(name, host.Answer)
+	host.AssetRead(host.Valid(name), host.Answer)
 	if host.Byte(0) != 0 {
 		return nil, errors.New(host.Text(4))
 	}
@@ -79,7 +79,7 @@ type Table struct{ handle uint32 }
 
 // OpenTable opens a table by its name in the TOML.
 func OpenTable(name string) (*Table, error) {
-	host.TableOpen(name, host.Answer)
+	host.TableOpen(host.Valid(name), host.Answer)
 	if host.Byte(0) != 0 {
 		return nil, errors.New(host.Text(4))
 	}
@@ -131,7 +131,7 @@ type Key struct{ handle uint32 }
 
 // OpenKey opens a key by its name in the TOML.
 func OpenKey(name string) (*Key, error) {
-	host.KeyOpen(name, host.Answer)
+	host.KeyOpen(host.Valid(name), host.Answer)
 	if host.Byte(0) != 0 {
 		return nil, errors.New(host.Text(4))
 	}

@@ -18,7 +18,7 @@ var (
 func stageInit(config unsafe.Pointer, length uint32) unsafe.Pointer {
 	err := initialise(append([]byte(nil), unsafe.Slice((*byte)(config), length)...))
 	if err != nil {
-		message = err.Error()
+		message = host.Valid(err.Error())
 		host.PutByte(0, 1)
 		putText(4, message)
 	} else {
@@ -45,6 +45,7 @@ func initialise(config []byte) (err error) {
 	if manifest.TickMs != 0 && !host.HasTimer {
 		return errors.New("the manifest has TickMs, but nothing ticks: call timer.Register")
 	}
+	manifest.Name, manifest.Version = host.Valid(manifest.Name), host.Valid(manifest.Version)
 	manifest.Stateful = manifest.Stateful || host.IsStateful
 	reads, writes = flat(manifest.Reads), flat(manifest.Writes)
 	return nil
@@ -59,7 +60,7 @@ func stageProcess() unsafe.Pointer {
 	}
 	host.PutByte(0, bit(err != nil))
 	if err != nil {
-		message = err.Error()
+		message = host.Valid(err.Error())
 		host.PutByte(4, bit(!errors.As(err, new(retryLater))))
 		putText(8, message)
 	}

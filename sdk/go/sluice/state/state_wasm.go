@@ -30,7 +30,7 @@ func restore(data unsafe.Pointer, length uint32) unsafe.Pointer {
 		understood, err = registered.Restore(host.Own(unsafe.Slice((*byte)(data), length)))
 	}
 	if err != nil {
-		message = err.Error()
+		message = host.Valid(err.Error())
 		host.PutByte(0, 1)
 		host.PutList(4, unsafe.Pointer(unsafe.StringData(message)), len(message))
 	} else {

@@ -3,8 +3,12 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
+	"os"
+	"runtime"
 	"strconv"
+	"sync"
 
 	"sluice"
 )
@@ -74,6 +78,11 @@ func (p *calls) Process(b *sluice.Batch) error {
 		sluice.Alert{
 			Kind: "test-raised", Severity: 4, Subject: "2001:db8::1", Value: 1.5, Threshold: 1, Note: "zu groß: 1,5 GB → ☃ 😀",
 		}.Emit()
+	case "not-utf8":
+		sluice.Log(sluice.LevelWarn, "a\xffb")
+		sluice.Alert{Kind: "k\xff", Subject: "\xc3", Note: "\xff\xff"}.Emit()
+		b.SetTexts(sluice.Note, sluice.Texts{Words: []string{"", "n\xff"}, Codes: make([]uint32, b.Rows())})
+		return errors.New("e\xff")
 	case "log":
 		sluice.Log(sluice.LevelWarn, "warned")
 		sluice.Logf(sluice.LevelInfo, "%d rows at %s", b.Rows(), "Zürich")
@@ -86,6 +95,13 @@ func (p *calls) Process(b *sluice.Batch) error {
 		_ = b.U8s(sluice.Proto)[b.Rows()]
 	case "garbage":
 		p.garbage(b)
+	case "goroutines":
+		goroutines(b)
+	case "stuck":
+		<-make(chan bool)
+	case "prints":
+		fmt.Println("to standard output")
+		fmt.Fprintln(os.Stderr, "to standard error")
 	case "table":
 		return table(b)
 	case "key":
@@ -239,6 +255,32 @@ func (p *calls) garbage(b *sluice.Batch) {
 		p.data = make([]byte, 2<<20/b.Rows())
 		p.data[0] = byte(row)
 	}
+}
+
+// goroutines reads columns in some and adds them up in another.
+func goroutines(b *sluice.Batch) {
+	values, sum := make(chan uint64), make(chan uint64)
+	go func() {
+		total := uint64(0)
+		for value := range values {
+			total += value
+		}
+		sum <- total
+	}()
+	var readers sync.WaitGroup
+	for _, column := range []sluice.U64Column{sluice.Bytes, sluice.SrcAddr.Lo()} {
+		readers.Add(1)
+		go func() {
+			defer readers.Done()
+			for _, value := range b.U64s(column) {
+				values <- value & 0xff
+				runtime.Gosched()
+			}
+		}()
+	}
+	readers.Wait()
+	close(values)
+	sluice.Count("sum", uint32(<-sum))
 }
 
 func table(b *sluice.Batch) error {

@@ -2,7 +2,11 @@
 // what it hands over. Layouts are those of the component model's canonical ABI.
 package host
 
-import "unsafe"
+import (
+	"strings"
+	"unicode/utf8"
+	"unsafe"
+)
 
 var (
 	answer [3]uint64
@@ -66,9 +70,18 @@ func Data[T any](list []T) (unsafe.Pointer, uint32) {
 func TextList(texts []string) (unsafe.Pointer, uint32) {
 	pairs := Make[[2]uint32](len(texts))
 	for i, text := range texts {
+		text = Valid(text)
 		pairs[i] = [2]uint32{address(unsafe.Pointer(unsafe.StringData(text))), uint32(len(text))}
 	}
 	return Data(pairs)
+}
+
+// Valid returns a text as the collector takes it: one that is no UTF-8 would end the instance.
+func Valid(text string) string {
+	if utf8.ValidString(text) {
+		return text
+	}
+	return strings.ToValidUTF8(text, "\uFFFD")
 }
 
 // PutByte, PutWord and PutList write to the result. What a list is in has to stay.

@@ -62,7 +62,8 @@ func Alloc(size uintptr) unsafe.Pointer {
 // End ends a call of the collector: what Alloc gave is void, and garbage is collected if there is much of it.
 func End() {
 	if spilled > 0 {
-		arena = make([]uint64, spilled+used)
+		needed := spilled + used
+		arena = make([]uint64, needed+needed/4) // the next batch may be a little larger
 	}
 	used, spilled = 0, 0
 	if calls++; calls < atLook {
