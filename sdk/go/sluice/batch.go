@@ -12,8 +12,8 @@ import (
 // texts are strings like any other.) It may be changed, and given back with a Set method. Reads see what this
 // call of Process has written so far.
 //
-// No method returns an error: the first call that the collector refuses is remembered, reads answer zeros from then
-// on, and the batch fails with it when Process returns. See [Batch.Err].
+// No method returns an error: the first call that the collector refuses is remembered, and the batch fails with it when
+// Process returns. A read that is refused answers zeros. See [Batch.Err].
 type Batch struct {
 	rows int
 	err  error
