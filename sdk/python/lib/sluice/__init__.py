@@ -4,7 +4,7 @@
     from sluice import columns as c
 
 Alerts, tables, keys and files are in `sluice.events`, `sluice.tables`, `sluice.keys` and `sluice.assets`:
-each is a world of its own in the build, because the operator grants each on its own.
+each is an import of its own in plugin.wit, because the operator grants each on its own.
 """
 
 from .batch import Addresses, Batch, ListColumn, OneByte, Rows, Texts

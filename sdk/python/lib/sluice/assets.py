@@ -1,4 +1,4 @@
-"""Read-only files named in the TOML. Needs `-w sluice:sdk/assets` in the build and `assets = [...]` in the grant."""
+"""Read-only files named in the TOML. Needs the import in plugin.wit and `assets = [...]` in the grant."""
 
 from . import host
 

@@ -16,11 +16,12 @@ _TYPECODE = {1: "B", 2: "H", 4: "I", 8: "Q"}
 class Rows:
     """Some rows of a batch: one bit a row. Combine with `&`, `|` and `~`."""
 
-    __slots__ = ("batch", "bits")
+    __slots__ = ("batch", "bits", "_words")
 
     def __init__(self, batch: Batch, bits: int) -> None:
         self.batch = batch
         self.bits = bits
+        self._words: list[int] | None = None
 
     def count(self) -> int:
         """How many rows."""
@@ -48,8 +49,10 @@ class Rows:
 
     def words(self) -> list[int]:
         """The bitmap: bit `r % 32` of word `r / 32`."""
-        length = (self.batch.rows + 31) // 32 * 4
-        return memoryview(self.bits.to_bytes(length, "little")).cast("I").tolist()
+        if self._words is None:
+            length = (self.batch.rows + 31) // 32 * 4
+            self._words = memoryview(self.bits.to_bytes(length, "little")).cast("I").tolist()
+        return self._words
 
 
 class Texts:

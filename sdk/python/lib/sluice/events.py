@@ -1,4 +1,4 @@
-"""Alerts. Needs `-w sluice:sdk/events` in the build and `events = true` in the stage's grant."""
+"""Alerts. Needs the import in plugin.wit and `events = true` in the stage's grant."""
 
 from . import host
 

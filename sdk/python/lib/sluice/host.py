@@ -38,7 +38,7 @@ def load(interface: str) -> Any:
         return importlib.import_module(f"wit_world.imports.{interface}")
     except ImportError:
         raise ImportError(
-            f"sluice.{interface} needs a world: add `-w sluice:sdk/{interface}` to the command in plugin.toml"
+            f"sluice.{interface} needs an import: add `import sluice:plugin/{interface}@0.1.0;` to plugin.wit"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Keys that the collector owns. Needs `-w sluice:sdk/keys` in the build and `keys = [...]` in the grant."""
+"""Keys that the collector owns. Needs the import in plugin.wit and `keys = [...]` in the grant."""
 
 from __future__ import annotations
 

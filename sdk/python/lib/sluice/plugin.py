@@ -57,13 +57,13 @@ class Plugin:
         raise NotImplementedError("a plugin has a method `process`")
 
     def tick(self, now_ms: int) -> None:
-        """Called now and then between batches, if the build has `-w sluice:sdk/timer`.
+        """Called now and then between batches, if plugin.wit exports `timer`.
 
         `now_ms` is batch time in milliseconds since the Unix epoch, or the wall clock's when a live source is idle.
         """
 
     def snapshot(self) -> bytes:
-        """The state as bytes, beginning with a version of the plugin's own, if the build has `-w sluice:sdk/state`."""
+        """The state as bytes, beginning with a version of the plugin's own, if plugin.wit exports `state`."""
         return b""
 
     def restore(self, data: bytes) -> bool:
@@ -78,7 +78,7 @@ _HERE = __file__.rsplit("/", 1)[0]
 
 P = TypeVar("P", bound=type[Plugin])
 
-_WORLDS = {"tick": ("Timer", "timer"), "snapshot": ("State", "state"), "restore": ("State", "state")}
+_EXPORTS = {"tick": ("Timer", "timer"), "snapshot": ("State", "state"), "restore": ("State", "state")}
 
 
 def column(name: str, kind: type[Column] = Number) -> Column:
@@ -103,11 +103,11 @@ def export(plugin: P) -> P:
         Manifest,
     )
 
-    overridden = [method for method in _WORLDS if getattr(plugin, method) is not getattr(Plugin, method)]
+    overridden = [method for method in _EXPORTS if getattr(plugin, method) is not getattr(Plugin, method)]
     for method in overridden:
-        cls, world = _WORLDS[method]
+        cls, interface = _EXPORTS[method]
         if not hasattr(exports, cls):
-            raise TypeError(f"`{method}` needs a world: add `-w sluice:sdk/{world}` to the command in plugin.toml")
+            raise TypeError(f"`{method}` needs an export: add `export sluice:plugin/{interface}@0.1.0;` to plugin.wit")
 
     _remember_source(plugin.process.__code__.co_filename)
     this: list[Plugin] = []

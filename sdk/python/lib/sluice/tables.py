@@ -1,4 +1,4 @@
-"""Tables that the collector owns. Needs `-w sluice:sdk/tables` in the build and `tables = [...]` in the grant."""
+"""Tables that the collector owns. Needs the import in plugin.wit and `tables = [...]` in the grant."""
 
 from __future__ import annotations
 
