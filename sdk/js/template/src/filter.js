@@ -10,7 +10,7 @@ class TenantFilter extends Plugin {
   reads = [c.proto, c.dst_port, c.bytes];
   writes = [c.customer_id];
 
-  /** @override @param {import("../sdk/sluice.js").Config} config */
+  /** @param {import("../sdk/sluice.js").Config} config */
   init(config) {
     config.expect("customer_id", "min_bytes");
     this.customerId = config.integer("customer_id", 1, 2 ** 32 - 1, { example: 7 });
@@ -18,7 +18,7 @@ class TenantFilter extends Plugin {
     this.wanted = c.proto.eq(TCP).and(c.dst_port.eq(443)).and(c.bytes.gt(minBytes));
   }
 
-  /** @override @param {import("../sdk/sluice.js").Batch} batch */
+  /** @param {import("../sdk/sluice.js").Batch} batch */
   process(batch) {
     const keep = batch.where(this.wanted);
     count("kept", keep.count());

@@ -197,7 +197,7 @@ class Batch:
     # Writing
 
     def fill(self, column: Number | Text, rows: Rows | Condition, value: int | str) -> None:
-        """Sets a column to `value` in `rows`; elsewhere it stays as it is."""
+        """Sets a column to `value` in `rows`; elsewhere it stays as it is. All but 4-byte columns are read for it."""
         chosen = self._rows(rows)
         if isinstance(column, Text):
             texts = self.texts(column)
