@@ -1,7 +1,7 @@
 // The way to the collector, and what is different between JavaScript engines on that way.
 //
-// QuickJS hands lists over as arrays and 32-bit results as signed numbers, takes a u64 only as a number and a u32 only
-// as a signed one; StarlingMonkey hands over typed arrays and BigInt. A wrong type ends the instance in both. So
+// QuickJS hands lists over as arrays and unsigned results as signed numbers, and takes a u64 only as a number;
+// StarlingMonkey hands over typed arrays and BigInt. A wrong type ends the instance in both. So
 // everything that is passed is checked and made what both take, and everything that comes is made the same.
 
 import * as logging from "sluice:plugin/log@0.1.0";
@@ -65,8 +65,13 @@ export function whole(value, highest) {
   return value;
 }
 
-/** A whole number of 32 bits, as both engines take it. */
+// QuickJS has no TextEncoder. It cuts a u32 at 2^31 - 1, unless it comes as the signed number of the same bits;
+// componentize-js 0.23.0 makes another number of it, whatever it comes as.
+const isQuickJs = typeof globalThis.TextEncoder === "undefined";
+
+/** A whole number of 32 bits, as the engine takes it. */
 export function u32(value) {
+  if (!isQuickJs && value > 0x7fffffff) throw new RangeError("StarlingMonkey passes on no single number beyond 2^31 - 1");
   return whole(value, 0xffffffff) | 0;
 }
 
