@@ -1,4 +1,7 @@
-"""Writes lib/sluice/columns.py from wit/columns.md: `python3 sdk/python/generate.py`; with `--check` it only says whether it is current."""
+"""Writes lib/sluice/columns.py from wit/columns.md: `python3 sdk/python/generate.py`.
+
+With `--check` it only says whether the file is current.
+"""
 
 import re
 import sys
@@ -16,6 +19,13 @@ Unsigned numbers with their bytes a row, texts, lists, and addresses, which are 
 
 from .expression import Address, Column, Lists, Number, Text
 
+'''
+
+TAIL = '''
+BY_NAME: dict[str, Column] = {
+    item.name: item for item in list(globals().values()) if isinstance(item, Column)
+}
+"""Every column here, by its name."""
 '''
 
 
@@ -42,8 +52,7 @@ def module(table: str) -> str:
             value = f'{width.capitalize()}("{name}", {number})'
         unit = f" In {unit}." if unit else ""
         lines.append(f'{name} = {value}\n"""{meaning}{unit}"""\n')
-    by_name = "\nBY_NAME: dict[str, Column] = {\n    item.name: item for item in list(globals().values()) if isinstance(item, Column)\n}\n"
-    return HEAD + "".join(lines) + by_name + '"""Every column here, by its name."""\n'
+    return HEAD + "".join(lines) + TAIL
 
 
 def main() -> int:

@@ -71,7 +71,9 @@ export class Batch {
 
   where(condition) {
     if (condition instanceof Condition) return new Rows(this, condition.words(this));
-    if (typeof condition !== "function") throw new TypeError(`a condition or a function of a row is needed, not ${show(condition)}`);
+    if (typeof condition !== "function") {
+      throw new TypeError(`a condition or a function of a row is needed, not ${show(condition)}`);
+    }
     const words = new Uint32Array((this.rows + 31) >>> 5);
     for (let row = 0; row < this.rows; row++) {
       if (condition(row)) words[row >>> 5] |= 1 << (row & 31);

@@ -46,7 +46,7 @@ export function invert(words, rows) {
 function test(column, cmp, value) {
   const number = u64(value);
   if (BigInt(Number(number)) !== number) {
-    throw new RangeError(`${column.name} cannot be compared with ${number}: of 64 bits no more than 53 may follow one another`);
+    throw new RangeError(`\`${column.name}\` cannot be compared with ${number}: a double cannot hold it`);
   }
   return call(column, () => kernels.test(column.id, cmp, Number(number)));
 }

@@ -48,7 +48,8 @@ export function column(name, type = "number") {
   if (Object.hasOwn(standard, name)) return standard[name];
   const id = host.columnOf(text(name));
   if (id === undefined || id === null) throw new ConfigError(`there is no column \`${name}\``);
-  return type === "text" ? new TextColumn(name, id) : type === "lists" ? new ListsColumn(name, id) : new NumberColumn(name, id, 0);
+  if (type === "text") return new TextColumn(name, id);
+  return type === "lists" ? new ListsColumn(name, id) : new NumberColumn(name, id, 0);
 }
 
 /** The component's exports: `stage`, and `timer` and `state` for a plugin with `tick` and `snapshot`. */
