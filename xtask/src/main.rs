@@ -45,7 +45,7 @@ fn main() -> ExitCode {
         "kafka" => kafka::kafka(rest),
         "sdks" => sdks::sdks(),
         "plugins" => system::check().and_then(|()| plugins()),
-        "generate" => generate::generate(rest.iter().any(|argument| argument == "--check")),
+        "generate" => generate(rest.iter().any(|argument| argument == "--check")),
         "tidy" => tidy::tidy(),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
@@ -60,6 +60,18 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Everything that is generated from the code, in every language that is installed.
+fn generate(check: bool) -> Outcome {
+    generate::generate(check)?;
+    for (folder, outcome) in sdks::columns(check) {
+        match outcome {
+            Ok(outcome) => outcome?,
+            Err(missing) => eprintln!("xtask: {folder} left alone: {missing}"),
+        }
+    }
+    Ok(())
 }
 
 /// The root of the repository.

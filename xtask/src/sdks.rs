@@ -6,7 +6,7 @@ use std::process::Command;
 
 use sluice_testkit::tools::{TOOLS, Tools, folder};
 
-use crate::{Outcome, kafka, run, system};
+use crate::{Outcome, kafka, root, run, system};
 
 /// `cargo xtask sdks`: fetches what is missing, and says which languages cannot be had.
 pub(crate) fn sdks() -> Outcome {
@@ -16,6 +16,34 @@ pub(crate) fn sdks() -> Outcome {
         return Ok(());
     }
     Err(missing.join("\n"))
+}
+
+/// Who writes the columns of an SDK in its own language: folder, command, and what makes it look only.
+const GENERATORS: &[(&str, &[&str], &str)] = &[
+    ("sdk/c", &["python3", "generate.py", "--columns"], "--check"),
+    ("sdk/python", &["python3", "generate.py"], "--check"),
+    ("sdk/js", &["node", "generate.mjs"], "--check"),
+    ("sdk/go", &["go", "run", "./generate"], "-check"),
+];
+
+/// Writes the constants of the columns for the SDKs from `wit/columns.md`, or checks that they are current; those whose
+/// language is not installed are told apart.
+pub(crate) fn columns(check: bool) -> Vec<(&'static str, Result<Outcome, String>)> {
+    let run_one = |(folder, command, flag): &(&'static str, &[&str], &str)| {
+        let mut generator = Command::new(command[0]);
+        generator
+            .current_dir(root().join(folder))
+            .args(&command[1..])
+            .env("GOTOOLCHAIN", "local")
+            .env("GOPROXY", "off");
+        let outcome = match generator.args(check.then_some(flag)).output() {
+            Err(error) => Err(format!("{}: {error}", command[0])),
+            Ok(output) if output.status.success() => Ok(Ok(())),
+            Ok(output) => Ok(Err(format!("{folder}: {}", String::from_utf8_lossy(&output.stderr).trim()))),
+        };
+        (*folder, outcome)
+    };
+    GENERATORS.iter().map(run_one).collect()
 }
 
 /// Fetches what is missing, language by language.

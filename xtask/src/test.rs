@@ -26,6 +26,12 @@ pub(crate) fn test() -> Outcome {
     for (tools, fetched) in sdks::fetch() {
         tally.is_there(&format!("tests with plugins in {}", tools.purpose), fetched);
     }
+    for (folder, outcome) in sdks::columns(true) {
+        match outcome {
+            Ok(current) => current?,
+            Err(missing) => drop(tally.is_there(&format!("whether {folder} is current"), Err(missing))),
+        }
+    }
     let deny = ["--", "--deny", "warnings"];
     run(cargo().args(["clippy", "--workspace", "--all-targets"]).args(deny), "lints")?;
 
