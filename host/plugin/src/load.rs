@@ -14,6 +14,7 @@ use crate::engine::Host;
 use crate::error::{LoadError, LoadErrorKind};
 use crate::hex;
 use crate::instance::{Instance, NoInstance, TrapKind};
+use crate::per_partition::PerPartition;
 use crate::runner::Runner;
 use crate::shared::Shared;
 use crate::spec::{ComponentSource, Grant, OnError, StageSpec};
@@ -199,7 +200,13 @@ impl Loaded {
     /// An instance for one worker, or for all of them to share.
     pub fn instance(self: &Arc<Self>) -> Box<dyn Stage> {
         let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
-        Box::new(Runner::new(Arc::clone(self), first))
+        Box::new(Runner::new(Arc::clone(self), first, self.shared.state.clone()))
+    }
+
+    /// An instance for each partition that batches are of, each with its own state, and one for batches of none. The
+    /// state file of the stage is then a directory, with a file for each partition.
+    pub fn instance_per_partition(self: &Arc<Self>) -> Box<dyn Stage> {
+        Box::new(PerPartition::new(Arc::clone(self)))
     }
 
     /// Reads the component again if its file changed. If it is another one, it is compiled and checked
