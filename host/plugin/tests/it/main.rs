@@ -6,6 +6,7 @@ mod guest;
 
 mod failure;
 mod loading;
+mod pack;
 mod per_partition;
 mod services;
 mod swap;

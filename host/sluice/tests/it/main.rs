@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, unwrap is an assertion")]
 
+mod author;
 mod config;
 mod end_to_end;
 mod examples;
 mod hostile;
 mod hot_swap;
 mod kafka;
+mod languages;
 mod pages;
 mod tool;
