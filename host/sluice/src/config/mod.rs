@@ -12,7 +12,7 @@ use sluice_endpoints::sources::{CaptureConfig, KafkaSourceConfig, UdpConfig};
 use sluice_flow::Schema;
 use toml::Spanned;
 
-pub(crate) use sluice_kit::document::{ConfigError, Document, did_you_mean};
+pub(crate) use sluice_kit::document::{ConfigError, Document, Table, did_you_mean};
 pub(crate) use read::{LoadError, load};
 pub(crate) use sections::{AdminConfig, AssetConfig, GrantConfig, KeyConfig, LimitsConfig, OnErrorConfig, TableConfig};
 
