@@ -6,5 +6,9 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "in a test, unwrap is an assertion"))]
 
+pub mod case;
 pub mod document;
+pub mod lent;
+pub mod report;
 pub mod rows;
+pub mod run;
