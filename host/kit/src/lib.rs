@@ -3,3 +3,12 @@
 //!
 //! Every call goes through [`sluice_plugin::Trial`], so that the component runs in the host that will run it in
 //! production: the same linking, limits, grants and kernels.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "in a test, unwrap is an assertion"))]
+
+pub mod case;
+pub mod document;
+pub mod lent;
+pub mod report;
+pub mod rows;
+pub mod run;

@@ -5,6 +5,7 @@ mod inspect;
 pub(crate) mod new;
 mod pack;
 mod project;
+mod test;
 
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -19,6 +20,7 @@ pub(crate) fn author(command: PluginCommand) -> Result<(), Failure> {
         PluginCommand::New { name, lang, dir } => new::new(&name, &lang, dir.as_deref()),
         PluginCommand::Build { dir } => build::build(&dir),
         PluginCommand::Inspect(args) => inspect::inspect(&args),
+        PluginCommand::Test(args) => test::test(&args),
         PluginCommand::Pack { core, out, rename } => pack::pack(&core, out.as_deref(), rename),
     }
 }

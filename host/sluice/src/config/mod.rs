@@ -1,10 +1,8 @@
 //! The TOML file: what can be written in it, and reading it with the place of every mistake.
 
-mod document;
 mod read;
 mod sections;
 
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,9 +11,10 @@ use sluice_endpoints::sources::{CaptureConfig, KafkaSourceConfig, UdpConfig};
 use sluice_flow::Schema;
 use toml::Spanned;
 
-pub(crate) use document::{ConfigError, Document, Table, did_you_mean};
 pub(crate) use read::{LoadError, load};
-pub(crate) use sections::{AdminConfig, AssetConfig, GrantConfig, KeyConfig, LimitsConfig, OnErrorConfig, TableConfig};
+pub(crate) use sections::{AdminConfig, OnErrorConfig};
+pub(crate) use sluice_kit::document::{ConfigError, Document, Named, Table, did_you_mean};
+use sluice_kit::lent::{GrantConfig, Lent, LimitsConfig};
 
 /// A whole configuration: read, with every name and value in its place, but not yet wired.
 #[derive(Debug)]
@@ -35,17 +34,8 @@ pub(crate) struct Config {
     pub(crate) sources: Vec<Named<Source>>,
     pub(crate) stages: Vec<Named<Stage>>,
     pub(crate) sinks: Vec<Named<Sink>>,
-    pub(crate) tables: Vec<Named<TableConfig>>,
-    pub(crate) keys: Vec<Named<KeyConfig>>,
-    pub(crate) assets: Vec<Named<AssetConfig>>,
-}
-
-/// Something with a name, and where that stands.
-#[derive(Debug)]
-pub(crate) struct Named<T> {
-    pub(crate) name: String,
-    pub(crate) span: Range<usize>,
-    pub(crate) value: T,
+    /// Tables, keys and assets.
+    pub(crate) lent: Lent,
 }
 
 /// `[sources.NAME]`.
