@@ -102,8 +102,8 @@ pub(crate) enum PluginCommand {
     /// gives it no batch.
     #[command(after_help = "Example: sluice plugin inspect build/tenant-filter.wasm --config '{\"customer_id\": 7}'")]
     Inspect(InspectArgs),
-    /// Make a component of the core module CORE, as compilers write it: embeds the contract if it is not in there, and
-    /// adapts what was built for WASI preview 1.
+    /// Make a component of the core module CORE, as compilers write it: embeds the contract, and adapts what was built
+    /// for WASI preview 1.
     #[command(after_help = "Example: sluice plugin pack build/core.wasm -o build/tenant-filter.wasm")]
     Pack {
         /// The core module.
