@@ -3,3 +3,10 @@
 //!
 //! Every call goes through [`sluice_plugin::Trial`], so that the component runs in the host that will run it in
 //! production: the same linking, limits, grants and kernels.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "in a test, unwrap is an assertion"))]
+
+pub mod check;
+pub mod generate;
+pub mod replay;
+mod shrink;

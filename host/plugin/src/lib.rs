@@ -20,6 +20,7 @@ mod instance;
 pub mod keys;
 mod limits;
 mod load;
+pub mod recording;
 mod runner;
 mod saved;
 mod shared;

@@ -10,6 +10,7 @@ use sluice_pipeline::EventOut;
 use crate::abi::Level as LogLevel;
 use crate::keys::Keys;
 use crate::limits::Limits;
+use crate::recording::RecordSpec;
 use crate::tables::Tables;
 
 /// Everything that makes a plugin a stage of a pipeline.
@@ -33,6 +34,8 @@ pub struct StageSpec {
     /// File that keeps the plugin's state from run to run. For a stage with one instance, of a plugin that
     /// exports `state`.
     pub state_file: Option<PathBuf>,
+    /// Recordings to make of calls; none: no recordings.
+    pub record: Option<RecordSpec>,
     /// What the host lends to the plugin, as far as it is granted.
     pub services: Services,
     /// The columns there are.

@@ -17,6 +17,7 @@ use sluice_pipeline::{
     event_channel,
 };
 use sluice_plugin::keys::{KeySpec, Keys};
+use sluice_plugin::recording::RecordSpec;
 use sluice_plugin::tables::{TableSpec, Tables};
 use sluice_plugin::{
     Assets, ComponentSource, Grant, Granted, Host, HostSettings, Limits, Loaded, OnError, Services, StageSpec,
@@ -220,6 +221,12 @@ fn stage_spec(config: &Config, stage: &Named<Stage>, services: Services) -> Resu
         limits: limits(&value.limits),
         is_private,
         state_file: value.state.as_ref().map(|path| base(config).join(path.get_ref())),
+        record: value.record.as_ref().map(|record| RecordSpec {
+            dir: base(config).join(&record.dir),
+            max_files: record.max_files,
+            max_bytes: record.max_bytes,
+            every: record.every,
+        }),
         services,
         schema: Arc::clone(&config.schema),
     })

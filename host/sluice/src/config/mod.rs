@@ -15,7 +15,9 @@ use toml::Spanned;
 
 pub(crate) use document::{ConfigError, Document, did_you_mean};
 pub(crate) use read::{LoadError, load};
-pub(crate) use sections::{AdminConfig, AssetConfig, GrantConfig, KeyConfig, LimitsConfig, OnErrorConfig, TableConfig};
+pub(crate) use sections::{
+    AdminConfig, AssetConfig, GrantConfig, KeyConfig, LimitsConfig, OnErrorConfig, RecordConfig, TableConfig,
+};
 
 /// A whole configuration: read, with every name and value in its place, but not yet wired.
 #[derive(Debug)]
@@ -88,6 +90,9 @@ pub(crate) struct Stage {
     /// file. It is written every ten seconds of batch time and at the end. For stateful plugins. Default: the
     /// plugin begins empty.
     pub(crate) state: Option<Spanned<PathBuf>>,
+    /// `record`: writes a file when a call ends the plugin's instance, e.g. `{ dir = "recordings" }`; what it costs is in
+    /// `docs/howto/replay-a-trap.md`. Default: nothing is recorded.
+    pub(crate) record: Option<RecordConfig>,
     /// `limits`: what one instance may use.
     pub(crate) limits: LimitsConfig,
     /// `config`: a table for the plugin, which gets it as JSON.

@@ -11,7 +11,7 @@ use sluice_flow::{CustomField, Schema, Width};
 
 use super::document::Table;
 use super::sections::{AssetConfig, ColumnConfig, MmdbConfig, PrefixConfig, TableConfig};
-use super::{Config, ConfigError, Document, Named, Sink, SinkKind, Source, SourceKind, Stage};
+use super::{Config, ConfigError, Document, Named, RecordConfig, Sink, SinkKind, Source, SourceKind, Stage};
 
 /// Batches that may wait in front of a worker or a sink.
 const DEFAULT_QUEUE: usize = 8;
@@ -212,6 +212,7 @@ fn stage(doc: &Document, table: &mut Table<'_>) -> Result<Stage, ConfigError> {
         is_private: table.take(doc, "private")?,
         instances: table.take(doc, "instances")?,
         state: table.take(doc, "state")?,
+        record: record(doc, table)?,
         limits: table.take(doc, "limits")?.unwrap_or_default(),
         config_json: match table.take::<serde_json::Value>(doc, "config")? {
             Some(value) if !value.is_object() => {
@@ -222,9 +223,17 @@ fn stage(doc: &Document, table: &mut Table<'_>) -> Result<Stage, ConfigError> {
         },
     };
     let known =
-        ["inputs", "plugin", "sha256", "grant", "on_error", "private", "instances", "state", "limits", "config"];
+        ["inputs", "plugin", "sha256", "grant", "on_error", "private", "instances", "state", "record", "limits", "config"];
     table.finish(doc, &known)?;
     Ok(stage)
+}
+
+fn record(doc: &Document, table: &mut Table<'_>) -> Result<Option<RecordConfig>, ConfigError> {
+    let record = table.take::<RecordConfig>(doc, "record")?;
+    if record.as_ref().is_some_and(|record| record.max_files == 0) {
+        return Err(doc.error(table.span("record"), &table.path, "record.max_files: 0 is none; leave `record` out"));
+    }
+    Ok(record)
 }
 
 fn sha256(doc: &Document, table: &mut Table<'_>) -> Result<Option<[u8; 32]>, ConfigError> {
