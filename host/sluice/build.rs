@@ -1,9 +1,11 @@
-//! Builds the plugins that come with sluice as wasm components and embeds them in the binary. Tells the tests
-//! whether there is a Kafka (see `testkit::kafka`).
+//! Builds the plugins that come with sluice as wasm components and embeds them in the binary, with the templates and
+//! SDKs for `sluice plugin new`. Tells the tests whether there is a Kafka (see `testkit::kafka`).
 
 #[path = "../testkit/kafka_cfg.rs"]
 mod kafka_cfg;
+mod templates;
 
+use std::collections::BTreeSet;
 use std::env;
 use std::fmt::Write;
 use std::fs;
@@ -35,7 +37,36 @@ fn main() {
     }
     table.push_str("];\n");
     fs::write(out.join("built_in.rs"), table).expect("OUT_DIR can be written");
+    embed_templates(&workspace.join("sdk"), &out);
     kafka_cfg::set();
+}
+
+/// Writes the table of templates. The files are watched; folders too, for files that come and go, unless somebody built in
+/// them.
+fn embed_templates(sdk: &Path, out: &Path) {
+    let sources = templates::collect(sdk).unwrap_or_else(|error| panic!("{error}"));
+    let mut watched = BTreeSet::new();
+    let mut list = |files: &[(String, PathBuf)]| {
+        let mut text = String::from("&[\n");
+        for (place, path) in files {
+            watched.insert(path.clone());
+            watched.extend(path.parent().filter(|folder| templates::is_clean(folder)).map(Path::to_owned));
+            let path = fs::canonicalize(path).expect("it was found").display().to_string();
+            writeln!(text, "        ({place:?}, include_bytes!({path:?})),").expect("a string grows");
+        }
+        text + "    ]"
+    };
+    let mut table = String::from("const TEMPLATES: &[Template] = &[\n");
+    for source in &sources {
+        let (language, files, sdk) = (&source.language, list(&source.template), list(&source.sdk));
+        writeln!(table, "    Template {{ language: {language:?}, files: {files}, sdk: {sdk} }},")
+            .expect("a string grows");
+    }
+    table.push_str("];\n");
+    fs::write(out.join("templates.rs"), table).expect("OUT_DIR can be written");
+    for path in watched {
+        println!("cargo::rerun-if-changed={}", path.display());
+    }
 }
 
 fn build(workspace: &Path, target: &Path) {

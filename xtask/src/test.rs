@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use sluice_testkit::kafka::BROKERS_VARIABLE;
 
-use crate::{Outcome, cargo, kafka, root, run, tidy};
+use crate::{Outcome, cargo, kafka, run, tidy};
 
 /// What the test runners said.
 #[derive(Default)]
@@ -27,10 +27,6 @@ pub(crate) fn test() -> Outcome {
     run(cargo().args(["clippy", "--workspace", "--all-targets"]).args(deny), "lints")?;
 
     let mut outcomes = vec![tally.tests(is_fetched)];
-    let template = root().join("sdk/rust/template");
-    outcomes.push(tally.run(cargo().current_dir(&template).arg("test"), "tests of the plugin template"));
-    let to_wasm = ["build", "--release", "--target", "wasm32-wasip2"];
-    outcomes.push(run(cargo().current_dir(&template).args(to_wasm), "the plugin template as a component"));
     let docs = ["doc", "--workspace", "--no-deps", "--document-private-items"];
     outcomes.push(run(cargo().args(docs).env("RUSTDOCFLAGS", "--deny warnings"), "documentation"));
     tally.licences();

@@ -1,6 +1,7 @@
-//! From the bytes of a file to a component that fits: is it one, was it built for this contract, and
-//! does the grant cover what it imports.
+//! From the bytes of a file to a component that fits: is it one or can it become one, was it built for this
+//! contract, and does the grant cover what it imports.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::Read;
 
@@ -13,6 +14,7 @@ use crate::engine::Host;
 use crate::error::LoadErrorKind;
 use crate::hex;
 use crate::limits::MAX_COMPONENT_BYTES;
+use crate::pack::{Renames, pack};
 use crate::spec::{ComponentSource, Linkable};
 use crate::state::State;
 use crate::{import, wasi};
@@ -45,25 +47,39 @@ pub(crate) fn read(source: &ComponentSource) -> Result<(Vec<u8>, [u8; 32]), Load
     Ok((bytes, digest))
 }
 
-/// Checks that `bytes` can be a component at all, and says what they are otherwise.
-pub(crate) fn inspect(name: &str, bytes: &[u8]) -> Result<(), LoadErrorKind> {
+/// What WebAssembly a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Component,
+    CoreModule,
+}
+
+/// What `bytes` begin like; an error that says what they are if it is no WebAssembly.
+pub(crate) fn kind(bytes: &[u8]) -> Result<Kind, String> {
     let found = match bytes {
-        _ if bytes.len() > MAX_COMPONENT_BYTES => format!("it is larger than {MAX_COMPONENT_BYTES} bytes"),
-        [] => "the file is empty".to_owned(),
+        _ if bytes.len() > MAX_COMPONENT_BYTES => return Err(format!("it is larger than {MAX_COMPONENT_BYTES} bytes")),
+        [] => "the file is empty",
         // Layer 1 is a component, layer 0 a core module (component-model/design/mvp/Binary.md, "component").
-        [b'\0', b'a', b's', b'm', _, _, 1, 0, ..] => return Ok(()),
-        [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => {
-            "it is a core module: build with `--target wasm32-wasip2`, or run `wasm-tools component new` on it"
-                .to_owned()
-        }
-        [b'\0', b'a', b's', b'm', ..] => "it is WebAssembly of an unknown version, or cut off".to_owned(),
-        [0x7f, b'E', b'L', b'F', ..] => {
-            "it is native code; give the .wasm file, compiled code is never loaded".to_owned()
-        }
-        _ if std::str::from_utf8(bytes.get(..64).unwrap_or(bytes)).is_ok() => "it is text".to_owned(),
-        _ => "it does not begin like WebAssembly".to_owned(),
+        [b'\0', b'a', b's', b'm', _, _, 1, 0, ..] => return Ok(Kind::Component),
+        [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => return Ok(Kind::CoreModule),
+        [b'\0', b'a', b's', b'm', ..] => "it is WebAssembly of an unknown version, or cut off",
+        [0x7f, b'E', b'L', b'F', ..] => "it is native code; give the .wasm file, compiled code is never loaded",
+        _ if std::str::from_utf8(bytes.get(..64).unwrap_or(bytes)).is_ok() => "it is text",
+        _ => "it does not begin like WebAssembly",
     };
-    Err(LoadErrorKind::NotAComponent { component: name.to_owned(), found })
+    Err(found.to_owned())
+}
+
+/// The component in `bytes`: as it is, or packed from a core module.
+pub(crate) fn component<'b>(name: &str, bytes: &'b [u8]) -> Result<Cow<'b, [u8]>, LoadErrorKind> {
+    match kind(bytes) {
+        Ok(Kind::Component) => Ok(Cow::Borrowed(bytes)),
+        Ok(Kind::CoreModule) => match pack(bytes, &Renames::new()) {
+            Ok(packed) => Ok(Cow::Owned(packed)),
+            Err(error) => Err(LoadErrorKind::Pack { component: name.to_owned(), error }),
+        },
+        Err(found) => Err(LoadErrorKind::NotAComponent { component: name.to_owned(), found }),
+    }
 }
 
 /// Where the functions of a plugin are.
@@ -102,17 +118,30 @@ pub(crate) fn exports(host: &Host, name: &str, component: &Component) -> Result<
     })
 }
 
+/// An interface of our package in a version that this collector does not speak.
+#[derive(Clone, Debug)]
+pub(crate) struct OtherVersion {
+    pub(crate) found: String,
+    pub(crate) ours: &'static str,
+}
+
+impl From<OtherVersion> for LoadErrorKind {
+    fn from(OtherVersion { found, ours }: OtherVersion) -> LoadErrorKind {
+        LoadErrorKind::WrongVersion { found, ours }
+    }
+}
+
 /// The interface that `name` means if it is of our package: `batch` of `sluice:plugin/batch@0.1.0`.
 ///
 /// # Errors
 /// If it is of a version that this collector does not speak. Below 1.0 the minor number is the one that
 /// breaks (semver.org, 4).
-fn ours(name: &str) -> Result<Option<&str>, LoadErrorKind> {
+pub(crate) fn ours(name: &str) -> Result<Option<&str>, OtherVersion> {
     let Some(name_and_version) = name.strip_prefix("sluice:plugin/") else { return Ok(None) };
     let (interface, version) = name_and_version.split_once('@').unwrap_or((name_and_version, ""));
     let breaking = |version: &str| version.split('.').take(2).map(str::to_owned).collect::<Vec<_>>();
     if breaking(version) != breaking(VERSION) {
-        return Err(LoadErrorKind::WrongVersion { found: name.to_owned(), ours: OURS });
+        return Err(OtherVersion { found: name.to_owned(), ours: OURS });
     }
     Ok(Some(interface))
 }

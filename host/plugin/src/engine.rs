@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use sluice_pipeline::Metrics;
 use wasmtime::component::Component;
 use wasmtime::{Config, Engine, Strategy};
@@ -71,9 +72,11 @@ impl Host {
         &self.metrics
     }
 
-    /// Compiles a component, or takes it from the cache. `digest` is the SHA-256 of `bytes`.
-    pub(crate) fn compile(&self, name: &str, bytes: &[u8], digest: &[u8; 32]) -> Result<Component, LoadErrorKind> {
-        if let Some(component) = self.cache.as_ref().and_then(|cache| cache.load(&self.engine, digest)) {
+    /// Compiles a component, or takes it from the cache.
+    pub(crate) fn compile(&self, name: &str, bytes: &[u8]) -> Result<Component, LoadErrorKind> {
+        // Of the component itself: a core module gives another one with another version of the packing.
+        let digest: [u8; 32] = Sha256::digest(bytes).into();
+        if let Some(component) = self.cache.as_ref().and_then(|cache| cache.load(&self.engine, &digest)) {
             return Ok(component);
         }
         let failed =
@@ -81,7 +84,7 @@ impl Host {
         let Some(cache) = &self.cache else { return Component::from_binary(&self.engine, bytes).map_err(failed) };
         let component = Component::from_binary(&self.engine, bytes).map_err(failed)?;
         let code = component.serialize().map_err(failed)?;
-        if let Err(error) = cache.store(digest, &code) {
+        if let Err(error) = cache.store(&digest, &code) {
             // Costs time at the next start, nothing else.
             tracing::warn!(cache = %cache.path().display(), %error, "compiled code not stored");
         }

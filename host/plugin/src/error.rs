@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use sluice_pipeline::BoxError;
 
+use crate::pack::PackError;
+
 /// Why there is no plugin host.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -54,6 +56,14 @@ pub enum LoadErrorKind {
         component: String,
         /// What it is instead, with the way out.
         found: String,
+    },
+    /// The file is a core module that does not become a component.
+    #[error("{component} {error}")]
+    Pack {
+        /// The file or built-in plugin.
+        component: String,
+        /// Why not; its text is part of this error's.
+        error: PackError,
     },
     /// The file is not the one that the TOML names.
     #[error("{component} has SHA-256 {found}, the TOML asks for {expected}")]

@@ -15,11 +15,13 @@ mod admit;
 mod cache;
 mod engine;
 mod error;
+mod examine;
 mod import;
 mod instance;
 pub mod keys;
 mod limits;
 mod load;
+mod pack;
 pub mod recording;
 mod runner;
 mod saved;
@@ -34,11 +36,13 @@ mod wasi;
 pub use abi::Level as LogLevel;
 pub use engine::{Host, HostSettings};
 pub use error::{LoadError, LoadErrorKind, PluginError};
+pub use examine::{Examined, Interface, examine};
 pub use limits::{
     Limits, MAX_ALERTS_PER_CALL, MAX_COMPONENT_BYTES, MAX_KEPT_LINES, MAX_LOG_LINE, MAX_METRIC_NAME,
     MAX_PLUGIN_METRICS, MAX_ROUTE_BYTES, MAX_ROUTES, MAX_WORD_BYTES, MAX_WORDS, RETRIES, SNAPSHOT_INTERVAL_MS,
 };
-pub use load::{Loaded, Manifest, Reloaded};
+pub use load::{Loaded, Manifest, Reloaded, grant_names};
+pub use pack::{PackError, Renames, pack};
 pub use spec::{Assets, ComponentSource, Grant, Granted, LogLine, LogOut, OnError, Services, StageSpec};
 pub use state::Touched;
 pub use trial::{Answer, Called, Trap, Trial};

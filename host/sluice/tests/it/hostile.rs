@@ -4,7 +4,7 @@
 use std::fs;
 
 #[path = "../../../plugin/tests/guest/mod.rs"]
-mod guest;
+pub(crate) mod guest;
 
 use crate::tool::{Ended, Running, exporter, get, netflow5};
 

@@ -1,34 +1,25 @@
-//! Keeps TCP flows to port 443 of more than 10 kB, drops the rest and counts what it kept.
+//! Keeps TCP flows to port 443 of more than so many bytes, tags them with a customer, and drops the rest.
 
-use serde::Deserialize;
+use serde_json::{Map, Value};
 use sluice_sdk::{Batch, Bitmap, Failure, Manifest, Plugin, columns, config, metrics};
 
 const TCP: u8 = 6;
+const HTTPS: u16 = 443;
 
-/// The stage's `config` table.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {
-    /// Flows must be larger than this many bytes. Default 10000.
-    pub min_bytes: u64,
-}
-
-impl Default for Config {
-    fn default() -> Config {
-        Config { min_bytes: 10_000 }
-    }
-}
-
-/// The plugin.
+/// The plugin, and what the stage's `config` says.
 #[derive(Debug, Default)]
-pub struct KeepLargeHttps {
-    config: Config,
+pub struct TenantFilter {
+    /// The customer that the flows belong to.
+    customer_id: u32,
+    /// Flows must be larger than this.
+    min_bytes: u64,
 }
 
-impl Plugin for KeepLargeHttps {
+impl Plugin for TenantFilter {
     fn init(&mut self, config: &str, manifest: &mut Manifest) -> Result<(), String> {
-        self.config = config::parse(config)?;
+        *self = read(&config::parse(config)?)?;
         manifest.read(columns::PROTO).read(columns::DST_PORT).read(columns::BYTES);
+        manifest.write(columns::CUSTOMER_ID);
         Ok(())
     }
 
@@ -37,15 +28,32 @@ impl Plugin for KeepLargeHttps {
         let port = batch.get_or_zero(columns::DST_PORT)?;
         let bytes = batch.get_or_zero(columns::BYTES)?;
         let keep = Bitmap::from_fn(batch.rows(), |row| {
-            proto[row] == TCP && port[row] == 443 && bytes[row] > self.config.min_bytes
+            proto[row] == TCP && port[row] == HTTPS && bytes[row] > self.min_bytes
         });
         metrics::count("kept", keep.count() as u32);
         batch.keep(&keep)?;
+        // Rows that are dropped take their value along.
+        batch.set(columns::CUSTOMER_ID, vec![self.customer_id; batch.rows()])?;
         Ok(())
     }
 }
 
-sluice_sdk::export!(KeepLargeHttps);
+/// Reads `{ customer_id = N, min_bytes = 10000 }`. What is wrong is told in words for who wrote the TOML.
+fn read(config: &Map<String, Value>) -> Result<TenantFilter, String> {
+    if let Some(key) = config.keys().find(|key| !["customer_id", "min_bytes"].contains(&key.as_str())) {
+        return Err(format!("unknown key `{key}`, expected `customer_id` or `min_bytes`"));
+    }
+    let customer_id = config.get("customer_id");
+    let customer_id = customer_id.ok_or("customer_id is missing: add config = { customer_id = 7 } to the stage")?;
+    let customer_id = customer_id.as_u64().and_then(|id| u32::try_from(id).ok()).filter(|id| *id > 0);
+    let min_bytes = config.get("min_bytes").map_or(Some(10_000), Value::as_u64);
+    Ok(TenantFilter {
+        customer_id: customer_id.ok_or("customer_id must be a number from 1 to 4294967295")?,
+        min_bytes: min_bytes.ok_or("min_bytes must be a number, 0 or more")?,
+    })
+}
+
+sluice_sdk::export!(TenantFilter);
 
 #[cfg(test)]
 mod tests {
@@ -54,22 +62,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_large_flows_to_https_stay() {
-        let mut plugin = KeepLargeHttps::default();
+    fn large_flows_to_https_are_kept_and_tagged() {
+        let mut plugin = TenantFilter::default();
         let mut harness = Harness::new()
             .rows(4)
             .column(columns::PROTO, [6, 6, 17, 6])
             .column(columns::DST_PORT, [443, 443, 443, 80])
             .column(columns::BYTES, [20_000, 10_000, 20_000, 20_000]);
-        harness.init(&mut plugin, "{}").unwrap();
+        harness.init(&mut plugin, r#"{"customer_id": 7}"#).unwrap();
         harness.run(&mut plugin).unwrap();
         assert_eq!(harness.kept(), [0]);
+        assert_eq!(harness.get(columns::CUSTOMER_ID)[0], 7);
         assert_eq!(harness.counter("kept"), 1);
     }
 
     #[test]
-    fn a_mistyped_key_is_an_error_that_names_the_right_one() {
-        let error = Harness::new().init(&mut KeepLargeHttps::default(), r#"{"min_byte": 1}"#).unwrap_err();
-        assert_eq!(error, "unknown field `min_byte`, expected `min_bytes`; did you mean `min_bytes`?");
+    fn a_mistyped_key_is_an_error_that_names_the_right_ones() {
+        let error = Harness::new().init(&mut TenantFilter::default(), r#"{"min_byte": 1}"#).unwrap_err();
+        assert_eq!(error, "unknown key `min_byte`, expected `customer_id` or `min_bytes`");
     }
 }
