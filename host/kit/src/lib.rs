@@ -7,6 +7,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "in a test, unwrap is an assertion"))]
 
 pub mod check;
+pub mod document;
 pub mod generate;
 pub mod replay;
+pub mod rows;
 mod shrink;

@@ -1,6 +1,5 @@
 //! The TOML file: what can be written in it, and reading it with the place of every mistake.
 
-mod document;
 mod read;
 mod sections;
 
@@ -13,7 +12,7 @@ use sluice_endpoints::sources::{CaptureConfig, KafkaSourceConfig, UdpConfig};
 use sluice_flow::Schema;
 use toml::Spanned;
 
-pub(crate) use document::{ConfigError, Document, Table, did_you_mean};
+pub(crate) use sluice_kit::document::{ConfigError, Document, Table, did_you_mean};
 pub(crate) use read::{LoadError, load};
 pub(crate) use sections::{
     AdminConfig, AssetConfig, GrantConfig, KeyConfig, LimitsConfig, OnErrorConfig, RecordConfig, TableConfig,

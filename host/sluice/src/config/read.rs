@@ -8,8 +8,8 @@ use sluice_endpoints::Invalid;
 use sluice_endpoints::sinks::{EventsConfig, FileConfig, KafkaSinkConfig, StdoutConfig};
 use sluice_endpoints::sources::{CaptureConfig, KafkaSourceConfig, UdpConfig};
 use sluice_flow::{CustomField, Schema, Width};
+use sluice_kit::document::Table;
 
-use super::document::Table;
 use super::sections::{AssetConfig, ColumnConfig, MmdbConfig, PrefixConfig, TableConfig};
 use super::{Config, ConfigError, Document, Named, RecordConfig, Sink, SinkKind, Source, SourceKind, Stage};
 
