@@ -10,7 +10,7 @@ use sluice_plugin::keys::{KeySpec, Keys};
 use sluice_plugin::recording::{Ended, Recorded, Recording, TableUsed};
 use sluice_plugin::tables::{TableSpec, Tables};
 use sluice_plugin::{
-    Answer, Called, ComponentSource, Host, LoadError, Loaded, LogLine, LogOut, Manifest, OnError, Services, StageSpec,
+    Answer, Called, ComponentSource, Host, Limits, LoadError, Loaded, LogLine, LogOut, Manifest, OnError, Services, StageSpec,
     Trap, Trial,
 };
 use tempfile::TempDir;
@@ -131,7 +131,7 @@ pub fn replay(
         config_json: about.config.clone(),
         grant: about.grant(&schema).map_err(ReplayError::Nonsense)?,
         on_error: OnError::Drop,
-        limits: about.limits.clone(),
+        limits: within_reason(&about.limits),
         is_private: about.private,
         state_file: None,
         record: None,
@@ -173,6 +173,23 @@ pub fn replay(
         log: std::mem::take(&mut *lock(&lines)),
         doubts,
     })
+}
+
+/// The limits of a recording, which may be a stranger's, as far as this machine should go.
+fn within_reason(limits: &Limits) -> Limits {
+    const MEMORY: usize = 1 << 30;
+    const TIME_MS: u64 = 60_000;
+    const AT_ONCE: usize = 256 << 20;
+    Limits {
+        memory: limits.memory.min(MEMORY),
+        deadline_ms: limits.deadline_ms.min(TIME_MS),
+        init_deadline_ms: limits.init_deadline_ms.min(TIME_MS),
+        hostcall_bytes: limits.hostcall_bytes.min(AT_ONCE),
+        snapshot_bytes: limits.snapshot_bytes.min(AT_ONCE),
+        handles: limits.handles.min(1 << 16),
+        table_elements: limits.table_elements.min(10_000_000),
+        ..limits.clone()
+    }
 }
 
 /// What a recording does not have and the operator does.
@@ -270,7 +287,8 @@ fn table_spec(table: &TableUsed, path: std::path::PathBuf) -> TableSpec {
 }
 
 /// A key that is nobody's: 64 hexadecimal digits of its name.
-pub(crate) fn made_up_key(name: &str) -> String {
+#[must_use]
+pub fn made_up_key(name: &str) -> String {
     name.bytes().chain(std::iter::repeat(0)).take(32).map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -47,6 +47,14 @@ pub use spec::{Assets, ComponentSource, Grant, Granted, LogLine, LogOut, OnError
 pub use state::Touched;
 pub use trial::{Answer, Called, Trap, Trial};
 
+/// SHA-256 of a component.
+///
+/// # Errors
+/// If its file cannot be read.
+pub fn digest_of(source: &ComponentSource) -> Result<[u8; 32], LoadErrorKind> {
+    admit::read(source).map(|(_, digest)| digest)
+}
+
 /// `bytes` in hexadecimal.
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -21,6 +21,9 @@ impl Subject<'_> {
     /// Gives one instance many small batches.
     pub(super) fn memory(&self, progress: Progress<'_>) -> Result<Vec<Found>, LoadError> {
         let of = self.settings.memory_batches;
+        if of == 0 {
+            return Ok(vec![Subject::found(Rule::Memory, Outcome::Skipped, "not asked for")]);
+        }
         let mut generator = self.generator(self.settings.seed);
         let round: Vec<Batch> = (0..ROUND).map(|_| generator.ordinary(SMALL)).collect();
         let tick_ms = self.loaded.manifest().tick_ms.map(u64::from);
@@ -79,7 +82,8 @@ impl Subject<'_> {
             let ms = began.elapsed().as_millis();
             match called.answer {
                 Answer::Trapped(trap) if trap.kind == "trap" => {
-                    return Ok(vec![self.trapped(Rule::Trap, &trap, &[Step::Batch(batch)], progress)]);
+                    let skipped = Subject::found(Rule::Time, Outcome::Skipped, "the largest batch traps");
+                    return Ok(vec![self.trapped(Rule::Trap, &trap, &[Step::Batch(batch)], progress), skipped]);
                 }
                 Answer::Trapped(trap) => {
                     let text = match trap.kind {

@@ -1,5 +1,6 @@
 //! Looks for what breaks a plugin: made-up batches, and rules that hold for every plugin whatever it does.
 
+mod fixture;
 mod long;
 mod run;
 mod sequences;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use sluice_plugin::{Host, LoadError, Loaded, LogOut, Manifest, StageSpec};
 
 use crate::generate::Step;
+pub use fixture::fixture;
 
 /// How thoroughly to look.
 #[derive(Clone, Debug)]
@@ -70,6 +72,28 @@ impl Rule {
             Rule::Time => "time",
         }
     }
+
+    /// What holds where it is not broken.
+    #[must_use]
+    pub fn promise(self) -> &'static str {
+        match self {
+            Rule::Trap => "no call ends the instance",
+            Rule::Refusal => "no batch is refused",
+            Rule::Columns => "nothing is asked for that is not in the manifest",
+            Rule::Repeat => "the same batches are answered in the same way",
+            Rule::Order => "an answer does not depend on the batches before",
+            Rule::Restore => "restored state is the same state",
+            Rule::BadState => "bad state is refused",
+            Rule::Memory => "memory does not grow",
+            Rule::Time => "the largest batch takes less than the deadline",
+        }
+    }
+
+    /// Whether a case of it fails in `sluice plugin test`.
+    #[must_use]
+    pub fn shows_in_a_test(self) -> bool {
+        matches!(self, Rule::Trap | Rule::Order | Rule::Restore)
+    }
 }
 
 /// What became of a rule.
@@ -100,15 +124,48 @@ pub struct Found {
     pub case: Option<Case>,
 }
 
-/// Calls that show that a rule is broken.
+/// Calls that show that a rule is broken, in a new instance.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// The calls, in a new instance.
-    pub steps: Vec<Step>,
-    /// What the last call answers in an instance that got nothing else, where that is the right answer.
-    pub expected: Option<sluice_flow::Batch>,
+    /// The calls.
+    pub steps: Vec<CaseStep>,
     /// Attempts that it took to make it so small.
     pub attempts: usize,
+    /// Whether it shows with the rows as TOML has them, too: there a column of zeros is one that is absent.
+    pub is_writable: bool,
+}
+
+/// One call of a case.
+#[derive(Clone, Debug)]
+pub struct CaseStep {
+    /// The call.
+    pub step: Step,
+    /// Whether the state is taken over by another instance first.
+    pub restart: bool,
+    /// What it should answer, if that is known.
+    pub expected: Option<Expected>,
+}
+
+/// What a call should answer.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// The batch that should come out.
+    pub batch: Option<sluice_flow::Batch>,
+    /// The alerts that should be raised.
+    pub alerts: Vec<sluice_pipeline::Event>,
+}
+
+impl Case {
+    /// Calls, batches and rows.
+    #[must_use]
+    pub fn size(&self) -> (usize, usize, usize) {
+        let batches = self.steps.iter().filter_map(|step| match &step.step {
+            Step::Batch(batch) => Some(batch.rows()),
+            Step::Tick(_) => None,
+        });
+        let (number, rows) = batches.fold((0, 0), |(number, all), rows| (number + 1, all + rows));
+        (self.steps.len(), number, rows)
+    }
 }
 
 /// Everything that was found about a plugin.
@@ -152,6 +209,8 @@ pub fn check(
     found.extend(subject.memory(progress)?);
     found.extend(subject.time(progress)?);
     found.sort_by_key(|found| found.rule);
+    // A large batch may trap where a small one did.
+    found.dedup_by(|a, b| a.rule == b.rule && a.text == b.text && a.details == b.details);
     Ok(CheckReport { manifest: subject.loaded.manifest(), exports: subject.loaded.exports(), found })
 }
 

@@ -1,13 +1,15 @@
 //! The rules that made-up sequences are held against.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use sluice_flow::ColumnId;
+use sluice_flow::{ColumnId, Schema};
 use sluice_plugin::{Answer, Called, LoadError, Trap, Trial};
 
 use super::run::{difference, first_difference, is_same_trap, refused_in, run, run_fresh, trap_in};
-use super::{Case, Found, Outcome, Progress, Rule, Subject, count};
+use super::{Case, CaseStep, Expected, Found, Outcome, Progress, Rule, Subject, count};
 use crate::generate::Step;
+use crate::rows;
 use crate::shrink::shrink;
 
 /// Batches of one sequence.
@@ -113,7 +115,11 @@ impl Subject<'_> {
             progress(&format!("a smaller case of {}", rule.name()), attempts, 0);
             fails(steps)
         });
-        Some(Case { steps: shrunk.steps, expected: None, attempts: shrunk.attempts })
+        let written: Vec<Step> = shrunk.steps.iter().map(|step| as_written(step, &self.spec.schema)).collect();
+        let is_writable = fails(&written);
+        let steps = if is_writable { written } else { shrunk.steps };
+        let steps = steps.into_iter().map(|step| CaseStep { step, restart: false, expected: None }).collect();
+        Some(Case { steps, attempts: shrunk.attempts, is_writable })
     }
 
     fn trap(&self, trap: &Trap, made: &[Step], tally: &mut Tally, progress: Progress<'_>) {
@@ -191,19 +197,18 @@ impl Subject<'_> {
         Ok(())
     }
 
-    /// Turns the case so that its last batch is one that is answered wrongly, if there is one.
+    /// Turns the case so that it has a batch that is answered wrongly, and says what would be right.
     fn expect_what_a_fresh_instance_says(&self, case: &mut Case) -> Result<(), LoadError> {
         for _ in 0..case.steps.len() {
-            let Some(last) = case.steps.last() else { break };
-            let alone = run_fresh(&self.loaded, std::slice::from_ref(last))?;
-            let after = run_fresh(&self.loaded, &case.steps)?;
-            if let (Some(alone), Some(after)) = (alone.last(), after.get(case.steps.len() - 1))
-                && difference(alone, after).is_some()
-            {
-                if let Answer::Done(Some((batch, _))) = &alone.answer {
-                    case.expected = Some(batch.clone());
+            let steps: Vec<Step> = case.steps.iter().map(|step| step.step.clone()).collect();
+            for (at, answer) in run_fresh(&self.loaded, &steps)?.iter().enumerate() {
+                let alone = run_fresh(&self.loaded, &steps[at..=at])?;
+                if let Some(alone) = alone.first()
+                    && difference(alone, answer).is_some()
+                {
+                    case.steps[at].expected = expected(alone);
+                    return Ok(());
                 }
-                break;
             }
             case.steps.rotate_right(1);
         }
@@ -273,10 +278,20 @@ impl Subject<'_> {
             }
             Continued::Otherwise(text) => text,
         };
-        let case = self.smallest(Rule::Restore, made, progress, |steps| {
-            // Where to cut is part of the case.
-            (1..steps.len()).any(|cut| matches!(self.continued(steps, cut), Ok(Continued::Otherwise(_))))
-        });
+        // Where to cut is part of the case.
+        let cut_of = |steps: &[Step]| {
+            (1..steps.len()).find(|cut| matches!(self.continued(steps, *cut), Ok(Continued::Otherwise(_))))
+        };
+        let mut case = self.smallest(Rule::Restore, made, progress, |steps| cut_of(steps).is_some());
+        if let Some(case) = &mut case {
+            let steps: Vec<Step> = case.steps.iter().map(|step| step.step.clone()).collect();
+            let cut = cut_of(&steps).unwrap_or(steps.len());
+            let answers = run_fresh(&self.loaded, &steps)?;
+            for (at, (step, answer)) in case.steps.iter_mut().zip(&answers).enumerate().skip(cut) {
+                step.restart = at == cut;
+                step.expected = expected(answer);
+            }
+        }
         tally.found.push(Found { case, ..Subject::found(Rule::Restore, Outcome::Broken, text) });
         Ok(())
     }
@@ -315,6 +330,26 @@ impl Subject<'_> {
             (Ok(a), Ok(b)) => Ok(Continued::Same { is_same_snapshot: a == b }),
             _ => otherwise("snapshot trapped".to_owned()),
         }
+    }
+}
+
+/// The step as it is when it was written to TOML and read again.
+fn as_written(step: &Step, schema: &Arc<Schema>) -> Step {
+    match step {
+        Step::Batch(batch) => {
+            Step::Batch(rows::to_batch(&rows::of_batch(batch), schema, batch.id(), batch.now_ms()))
+        }
+        Step::Tick(now_ms) => Step::Tick(*now_ms),
+    }
+}
+
+/// What a right answer is; none of one that failed.
+fn expected(called: &Called) -> Option<Expected> {
+    match &called.answer {
+        Answer::Done(batch) => {
+            Some(Expected { batch: batch.as_ref().map(|(batch, _)| batch.clone()), alerts: called.alerts.clone() })
+        }
+        _ => None,
     }
 }
 

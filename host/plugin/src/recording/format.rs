@@ -245,16 +245,13 @@ struct Part<'a> {
 fn split(mut at: usize, mut rest: &[u8]) -> Result<Vec<Part<'_>>, Wrong> {
     let mut parts = Vec::new();
     while !rest.is_empty() {
-        let mut room = 0;
-        let mut from = Take { rest, room: &mut room };
-        let tag = from.take(4).map_err(|_| Wrong::CutOff)?;
-        let length = from.u64().map_err(|_| Wrong::CutOff)?;
-        let length = usize::try_from(length).map_err(|_| Wrong::CutOff)?;
-        let bytes = from.take(length).map_err(|_| Wrong::CutOff)?;
-        let tag = tag.try_into().expect("four were taken");
-        parts.push(Part { tag, bytes, at });
+        let (tag, after) = rest.split_first_chunk::<4>().ok_or(Wrong::CutOff)?;
+        let (length, after) = after.split_first_chunk::<8>().ok_or(Wrong::CutOff)?;
+        let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| Wrong::CutOff)?;
+        let (bytes, after) = after.split_at_checked(length).ok_or(Wrong::CutOff)?;
+        parts.push(Part { tag: *tag, bytes, at });
         at += 12 + length;
-        rest = from.rest;
+        rest = after;
     }
     Ok(parts)
 }
