@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use sluice_flow::{ColumnSet, Schema};
+use sluice_pipeline::chain;
 use sluice_plugin::keys::{KeySpec, Keys};
 use sluice_plugin::tables::{TableSpec, Tables};
 use sluice_plugin::{Assets, Granted, Limits};
@@ -307,18 +308,5 @@ fn misplaced<T>(
     error: &dyn std::error::Error,
 ) -> ConfigError {
     let span = all.iter().find(|named| named.name == name).map_or(0..0, |named| named.span.clone());
-    doc.error(span, &format!("{section}.{name}"), causes(error))
-}
-
-/// An error with its causes on one line.
-#[must_use]
-pub fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
+    doc.error(span, &format!("{section}.{name}"), chain(error))
 }

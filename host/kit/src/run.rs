@@ -191,7 +191,7 @@ impl Bench {
             on_error: OnError::Drop,
             limits: case.limits.clone(),
             is_private: false,
-            state_file: None,
+            state: None,
             services: Services {
                 tables: Arc::clone(&case.loaned.tables),
                 keys: Arc::clone(&case.loaned.keys),

@@ -14,6 +14,7 @@ use crate::engine::Host;
 use crate::error::{LoadError, LoadErrorKind};
 use crate::hex;
 use crate::instance::{Instance, NoInstance, TrapKind, Trapped};
+use crate::per_partition::PerPartition;
 use crate::runner::Runner;
 use crate::shared::Shared;
 use crate::spec::{ComponentSource, Grant, OnError, StageSpec};
@@ -198,12 +199,18 @@ impl Loaded {
 
     /// An instance for one worker, or for all of them to share.
     pub fn instance(self: &Arc<Self>) -> Box<dyn Stage> {
-        Box::new(Runner::new(Arc::clone(self), self.take_first()))
+        Box::new(Runner::new(Arc::clone(self), self.take_first(), self.shared.state.clone()))
     }
 
     /// The instance that was tried when the plugin was loaded, unless somebody has taken it.
     pub(crate) fn take_first(&self) -> Option<Instance> {
         self.first.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// An instance for each partition that batches are of, each with its own state, and one for batches of none. The
+    /// state file of the stage is then a directory, with a file for each partition.
+    pub fn instance_per_partition(self: &Arc<Self>) -> Box<dyn Stage> {
+        Box::new(PerPartition::new(Arc::clone(self)))
     }
 
     /// Reads the component again if its file changed. If it is another one, it is compiled and checked

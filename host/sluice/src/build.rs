@@ -8,11 +8,11 @@ use std::time::Duration;
 use sluice_endpoints::capture;
 use sluice_endpoints::kafka::Transactions;
 use sluice_endpoints::sinks::{EventsSink, FileFormat, FileSink, KafkaSink, NullSink, StdoutSink};
-use sluice_endpoints::sources::{CaptureSource, KafkaSource, UdpSockets};
+use sluice_endpoints::sources::{CaptureSource, KafkaSource, Reading, UdpSockets};
 use sluice_flow::ColumnSet;
-use sluice_kit::lent::{causes, columns};
+use sluice_kit::lent::columns;
 use sluice_pipeline::{
-    EventOut, EventQueue, Grace, Kind, Metrics, Pipeline, SinkEntry, SourceEntry, StageEntry, StageSet, Stop,
+    EventOut, EventQueue, Grace, Kind, Metrics, Pipeline, SinkEntry, SourceEntry, StageEntry, StageSet, Stop, chain,
     event_channel,
 };
 use sluice_plugin::tables::Tables;
@@ -79,26 +79,29 @@ pub(crate) fn prepare(config: Config) -> Result<Prepared, Failure> {
         let spec = stage_spec(&config, stage, services)?;
         let loaded = Loaded::load(&host, spec).map_err(|error| {
             let path = format!("stages.{}", stage.name);
-            config.doc.error(stage.span.clone(), &path, causes(&error.kind))
+            config.doc.error(stage.span.clone(), &path, chain(&error.kind))
         })?;
         if let Some(state) = &stage.value.state
-            && !(loaded.exports().1 && is_one(stage, &loaded))
+            && !(loaded.exports().1 && instances(stage, &loaded) != Instances::PerWorker)
         {
-            let problem =
-                "`state` is for a plugin that exports `state` and has one instance for all workers; leave it out";
+            let problem = "`state` is for a plugin that exports `state` and has one instance for all workers or one per \
+                           partition; leave it out";
             return Err(config.doc.error(state.span(), &format!("stages.{}", stage.name), problem).into());
+        }
+        let has_kafka = || config.sources.iter().any(|source| matches!(source.value.kind, SourceKind::Kafka(_)));
+        if instances(stage, &loaded) == Instances::PerPartition && !has_kafka() {
+            let problem = "`instances = \"per-partition\"` needs a source of type `kafka`; use `one`";
+            return Err(config.doc.error(stage.span.clone(), &format!("stages.{}", stage.name), problem).into());
         }
         stages.push(loaded);
     }
     Ok(Prepared { config, plan, scopes, metrics, tables, stages, events })
 }
 
-/// Whether all workers share one instance.
-fn is_one(stage: &Named<Stage>, loaded: &Loaded) -> bool {
-    match stage.value.instances {
-        Some(instances) => instances == Instances::One,
-        None => loaded.manifest().stateful,
-    }
+/// How many instances a stage has: where nothing is said, one if its state has to see every row.
+fn instances(stage: &Named<Stage>, loaded: &Loaded) -> Instances {
+    let fitting = if loaded.manifest().stateful { Instances::One } else { Instances::PerWorker };
+    stage.value.instances.unwrap_or(fitting)
 }
 
 /// Where compiled plugins are kept if nobody says.
@@ -115,7 +118,7 @@ fn captures(config: &Config) -> Result<(), ConfigError> {
         for path in &capture.paths {
             if let Err(error) = capture::open(path) {
                 let place = format!("sources.{}", source.name);
-                return Err(config.doc.error(source.span.clone(), &place, causes(&error)));
+                return Err(config.doc.error(source.span.clone(), &place, chain(&error)));
             }
         }
     }
@@ -160,7 +163,7 @@ fn stage_spec(config: &Config, stage: &Named<Stage>, services: Services) -> Resu
         on_error,
         limits: value.limits.limits(),
         is_private,
-        state_file: value.state.as_ref().map(|path| base(config).join(path.get_ref())),
+        state: value.state.as_ref().map(|path| base(config).join(path.get_ref())),
         services,
         schema: Arc::clone(&config.schema),
     })
@@ -229,7 +232,9 @@ impl Prepared {
     ) -> Result<(Pipeline, Vec<std::thread::JoinHandle<()>>), Failure> {
         let wanted = self.wanted()?;
         let transactions = self.transactions()?;
-        let keep_unknown = self.keeps_unknown();
+        let by_partition =
+            self.config.stages.iter().any(|stage| stage.value.instances == Some(Instances::PerPartition));
+        let reading = Reading { keep_unknown: self.keeps_unknown(), by_partition };
         let mut sources = Vec::new();
         for (at, edges) in std::mem::take(&mut self.plan.sources).into_iter().enumerate() {
             let source = &self.config.sources[at];
@@ -252,7 +257,7 @@ impl Prepared {
                 SourceKind::Kafka(config) => {
                     let open = self.transactions_of(&transactions, |scope| scope.source == at);
                     let sources =
-                        KafkaSource::open(&source.name, config, (&schema, wanted), keep_unknown, open, &self.metrics);
+                        KafkaSource::open(&source.name, config, (&schema, wanted), reading, open, &self.metrics);
                     let sources = sources.map_err(|error| Failure::running(what, error))?;
                     sources.into_iter().map(|source| Box::new(source) as Box<dyn sluice_pipeline::Source>).collect()
                 }
@@ -289,13 +294,12 @@ impl Prepared {
         Ok((pipeline, event_threads))
     }
 
-    /// One instance for a stage whose state has to see every row, else one per worker.
     fn instances(&self, at: usize) -> StageSet {
         let loaded = &self.stages[at];
-        if is_one(&self.config.stages[at], loaded) {
-            StageSet::one(loaded.instance())
-        } else {
-            StageSet::each((0..self.config.workers).map(|_| loaded.instance()).collect())
+        match instances(&self.config.stages[at], loaded) {
+            Instances::One => StageSet::one(loaded.instance()),
+            Instances::PerPartition => StageSet::one(loaded.instance_per_partition()),
+            Instances::PerWorker => StageSet::each((0..self.config.workers).map(|_| loaded.instance()).collect()),
         }
     }
 

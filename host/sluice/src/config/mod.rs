@@ -72,10 +72,11 @@ pub(crate) struct Stage {
     /// `private`: the stage hides something, so its rows must never pass unprocessed. Default: true for
     /// `reducer` and for stages with keys.
     pub(crate) is_private: Option<bool>,
-    /// `instances`: `"one"` or `"per-worker"`. Default: one for stateful plugins.
+    /// `instances`: `"one"`, `"per-worker"`, or `"per-partition"` of Kafka, each with its own state. Default: one for stateful plugins.
     pub(crate) instances: Option<Instances>,
     /// `state`: file that keeps the plugin's state from run to run, e.g. `"dos.state"`; relative to the configuration
-    /// file. It is written every ten seconds of batch time and at the end. For stateful plugins. Default: the
+    /// file. With an instance per partition: directory of such files, shared by the processes of the group. Written
+    /// every ten seconds of batch time, when a partition goes, and at the end. For stateful plugins. Default: the
     /// plugin begins empty.
     pub(crate) state: Option<Spanned<PathBuf>>,
     /// `limits`: what one instance may use.
@@ -90,6 +91,7 @@ pub(crate) struct Stage {
 pub(crate) enum Instances {
     One,
     PerWorker,
+    PerPartition,
 }
 
 /// `[sinks.NAME]`.
