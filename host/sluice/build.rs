@@ -1,9 +1,12 @@
 //! Builds the plugins that come with sluice as wasm components and embeds them in the binary, with the templates and
-//! SDKs for `sluice plugin new`. Tells the tests whether there is a Kafka (see `testkit::kafka`).
+//! SDKs for `sluice plugin new`. Tells the tests whether there is a Kafka (see `testkit::kafka`), and the tools of other
+//! languages (`testkit::tools`).
 
 #[path = "../testkit/kafka_cfg.rs"]
 mod kafka_cfg;
 mod templates;
+#[path = "../testkit/tools_cfg.rs"]
+mod tools_cfg;
 
 use std::collections::BTreeSet;
 use std::env;
@@ -39,6 +42,7 @@ fn main() {
     fs::write(out.join("built_in.rs"), table).expect("OUT_DIR can be written");
     embed_templates(&workspace.join("sdk"), &out);
     kafka_cfg::set();
+    tools_cfg::set();
 }
 
 /// Writes the table of templates. The files are watched; folders too, for files that come and go, unless somebody built in

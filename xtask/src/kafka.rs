@@ -116,9 +116,9 @@ fn archive_classes(folder: &Path) -> Outcome {
     fs::rename(&made, install::archive(folder)).map_err(failed)
 }
 
-/// Makes cargo run the build scripts again that tell the tests whether there is a Kafka. They cannot
+/// Makes cargo run the build scripts again that tell the tests whether there is a Kafka, or a tool. They cannot
 /// watch for it: of a file that is missing cargo thinks that it has changed, at every build.
-fn build_scripts_look_again() -> Outcome {
+pub(crate) fn build_scripts_look_again() -> Outcome {
     let packages = fs::read_dir(root().join("host")).into_iter().flatten().flatten();
     for script in packages.map(|package| package.path().join("build.rs")) {
         if fs::read_to_string(&script).is_ok_and(|text| text.contains("cfg(kafka)") || text.contains("kafka_cfg")) {

@@ -6,6 +6,7 @@ mod bench;
 mod config_page;
 mod generate;
 mod kafka;
+mod sdks;
 mod system;
 mod test;
 mod tidy;
@@ -22,6 +23,7 @@ cargo xtask COMMAND
   bench [--peers]          run the benchmarks and print one table; --peers adds other collectors
   kafka [--fetch | -- ...] start an Apache Kafka on 127.0.0.1:9092 until Ctrl-C, or on a free port until the end of the
                            command behind --, which finds it in SLUICE_TEST_BROKERS; --fetch only puts it into the cache
+  sdks                     fetch the tools of other languages (zig, componentize-py, ...) that the tests build plugins with
   plugins                  build the built-in plugins and say where the components are
   generate [--check]       write what is generated from the code, or check that it is current
   tidy                     check the direction of dependencies, file lengths and generated files
@@ -41,8 +43,9 @@ fn main() -> ExitCode {
         "test" => system::check().and_then(|()| test::test()),
         "bench" => system::check().and_then(|()| bench::bench(rest)),
         "kafka" => kafka::kafka(rest),
+        "sdks" => sdks::sdks(),
         "plugins" => system::check().and_then(|()| plugins()),
-        "generate" => generate::generate(rest.iter().any(|argument| argument == "--check")),
+        "generate" => generate(rest.iter().any(|argument| argument == "--check")),
         "tidy" => tidy::tidy(),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
@@ -57,6 +60,18 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Everything that is generated from the code, in every language that is installed.
+fn generate(check: bool) -> Outcome {
+    generate::generate(check)?;
+    for (folder, outcome) in sdks::columns(check) {
+        match outcome {
+            Ok(outcome) => outcome?,
+            Err(missing) => eprintln!("xtask: {folder} left alone: {missing}"),
+        }
+    }
+    Ok(())
 }
 
 /// The root of the repository.

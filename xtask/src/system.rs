@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 
 use crate::{Outcome, cargo, run};
 
-const TARGET: &str = "wasm32-wasip2";
+/// What the built-in plugins are built for, and what the template of a plugin is built for.
+const TARGETS: [&str; 2] = ["wasm32-wasip2", "wasm32-unknown-unknown"];
 
 /// Something that a build wants to find.
 struct Needed {
@@ -38,6 +39,16 @@ const JAVA: [Needed; 1] = [Needed {
 const MAVEN: [Needed; 1] =
     [Needed { program: "mvn", why: "Maven, which fetches the Kafka of the tests", debian: "maven", fedora: "maven" }];
 
+const PYTHON: [Needed; 1] = [Needed {
+    program: "python3",
+    why: "Python with venv, for the tools of C, Zig and Python",
+    debian: "python3-venv",
+    fedora: "python3",
+}];
+
+const NPM: [Needed; 1] =
+    [Needed { program: "npm", why: "for the tools of JavaScript and AssemblyScript", debian: "npm", fedora: "npm" }];
+
 /// Checks that there is a Java for Kafka; names Maven too where that is missing as well.
 pub(crate) fn check_java() -> Outcome {
     if sluice_testkit::kafka::install::java().is_some() {
@@ -60,16 +71,33 @@ pub(crate) fn check() -> Outcome {
     if !missing.is_empty() {
         return Err(explain(&missing));
     }
-    if has_target() {
-        return Ok(());
+    for target in TARGETS.into_iter().filter(|target| !has_target(target)) {
+        if !is_there("rustup") {
+            return Err(format!(
+                "the Rust target {target} is missing and there is no rustup to add it; \
+                 install rustup, or your distribution's standard library for {target}"
+            ));
+        }
+        run(Command::new("rustup").args(["target", "add", target]), &format!("rustup target add {target}"))?;
     }
-    if !is_there("rustup") {
-        return Err(format!(
-            "the Rust target {TARGET} is missing and there is no rustup to add it; \
-             install rustup, or your distribution's standard library for {TARGET}"
-        ));
-    }
-    run(Command::new("rustup").args(["target", "add", TARGET]), &format!("rustup target add {TARGET}"))
+    Ok(())
+}
+
+/// Checks that Python can make an environment for tools from PyPI.
+pub(crate) fn check_venv() -> Outcome {
+    let asked = Command::new("python3").args(["-c", "import ensurepip, venv"]).stderr(Stdio::null()).status();
+    if asked.is_ok_and(|status| status.success()) { Ok(()) } else { Err(explain(&PYTHON.each_ref())) }
+}
+
+/// Checks that there is an npm.
+pub(crate) fn check_npm() -> Outcome {
+    if is_there(NPM[0].program) { Ok(()) } else { Err(explain(&NPM.each_ref())) }
+}
+
+/// Whether a Go is installed.
+pub(crate) fn has_go() -> bool {
+    let asked = Command::new("go").arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    asked.is_ok_and(|status| status.success())
 }
 
 fn explain(missing: &[&Needed]) -> String {
@@ -93,10 +121,10 @@ fn has_library(name: &str) -> bool {
     asked.is_ok_and(|status| status.success())
 }
 
-fn has_target() -> bool {
+fn has_target(target: &str) -> bool {
     let Ok(asked) = Command::new("rustc").args(["--print", "sysroot"]).output() else { return false };
     let sysroot = String::from_utf8_lossy(&asked.stdout);
-    Path::new(sysroot.trim()).join("lib/rustlib").join(TARGET).join("lib").exists()
+    Path::new(sysroot.trim()).join("lib/rustlib").join(target).join("lib").exists()
 }
 
 /// Where cargo builds.

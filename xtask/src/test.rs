@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use sluice_testkit::kafka::BROKERS_VARIABLE;
 
-use crate::{Outcome, cargo, kafka, run, tidy};
+use crate::{Outcome, cargo, kafka, run, sdks, tidy};
 
 /// What the test runners said.
 #[derive(Default)]
@@ -23,6 +23,15 @@ pub(crate) fn test() -> Outcome {
     let mut tally = Tally::default();
     // Before anything is built: the build scripts ask whether it is there.
     let is_fetched = kafka::is_given() || tally.is_there("tests with Kafka", kafka::fetch());
+    for (tools, fetched) in sdks::fetch() {
+        tally.is_there(&format!("tests with plugins in {}", tools.purpose), fetched);
+    }
+    for (folder, outcome) in sdks::columns(true) {
+        match outcome {
+            Ok(current) => current?,
+            Err(missing) => drop(tally.is_there(&format!("whether {folder} is current"), Err(missing))),
+        }
+    }
     let deny = ["--", "--deny", "warnings"];
     run(cargo().args(["clippy", "--workspace", "--all-targets"]).args(deny), "lints")?;
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::{Column, ColumnId, ColumnSet, Pool, Schema, Unknown, Width, addr_of};
+use crate::{Column, ColumnId, ColumnSet, Partition, Pool, Schema, Unknown, Width, addr_of};
 
 /// Flow records in columns, all of the same length.
 ///
@@ -21,6 +21,7 @@ pub struct Batch {
     unknown: Option<Arc<Unknown>>,
     /// Columns that were taken out while there were unknown fields.
     cleared: ColumnSet,
+    partition: Option<Arc<Partition>>,
 }
 
 /// Where each row goes, as a splitter said.
@@ -65,13 +66,35 @@ impl Batch {
     #[must_use]
     pub fn new(schema: Arc<Schema>, pool: Pool, rows: usize) -> Batch {
         let columns = std::iter::repeat_with(|| None).take(schema.slots()).collect();
-        Batch { schema, pool, id: 0, now_ms: 0, rows, columns, routes: None, unknown: None, cleared: ColumnSet::EMPTY }
+        Batch {
+            schema,
+            pool,
+            id: 0,
+            now_ms: 0,
+            rows,
+            columns,
+            routes: None,
+            unknown: None,
+            cleared: ColumnSet::EMPTY,
+            partition: None,
+        }
     }
 
     /// Gives the batch its id and its time, in milliseconds since the Unix epoch.
     pub fn stamp(&mut self, id: u64, now_ms: u64) {
         self.id = id;
         self.now_ms = now_ms;
+    }
+
+    /// Says that all rows are of this partition.
+    pub fn set_partition(&mut self, partition: Option<Arc<Partition>>) {
+        self.partition = partition;
+    }
+
+    /// The partition that all rows are of, where the source keeps partitions apart.
+    #[must_use]
+    pub fn partition(&self) -> Option<&Arc<Partition>> {
+        self.partition.as_ref()
     }
 
     /// Identifies the batch within one run of the collector.
@@ -268,6 +291,7 @@ impl Batch {
         });
         picked.put_unknown(self.unknown().and_then(|unknown| unknown.select(rows)));
         picked.cleared = self.cleared;
+        picked.partition = self.partition.clone();
         picked
     }
 

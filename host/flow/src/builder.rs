@@ -187,6 +187,14 @@ impl BatchBuilder {
         }
     }
 
+    /// An empty builder of the same kind.
+    #[must_use]
+    pub fn another(&self) -> BatchBuilder {
+        let mut other = BatchBuilder::new(Arc::clone(&self.schema), self.wanted, self.pool.clone());
+        other.keep_unknown(self.unknown.is_some());
+        other
+    }
+
     /// The columns that a batch may have.
     #[must_use]
     pub fn schema(&self) -> &Arc<Schema> {

@@ -37,6 +37,17 @@ pub struct Table<'d> {
     keys: Vec<(String, Range<usize>)>,
 }
 
+/// Something with a name, and where that stands.
+#[derive(Clone, Debug)]
+pub struct Named<T> {
+    /// The name.
+    pub name: String,
+    /// Place of its table in the file.
+    pub span: Range<usize>,
+    /// What it is.
+    pub value: T,
+}
+
 impl Document {
     /// A text that was read from `file`.
     #[must_use]
@@ -50,10 +61,16 @@ impl Document {
         &self.text
     }
 
+    /// Number of the line that the byte at `offset` is on, from 1.
+    #[must_use]
+    pub fn line(&self, offset: usize) -> usize {
+        self.text.get(..offset).unwrap_or(&self.text).matches('\n').count() + 1
+    }
+
     /// An error at `span`, in the table called `path` (`""` at the top).
     pub fn error(&self, span: Range<usize>, path: &str, problem: impl Into<String>) -> ConfigError {
         let before = self.text.get(..span.start).unwrap_or(&self.text);
-        let line = before.matches('\n').count() + 1;
+        let line = self.line(span.start);
         let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
         let path = if path.is_empty() { String::new() } else { format!("{path}: ") };
         ConfigError { file: self.file.display().to_string(), line, column, path, problem: problem.into() }
@@ -213,6 +230,45 @@ impl<'d> Table<'d> {
     fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
+}
+
+/// Takes every `[KIND.NAME]` out of `top` and reads it with `read`.
+///
+/// # Errors
+/// A name that could not be used in inputs and metrics, and what `read` finds.
+pub fn named<'d, T>(
+    doc: &Document,
+    top: &mut Table<'d>,
+    kind: &str,
+    read: impl Fn(&Document, &mut Table<'d>) -> Result<T, ConfigError>,
+) -> Result<Vec<Named<T>>, ConfigError> {
+    let tables = top.tables(doc, kind)?;
+    let mut found = Vec::with_capacity(tables.len());
+    for (name, mut table) in tables {
+        let span = table.span("");
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        if name.is_empty() || !name.chars().all(fits) {
+            let problem =
+                format!("name `{name}` must be letters, digits, `_` and `-`: it is used in inputs and metrics");
+            return Err(doc.error(span, kind, problem));
+        }
+        found.push(Named { name, span, value: read(doc, &mut table)? });
+    }
+    Ok(found)
+}
+
+/// An error about a `type` that is none of `known`.
+#[must_use]
+pub fn unknown_type(
+    doc: &Document,
+    kind: &Spanned<String>,
+    table: &Table<'_>,
+    found: &str,
+    known: &[&str],
+) -> ConfigError {
+    let list: Vec<String> = known.iter().map(|known| format!("`{known}`")).collect();
+    let near = did_you_mean(found, known.iter().copied());
+    doc.error(kind.span(), &table.path, format!("unknown type `{found}`, expected one of {}{near}", list.join(", ")))
 }
 
 fn unknown_key(key: &str, known: &[&str]) -> String {

@@ -133,7 +133,7 @@ pub fn replay(
         on_error: OnError::Drop,
         limits: within_reason(&about.limits),
         is_private: about.private,
-        state_file: None,
+        state: None,
         record: None,
         services,
         schema,

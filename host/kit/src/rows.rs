@@ -64,6 +64,18 @@ impl Value {
             Value::List(list) => list.is_empty(),
         }
     }
+
+    /// What an absent column reads as, for a value of this kind.
+    #[must_use]
+    pub fn absent(&self) -> Value {
+        match self {
+            Value::Number(_) => Value::Number(0),
+            Value::Mac(_) => Value::Mac(0),
+            Value::Address(_) => Value::Address(IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED)),
+            Value::Text(_) => Value::Text(String::new()),
+            Value::List(_) => Value::List(Vec::new()),
+        }
+    }
 }
 
 /// As in TOML: texts and addresses in quotes.

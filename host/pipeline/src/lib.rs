@@ -27,5 +27,18 @@ pub use stage::{Processed, Stage, StageSet};
 /// An error of an implementation, kept as the cause of ours.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
+/// An error with its causes, on one line: what logs and people get.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
 /// Says "stop in order": sources hand on what they have and end, everything behind them drains.
 pub type Stop = tokio_util::sync::CancellationToken;

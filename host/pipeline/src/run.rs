@@ -151,7 +151,7 @@ impl Pipeline {
             let (name, stop, failures) = (outlet.account().name().to_owned(), stop.clone(), Arc::clone(&failures));
             source_threads.push(spawn(name, move || {
                 if let Err(error) = runner.run(outlet, stop) {
-                    failures.fail(chain(&error));
+                    failures.fail(crate::chain(&error));
                 }
             }));
         }
@@ -190,16 +190,4 @@ fn join(threads: Vec<thread::JoinHandle<()>>, failures: &Failures, what: &str) {
             failures.fail(format!("{what} thread {name} panicked"));
         }
     }
-}
-
-/// An error with its causes, `what: cause: cause`.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

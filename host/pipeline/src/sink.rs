@@ -231,12 +231,7 @@ impl<S: Sink> Driver<S> {
                     }
                 }
                 Err(SinkError::Rejected { rows, source, .. }) => {
-                    error!(
-                        sink = self.account.name(),
-                        rows,
-                        error = &*source as &dyn std::error::Error,
-                        "rows rejected"
-                    );
+                    error!(sink = self.account.name(), rows, error = crate::chain(&*source), "rows rejected");
                     break Err(Missing { reason: "rejected", rows, is_failure: false });
                 }
                 Err(SinkError::LeftOut { rows, reason, .. }) => {
@@ -244,13 +239,13 @@ impl<S: Sink> Driver<S> {
                 }
                 Err(SinkError::Broken { sink, source }) => {
                     self.is_broken = true;
-                    self.failures.fail(format!("sink {sink} cannot go on: {}", crate::run::chain(&*source)));
+                    self.failures.fail(format!("sink {sink} cannot go on: {}", crate::chain(&*source)));
                 }
                 Err(SinkError::Unavailable { source, .. }) => {
                     if !was_away {
                         warn!(
                             sink = self.account.name(),
-                            error = &*source as &dyn std::error::Error,
+                            error = crate::chain(&*source),
                             "sink unavailable, trying again until it is back"
                         );
                     }

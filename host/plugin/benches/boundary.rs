@@ -56,7 +56,7 @@ fn boundary(c: &mut Criterion) {
         on_error: OnError::Drop,
         limits: Limits::default(),
         is_private: false,
-        state_file: None,
+        state: None,
         record: None,
         services: Services::default(),
         schema: Arc::new(Schema::standard()),

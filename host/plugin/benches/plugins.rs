@@ -175,7 +175,7 @@ fn compare<P: Plugin>(c: &mut Criterion, name: &'static str, config: &str) {
         on_error: OnError::Stop,
         limits: Limits::default(),
         is_private: false,
-        state_file: None,
+        state: None,
         record: None,
         services: Services { tables: Arc::clone(&tables), keys, ..Services::default() },
         schema: Arc::new(Schema::standard()),

@@ -22,6 +22,7 @@ pub mod keys;
 mod limits;
 mod load;
 mod pack;
+mod per_partition;
 pub mod recording;
 mod runner;
 mod saved;

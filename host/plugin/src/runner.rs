@@ -1,5 +1,6 @@
 //! A plugin as a stage: batches in, rows out, and what happens when it fails or is exchanged.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sluice_flow::Batch;
@@ -48,14 +49,16 @@ pub(crate) struct Runner {
     history: Option<History>,
     /// Batches so far, of all instances.
     batches: u64,
+    /// File that keeps the state from process to process.
+    state_file: Option<PathBuf>,
 }
 
 impl Runner {
-    pub(crate) fn new(loaded: Arc<Loaded>, live: Option<Instance>) -> Runner {
+    pub(crate) fn new(loaded: Arc<Loaded>, live: Option<Instance>, state_file: Option<PathBuf>) -> Runner {
         let version = Arc::clone(&loaded.current());
         // The tried instance is of the first version.
         let live = live.filter(|_| version.number == 1);
-        let kept = saved_state(&loaded, &version);
+        let kept = state_file.as_ref().and_then(|path| saved_state(path, &loaded, &version));
         // What is restored goes into an instance that has seen nothing.
         let live = live.filter(|_| kept.is_none());
         let history = loaded.shared.recorder.as_ref().map(|_| History::default());
@@ -69,6 +72,7 @@ impl Runner {
             is_kept_in_doubt: false,
             history,
             batches: 0,
+            state_file,
         };
         runner.begin_history(false);
         if let Some(recorder) = &runner.loaded.shared.recorder
@@ -208,10 +212,15 @@ impl Runner {
             }
         }
         self.begin_history(true);
-        let (Some(path), Some(state)) = (&self.loaded.shared.state_file, &self.kept) else { return };
+        let (Some(path), Some(state)) = (&self.state_file, &self.kept) else { return };
         if let Err(error) = saved::save(path, &self.version.manifest.name, state) {
             self.warn("state not saved", &format!("{}: {error}", path.display()));
         }
+    }
+
+    /// Lets go of the instance without keeping its state: somebody else has a better one.
+    pub(crate) fn forget(mut self) {
+        self.state_file = None;
     }
 
     fn trapped(&self, function: &str, trapped: &Trapped) {
@@ -258,20 +267,18 @@ impl Runner {
 
 impl Drop for Runner {
     fn drop(&mut self) {
-        if self.loaded.shared.state_file.is_some() {
+        if self.state_file.is_some() {
             self.snapshot();
         }
     }
 }
 
 /// The state that an earlier process left.
-fn saved_state(loaded: &Loaded, version: &Generation) -> Option<Arc<Vec<u8>>> {
-    let shared = &loaded.shared;
-    let path = shared.state_file.as_ref()?;
-    match saved::load(path, &version.manifest.name, shared.limits.snapshot_bytes) {
+fn saved_state(path: &Path, loaded: &Loaded, version: &Generation) -> Option<Arc<Vec<u8>>> {
+    match saved::load(path, &version.manifest.name, loaded.shared.limits.snapshot_bytes) {
         Ok(state) => state.map(Arc::new),
         Err(error) => {
-            let error = &error as &dyn std::error::Error;
+            let error = sluice_pipeline::chain(&error);
             tracing::warn!(stage = %loaded.stage(), error, "state not restored, starting empty");
             None
         }

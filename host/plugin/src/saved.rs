@@ -46,6 +46,9 @@ pub(crate) fn save(path: &Path, plugin: &str, state: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let new = path.with_file_name(name);
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir)?;
+    }
     let mut file = File::create(&new)?;
     file.write_all(&header(plugin))?;
     file.write_all(state)?;

@@ -31,9 +31,9 @@ pub struct StageSpec {
     /// Whether the stage hides something (a reducer, an anonymiser): then [`OnError::Pass`] is refused,
     /// since it would let through what was to be hidden.
     pub is_private: bool,
-    /// File that keeps the plugin's state from run to run. For a stage with one instance, of a plugin that
-    /// exports `state`.
-    pub state_file: Option<PathBuf>,
+    /// File that keeps the plugin's state from run to run; with an instance per partition, the directory of such files. Not for
+    /// an instance per worker. The plugin has to export `state`.
+    pub state: Option<PathBuf>,
     /// Recordings to make of calls; none: no recordings.
     pub record: Option<RecordSpec>,
     /// What the host lends to the plugin, as far as it is granted.

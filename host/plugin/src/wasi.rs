@@ -146,7 +146,8 @@ fn special(
         "wall-clock/resolution" => {
             Val::Record(vec![("seconds".to_owned(), Val::U64(0)), ("nanoseconds".to_owned(), Val::U32(1_000_000))])
         }
-        "monotonic-clock/now" => Val::U64(now_ms.saturating_mul(1_000_000)),
+        // Not 0: there is no batch yet while an instance starts, and Go ends a program whose clock reads 0.
+        "monotonic-clock/now" => Val::U64(now_ms.saturating_mul(1_000_000).max(1)),
         "monotonic-clock/resolution" => Val::U64(1_000_000),
         "random/get-random-bytes" | "insecure/get-insecure-random-bytes" => {
             let Some(Val::U64(count)) = params.first() else { return Ok(None) };

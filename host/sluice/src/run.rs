@@ -125,5 +125,5 @@ fn describe(prepared: &Prepared) -> String {
 
 fn names(prepared: &Prepared, columns: impl Iterator<Item = sluice_flow::ColumnId>) -> String {
     let names: Vec<&str> = columns.filter_map(|column| prepared.config.schema.name(column)).collect();
-    if names.is_empty() { "nothing (alerts only)".to_owned() } else { names.join(" ") }
+    if names.is_empty() { "nothing".to_owned() } else { names.join(" ") }
 }

@@ -1,9 +1,10 @@
-//! What tests of several crates share: where the captures are and what is expected of them, and a
-//! Kafka broker ([`kafka`]).
+//! What tests of several crates share: where the captures are and what is expected of them, a Kafka
+//! broker ([`kafka`]), and the tools of other languages ([`tools`]).
 //!
 //! A dev-dependency only, of the crates and of `xtask`.
 
 pub mod kafka;
+pub mod tools;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

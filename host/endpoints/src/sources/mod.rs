@@ -8,6 +8,6 @@ mod receive;
 mod udp;
 
 pub use capture::{CaptureConfig, CaptureSource, Timing};
-pub use kafka::{Assignment, KafkaSource, KafkaSourceConfig, KafkaSourceDelivery, Start};
+pub use kafka::{Assignment, KafkaSource, KafkaSourceConfig, KafkaSourceDelivery, Reading, Start};
 pub use limits::LimitsConfig;
 pub use udp::{BindError, UdpConfig, UdpSockets, UdpSource};

@@ -7,6 +7,7 @@ mod guest;
 mod failure;
 mod loading;
 mod pack;
+mod per_partition;
 mod services;
 mod swap;
 mod transaction;
@@ -65,7 +66,7 @@ impl Bench {
             on_error: OnError::Drop,
             limits: Limits::default(),
             is_private: false,
-            state_file: None,
+            state: None,
             record: None,
             services: Services { events: events_out, ..Services::default() },
             schema: Arc::new(Schema::standard()),

@@ -182,7 +182,7 @@ fn a_built_in_plugin_never_changes() {
 fn state_in_a_file_outlives_the_process() {
     let mut bench = Bench::new("count", 0);
     let file = bench.dir.path().join("tag.state");
-    bench.spec.state_file = Some(file.clone());
+    bench.spec.state = Some(file.clone());
     let mut stage = bench.load().instance();
     assert_eq!((numbered(&mut stage).0, numbered(&mut stage).0), (1, 4));
     // The end of the run.

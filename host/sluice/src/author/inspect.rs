@@ -59,7 +59,7 @@ pub(super) fn look(path: &Path, config: &str, init_deadline_ms: u64) -> Result<I
         on_error: OnError::Stop,
         limits: Limits { init_deadline_ms, ..Limits::default() },
         is_private: false,
-        state_file: None,
+        state: None,
         record: None,
         services: Services::default(),
         schema: Arc::new(Schema::standard()),

@@ -8,6 +8,7 @@ mod pack;
 mod project;
 pub(crate) mod replay;
 mod subject;
+mod test;
 
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -24,6 +25,7 @@ pub(crate) fn author(command: PluginCommand) -> Result<(), Failure> {
         PluginCommand::Check(args) => check::check(&args),
         PluginCommand::Replay(args) => replay::replay(&args),
         PluginCommand::Inspect(args) => inspect::inspect(&args),
+        PluginCommand::Test(args) => test::test(&args),
         PluginCommand::Pack { core, out, rename } => pack::pack(&core, out.as_deref(), rename),
     }
 }

@@ -123,7 +123,7 @@ pub(super) fn stage(component: ComponentSource, config_json: &str, services: Ser
         on_error: OnError::Drop,
         limits: Limits::default(),
         is_private: false,
-        state_file: None,
+        state: None,
         record: None,
         services,
         schema: Arc::new(Schema::standard()),

@@ -3,7 +3,6 @@
 mod read;
 mod sections;
 
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,11 +11,10 @@ use sluice_endpoints::sources::{CaptureConfig, KafkaSourceConfig, UdpConfig};
 use sluice_flow::Schema;
 use toml::Spanned;
 
-pub(crate) use sluice_kit::document::{ConfigError, Document, Table, did_you_mean};
 pub(crate) use read::{LoadError, load};
-pub(crate) use sections::{
-    AdminConfig, AssetConfig, GrantConfig, KeyConfig, LimitsConfig, OnErrorConfig, RecordConfig, TableConfig,
-};
+pub(crate) use sections::{AdminConfig, OnErrorConfig, RecordConfig};
+pub(crate) use sluice_kit::document::{ConfigError, Document, Named, Table, did_you_mean};
+use sluice_kit::lent::{GrantConfig, Lent, LimitsConfig};
 
 /// A whole configuration: read, with every name and value in its place, but not yet wired.
 #[derive(Debug)]
@@ -36,17 +34,8 @@ pub(crate) struct Config {
     pub(crate) sources: Vec<Named<Source>>,
     pub(crate) stages: Vec<Named<Stage>>,
     pub(crate) sinks: Vec<Named<Sink>>,
-    pub(crate) tables: Vec<Named<TableConfig>>,
-    pub(crate) keys: Vec<Named<KeyConfig>>,
-    pub(crate) assets: Vec<Named<AssetConfig>>,
-}
-
-/// Something with a name, and where that stands.
-#[derive(Debug)]
-pub(crate) struct Named<T> {
-    pub(crate) name: String,
-    pub(crate) span: Range<usize>,
-    pub(crate) value: T,
+    /// Tables, keys and assets.
+    pub(crate) lent: Lent,
 }
 
 /// `[sources.NAME]`.
@@ -83,10 +72,11 @@ pub(crate) struct Stage {
     /// `private`: the stage hides something, so its rows must never pass unprocessed. Default: true for
     /// `reducer` and for stages with keys.
     pub(crate) is_private: Option<bool>,
-    /// `instances`: `"one"` or `"per-worker"`. Default: one for stateful plugins.
+    /// `instances`: `"one"`, `"per-worker"`, or `"per-partition"` of Kafka, each with its own state. Default: one for stateful plugins.
     pub(crate) instances: Option<Instances>,
     /// `state`: file that keeps the plugin's state from run to run, e.g. `"dos.state"`; relative to the configuration
-    /// file. It is written every ten seconds of batch time and at the end. For stateful plugins. Default: the
+    /// file. With an instance per partition: directory of such files, shared by the processes of the group. Written
+    /// every ten seconds of batch time, when a partition goes, and at the end. For stateful plugins. Default: the
     /// plugin begins empty.
     pub(crate) state: Option<Spanned<PathBuf>>,
     /// `record`: writes a file when a call ends the plugin's instance, e.g. `{ dir = "recordings" }`; what it costs is in
@@ -104,6 +94,7 @@ pub(crate) struct Stage {
 pub(crate) enum Instances {
     One,
     PerWorker,
+    PerPartition,
 }
 
 /// `[sinks.NAME]`.

@@ -95,14 +95,27 @@ fn what_cannot_be_packed_is_named() {
         expected.assert_eq(&bad(folder.path(), &["pack", "x.wasm"]));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is written");
     };
-    check(b"(module)", expect![""]);
-    check(guest(), expect![""]);
-    check(&tiny(&[])[..60], expect![""]);
-    check(&tiny(&[("sluice:plugin/stage@0.1.0#init", "stage_init")]), expect![""]);
-    check(&tiny(&[(IMPORTS, "(import \"env\" \"abort\" (func)) (memory (export")]), expect![""]);
+    check(b"(module)", expect!["1 sluice: x.wasm: not a WebAssembly module: it is text"]);
+    check(guest(), expect!["1 sluice: x.wasm: is a component already: use it as it is"]);
+    check(
+        &tiny(&[])[..60],
+        expect!["1 sluice: x.wasm: not a valid WebAssembly module: unexpected end-of-file (at offset 0x33)"],
+    );
+    check(
+        &tiny(&[("sluice:plugin/stage@0.1.0#init", "stage_init")]),
+        expect![
+            "1 sluice: x.wasm: does not export `sluice:plugin/stage@0.1.0#init`; a name that the compiler cannot spell can be given by a rename"
+        ],
+    );
+    check(
+        &tiny(&[(IMPORTS, "(import \"env\" \"abort\" (func)) (memory (export")]),
+        expect!["1 sluice: x.wasm: imports `env.abort`, which a plugin is not given"],
+    );
     let folder = folder_with("x.wasm", &tiny(&[]));
-    expect![""].assert_eq(&bad(folder.path(), &["pack", "x.wasm", "--rename", "a=b"]));
-    expect![""].assert_eq(&bad(folder.path(), &["pack", "y.wasm"]));
+    expect!["1 sluice: x.wasm: rename `a`: there is no such export or import (an import is written MODULE.NAME)"]
+        .assert_eq(&bad(folder.path(), &["pack", "x.wasm", "--rename", "a=b"]));
+    expect!["1 sluice: y.wasm: No such file or directory (os error 2)"]
+        .assert_eq(&bad(folder.path(), &["pack", "y.wasm"]));
 }
 
 #[test]
@@ -111,7 +124,20 @@ fn inspect_tells_people_and_programs_what_a_plugin_is() {
     let text = good(folder.path(), &["inspect", "tiny.wasm"]);
     // Numbers that differ from machine to machine.
     let lines = text.lines().filter(|line| !line.starts_with("compile ") && !line.starts_with("sha256 "));
-    expect![""].assert_eq(&lines.collect::<Vec<_>>().join("\n"));
+    expect![[r#"
+        plugin    tiny 0.1.0
+        file      tiny.wasm, 275 bytes
+                  a core module, 1797 bytes as a component
+        contract  sluice:plugin@0.1.0
+        exports   stage: init process
+        imports   nothing
+        wasi      nothing
+        reads     nothing
+        writes    nothing
+        state     stateless
+        tick      never
+        memory    524288 bytes after init"#]]
+    .assert_eq(&lines.collect::<Vec<_>>().join("\n"));
 
     let folder = folder_with("guest.wasm", guest());
     let text = good(folder.path(), &["inspect", "guest.wasm", "--format", "json", "--config", r#"{"mode": "tick"}"#]);
@@ -138,16 +164,41 @@ fn inspect_tells_people_and_programs_what_a_plugin_is() {
 
 #[test]
 fn a_file_that_is_no_plugin_is_named_for_what_it_is() {
-    inspect_bad(b"", expect![""]);
-    inspect_bad(b"#!/bin/sh\n", expect![""]);
-    inspect_bad(&guest()[..1000], expect![""]);
-    inspect_bad(b"\0asm\x01\0\0\0", expect![""]);
-    inspect_bad(b"\0asm\x0d\0\x01\0", expect![""]);
-    inspect_bad(&patched("@0.1.0", "@0.2.0"), expect![""]);
-    inspect_bad(&patched("sluice:plugin/kernels", "sluice:plugin/kernelz"), expect![""]);
-    inspect_bad(&patched("wasi:cli/", "evil:cli/"), expect![""]);
+    inspect_bad(b"", expect!["1 sluice: x.wasm is not a WebAssembly component: the file is empty"]);
+    inspect_bad(b"#!/bin/sh\n", expect!["1 sluice: x.wasm is not a WebAssembly component: it is text"]);
+    inspect_bad(
+        &guest()[..1000],
+        expect![
+            "1 sluice: x.wasm does not compile: failed to parse WebAssembly module: unexpected end-of-file (at offset 0x36b)"
+        ],
+    );
+    inspect_bad(
+        b"\0asm\x01\0\0\0",
+        expect![
+            "1 sluice: x.wasm does not export `sluice:plugin/stage@0.1.0#init`, `sluice:plugin/stage@0.1.0#process`, `memory`, `cabi_realloc`; a name that the compiler cannot spell can be given by a rename"
+        ],
+    );
+    inspect_bad(
+        b"\0asm\x0d\0\x01\0",
+        expect!["1 sluice: x.wasm does not export sluice:plugin/stage: it is not a sluice plugin"],
+    );
+    inspect_bad(
+        &patched("@0.1.0", "@0.2.0"),
+        expect![
+            "1 sluice: x.wasm: the plugin uses sluice:plugin/timer@0.2.0, this collector speaks sluice:plugin@0.1.0: rebuild the plugin with its SDK"
+        ],
+    );
+    inspect_bad(
+        &patched("sluice:plugin/kernels", "sluice:plugin/kernelz"),
+        expect!["1 sluice: x.wasm: the plugin imports sluice:plugin/kernelz@0.1.0, which this collector does not have"],
+    );
+    inspect_bad(
+        &patched("wasi:cli/", "evil:cli/"),
+        expect!["1 sluice: x.wasm: the plugin imports evil:cli/environment@0.2.6, which this collector does not have"],
+    );
     let nowhere = tempfile::tempdir().unwrap();
-    expect![""].assert_eq(&bad(nowhere.path(), &["inspect", "x.wasm"]));
+    expect!["1 sluice: x.wasm cannot be read: No such file or directory (os error 2)"]
+        .assert_eq(&bad(nowhere.path(), &["inspect", "x.wasm"]));
 }
 
 #[test]
@@ -157,10 +208,14 @@ fn a_plugin_that_does_not_start_is_shown_as_far_as_it_goes() {
     let fails = |mode: &str| {
         bad(folder.path(), &["inspect", "guest.wasm", "--config", &config(mode), "--init-deadline-ms", "50"])
     };
-    expect![""].assert_eq(&fails("init-fails"));
-    expect![""].assert_eq(&fails("init-traps"));
-    expect![""].assert_eq(&fails("init-loops"));
-    expect![""].assert_eq(&fails("bad-name"));
+    expect!["1 sluice: guest.wasm: the plugin refused its configuration: there is no `threshold`"]
+        .assert_eq(&fails("init-fails"));
+    expect!["1 sluice: guest.wasm: the plugin did not start: init: wasm trap: wasm `unreachable` instruction executed"]
+        .assert_eq(&fails("init-traps"));
+    expect!["1 sluice: guest.wasm: the plugin did not start: init did not return within 50 ms"]
+        .assert_eq(&fails("init-loops"));
+    expect!["1 sluice: guest.wasm: the plugin's manifest has a name that is not 1 to 64 visible ASCII characters"]
+        .assert_eq(&fails("bad-name"));
     let output = plugin(folder.path(), &["inspect", "guest.wasm", "--config", &config("init-traps")]);
     let shown = String::from_utf8(output.stdout).unwrap();
     assert!(
@@ -168,8 +223,10 @@ fn a_plugin_that_does_not_start_is_shown_as_far_as_it_goes() {
         "{shown}"
     );
 
-    expect![""].assert_eq(&bad(folder.path(), &["inspect", "guest.wasm", "--config", "{"]));
-    expect![""].assert_eq(&bad(folder.path(), &["inspect", "guest.wasm", "--config", "7"]));
+    expect!["2 sluice: --config {: EOF while parsing an object at line 1 column 1"]
+        .assert_eq(&bad(folder.path(), &["inspect", "guest.wasm", "--config", "{"]));
+    expect![[r#"2 sluice: --config 7: not a table; write {"key": 1}"#]]
+        .assert_eq(&bad(folder.path(), &["inspect", "guest.wasm", "--config", "7"]));
 }
 
 #[test]
@@ -223,11 +280,24 @@ fn a_project_is_not_made_over_something_or_under_a_bad_name() {
         let args = [&["new"], args, &["--lang", "rust"]].concat();
         expected.assert_eq(&bad(folder.path(), &args));
     };
-    check(&["a", "--dir", "."], expect![""]);
-    check(&["a", "--dir", "kept"], expect![""]);
-    check(&["Tenant"], expect![""]);
-    check(&["match"], expect![""]);
-    check(&["../a"], expect![""]);
+    check(&["a", "--dir", "."], expect!["2 sluice: . is not empty; choose another folder with --dir"]);
+    check(
+        &["a", "--dir", "kept"],
+        expect!["2 sluice: kept: Not a directory (os error 20); choose another folder with --dir"],
+    );
+    check(
+        &["Tenant"],
+        expect![
+            "2 sluice: name `Tenant` must be lower-case letters, digits and single `-`, a letter first: tenant-filter"
+        ],
+    );
+    check(&["match"], expect!["2 sluice: name `match` means something to a compiler; add a word: match-filter"]);
+    check(
+        &["../a"],
+        expect![
+            "2 sluice: name `../a` must be lower-case letters, digits and single `-`, a letter first: tenant-filter"
+        ],
+    );
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is made");
     let output = plugin(folder.path(), &["new", "a", "--lang", "cobol"]);
     assert_eq!(output.status.code(), Some(2));
@@ -260,19 +330,70 @@ fn a_build_that_fails_says_where_and_what_to_do() {
         assert!(!folder.path().join("build/tiny.wasm").exists(), "{build}");
     };
     let nowhere = tempfile::tempdir().unwrap();
-    expect![""].assert_eq(&bad(nowhere.path(), &["build"]));
+    expect!["2 sluice: plugin.toml: there is no such file; run this in a plugin's folder, or make one with: sluice plugin new NAME --lang LANGUAGE"].assert_eq(&bad(nowhere.path(), &["build"]));
     let tool = "[build.tools.x]\ntry = [\"no-such-tool\", \"no-such-tool -m x\"]\ncheck = \"--version\"\ninstall = \"pip install x==1\"";
-    check(&format!("{COPY}\n{tool}"), expect![""]);
-    check(&COPY.replace("cp", "$cp"), expect![""]);
-    check(&COPY.replace("cp tiny", "cp tinny"), expect![""]);
-    check(&COPY.replace("cp", "no-such-command"), expect![""]);
-    check(&COPY.replace("build/core.wasm\"]", "build/other.wasm\"]"), expect![""]);
-    check(&COPY.replace("cp tiny.wasm", "cp plugin.toml"), expect![""]);
-    check(&COPY.replace("cp tiny", "cp 'tiny"), expect![""]);
-    check(&COPY.replace("commands", "command"), expect![""]);
-    check(&format!("{COPY}\ncore_ = 1"), expect![""]);
-    check(&format!("{COPY}\ncomponent = \"x.wasm\""), expect![""]);
-    check("commands = [\"true\"]", expect![""]);
-    check(&format!("{COPY}\nrename = {{ a = \"b\" }}"), expect![""]);
-    check(&format!("{COPY}\n[new]\nsdk = []"), expect![""]);
+    check(
+        &format!("{COPY}\n{tool}"),
+        expect![
+            "1 sluice: plugin.toml:8:14: build.tools.x: not found: `no-such-tool --version` and `no-such-tool -m x --version` did not work; install it: pip install x==1"
+        ],
+    );
+    check(
+        &COPY.replace("cp", "$cp"),
+        expect!["2 sluice: plugin.toml:6:13: build.commands: `$cp` is no tool; add `[build.tools.cp]`"],
+    );
+    check(
+        &COPY.replace("cp tiny", "cp tinny"),
+        expect!["1 sluice: plugin.toml:6:13: build.commands: `cp tinny.wasm build/core.wasm` failed: exit status: 1"],
+    );
+    check(
+        &COPY.replace("cp", "no-such-command"),
+        expect![
+            "1 sluice: plugin.toml:6:13: build.commands: `no-such-command` cannot be run: No such file or directory (os error 2)"
+        ],
+    );
+    check(
+        &COPY.replace("build/core.wasm\"]", "build/other.wasm\"]"),
+        expect!["1 sluice: plugin.toml:7:8: build.core: the commands did not write build/core.wasm"],
+    );
+    check(
+        &COPY.replace("cp tiny.wasm", "cp plugin.toml"),
+        expect!["1 sluice: plugin.toml:7:8: build.core: build/core.wasm: not a WebAssembly module: it is text"],
+    );
+    check(
+        &COPY.replace("cp tiny", "cp 'tiny"),
+        expect!["2 sluice: plugin.toml:6:13: build.commands: the quote ' is not closed"],
+    );
+    check(
+        &COPY.replace("commands", "command"),
+        expect![[r#"2 sluice: plugin.toml:5:1: build: no `commands`; add `commands = ["make"]`"#]],
+    );
+    check(
+        &format!("{COPY}\ncore_ = 1"),
+        expect![
+            "2 sluice: plugin.toml:8:1: build: unknown key `core_`, expected one of `commands`, `core`, `component`, `rename`, `env`, `tools`; did you mean `core`?"
+        ],
+    );
+    check(
+        &format!("{COPY}\ncomponent = \"x.wasm\""),
+        expect!["2 sluice: plugin.toml:8:13: build: `core` and `component`: only one is the output"],
+    );
+    check(
+        "commands = [\"true\"]",
+        expect![[
+            r#"2 sluice: plugin.toml:5:1: build: no `core` and no `component`; add the file that the commands write: `core = "build/core.wasm"`"#
+        ]],
+    );
+    check(
+        &format!("{COPY}\nrename = {{ a = \"b\" }}"),
+        expect![
+            "1 sluice: plugin.toml:7:8: build.core: build/core.wasm: rename `a`: there is no such export or import (an import is written MODULE.NAME)"
+        ],
+    );
+    check(
+        &format!("{COPY}\n[new]\nsdk = []"),
+        expect![
+            "2 sluice: plugin.toml:8:1: this is a template; make a project of it with: sluice plugin new NAME --lang LANGUAGE"
+        ],
+    );
 }

@@ -33,7 +33,7 @@ impl Plugin for TenantFilter {
         metrics::count("kept", keep.count() as u32);
         batch.keep(&keep)?;
         // Rows that are dropped take their value along.
-        batch.set(columns::CUSTOMER_ID, vec![self.customer_id; batch.rows()])?;
+        batch.set(columns::CUSTOMER_ID, &vec![self.customer_id; batch.rows()])?;
         Ok(())
     }
 }

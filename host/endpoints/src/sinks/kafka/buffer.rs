@@ -223,7 +223,7 @@ impl Drain {
                 Ok(()) => is_stuck = false,
                 Err(problem) => {
                     if !std::mem::replace(&mut is_stuck, true) {
-                        let error = &*problem as &dyn std::error::Error;
+                        let error = sluice_pipeline::chain(&*problem);
                         warn!(sink = self.sink, error, "disk buffer cannot be emptied, trying again until it can");
                     }
                     tokio::time::sleep(RETRY).await;
@@ -286,7 +286,7 @@ impl Drain {
         let rejected = match outcome {
             Ok(()) | Err(SinkError::LeftOut { .. }) => 0,
             Err(SinkError::Rejected { rows: rejected, source, .. }) => {
-                error!(sink = self.sink, rejected, error = &*source as &dyn std::error::Error, "rows rejected");
+                error!(sink = self.sink, rejected, error = sluice_pipeline::chain(&*source), "rows rejected");
                 rejected.min(rows)
             }
             Err(problem) => {

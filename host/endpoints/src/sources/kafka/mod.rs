@@ -11,7 +11,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-pub use source::KafkaSource;
+pub use source::{KafkaSource, Reading};
 
 use super::udp::{MOST_BATCH_ROWS, default_batch_rows};
 use crate::Invalid;

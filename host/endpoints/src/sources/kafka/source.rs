@@ -32,6 +32,15 @@ const LAST_WAIT: Duration = Duration::from_secs(120);
 /// Longest time that it waits for the brokers' answer to its last commit and to its leaving the group.
 const LEAVE: Duration = Duration::from_secs(2);
 
+/// What others want of the rows that a source reads.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reading {
+    /// Keep fields unknown to sluice: some sink can write them.
+    pub keep_unknown: bool,
+    /// Keep partitions apart, each batch with rows of one only: some stage has an instance for each.
+    pub by_partition: bool,
+}
+
 /// Reads topics as a member of a consumer group.
 ///
 /// *Delivery*: an offset is committed when all rows up to it have arrived, so that rows may come twice and none
@@ -59,7 +68,7 @@ impl std::fmt::Debug for KafkaSource {
 
 impl KafkaSource {
     /// Opens the consumers of the source `name` and asks the brokers for an answer. Only the columns in `wanted`
-    /// are read; fields unknown to sluice are kept if a sink can write them (`keep_unknown`).
+    /// are read; `reading` says how.
     ///
     /// # Errors
     /// Settings that do not work, brokers that refuse us. Brokers that are away are a warning.
@@ -67,7 +76,7 @@ impl KafkaSource {
         name: &str,
         config: &KafkaSourceConfig,
         (schema, wanted): (&Arc<Schema>, ColumnSet),
-        keep_unknown: bool,
+        reading: Reading,
         transactions: Option<&Arc<Transactions>>,
         metrics: &Arc<Metrics>,
     ) -> Result<Vec<KafkaSource>, KafkaError> {
@@ -76,9 +85,9 @@ impl KafkaSource {
         let pool = Pool::default();
         let open = || -> Result<KafkaSource, KafkaError> {
             let mut builder = BatchBuilder::new(Arc::clone(schema), wanted, pool.clone());
-            builder.keep_unknown(keep_unknown);
+            builder.keep_unknown(reading.keep_unknown);
             let decode = Decode::new(config.format, config.framing, schema, &wanted)?;
-            let mut state = State::new(name, (schema, wanted), builder, decode, metrics);
+            let mut state = State::new(name, (schema, wanted), builder, decode, reading.by_partition, metrics);
             state.transactions = transactions.cloned();
             if let Some(letters) = &config.dead_letter {
                 state.letters = Some(DeadLetters::open(letters, &config.connection().client_config(&[])?)?);
@@ -270,6 +279,7 @@ impl Source for KafkaSource {
             state.drain(LAST_WAIT);
             if state.failure.is_none() {
                 state.commit(&self.consumer, Duration::ZERO, CommitMode::Async);
+                state.end_partitions();
             }
         }
         let failure = state.failure.take();

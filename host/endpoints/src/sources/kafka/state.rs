@@ -31,7 +31,11 @@ type Settled = (u64, Outcome);
 pub(super) struct State {
     pub(super) name: String,
     pub(super) out: Option<Outlet>,
-    builder: BatchBuilder,
+    open: Open,
+    /// Open batches of other partitions, where each has its own.
+    parked: Vec<Open>,
+    /// Batches have rows of one partition only.
+    by_partition: bool,
     schema: Arc<Schema>,
     wanted: ColumnSet,
     decode: Decode,
@@ -45,10 +49,6 @@ pub(super) struct State {
     settled: (Sender<Settled>, Receiver<Settled>),
     /// A batch that found no room.
     waiting: Option<Parcel>,
-    /// When the first row of the open batch was read.
-    opened: Option<Instant>,
-    /// When the newest value was written.
-    now_ms: u64,
     last_commit: Instant,
     pub(super) transactions: Option<Arc<Transactions>>,
     /// Cancelled when the process is to end.
@@ -71,8 +71,21 @@ pub(super) struct State {
     said: Option<Instant>,
 }
 
+/// A batch that is being filled.
+struct Open {
+    /// Whose rows it has, where each partition has its own.
+    slot: Slot,
+    builder: BatchBuilder,
+    /// When the first row was read.
+    since: Option<Instant>,
+    /// When the newest value was written.
+    now_ms: u64,
+}
+
 #[derive(Debug)]
 struct Partition {
+    /// What batches say that they are of, where each partition has its own.
+    rows_of: Option<Arc<sluice_flow::Partition>>,
     topic: String,
     number: i32,
     /// Whether it is still assigned.
@@ -87,13 +100,16 @@ impl State {
         (schema, wanted): (&Arc<Schema>, ColumnSet),
         builder: BatchBuilder,
         decode: Decode,
+        by_partition: bool,
         metrics: &Arc<Metrics>,
     ) -> State {
         let counter = |metric, help| metrics.counter(metric, help, vec![("source", name.to_owned())]);
         State {
             name: name.to_owned(),
             out: None,
-            builder,
+            open: Open { slot: 0, builder, since: None, now_ms: 0 },
+            parked: Vec::new(),
+            by_partition,
             schema: Arc::clone(schema),
             wanted,
             decode,
@@ -103,8 +119,6 @@ impl State {
             last: 0,
             settled: crossbeam_channel::unbounded(),
             waiting: None,
-            opened: None,
-            now_ms: 0,
             last_commit: Instant::now(),
             transactions: None,
             stop: Stop::new(),
@@ -129,7 +143,8 @@ impl State {
             return self.last;
         }
         self.last = self.partitions.iter().rposition(is_it).unwrap_or_else(|| {
-            self.partitions.push(Partition { topic: topic.to_owned(), number, is_live: true, resume: -1 });
+            let rows_of = self.by_partition.then(|| Arc::new(sluice_flow::Partition::new(format!("{topic}-{number}"))));
+            self.partitions.push(Partition { rows_of, topic: topic.to_owned(), number, is_live: true, resume: -1 });
             self.partitions.len() - 1
         });
         self.last
@@ -164,7 +179,7 @@ impl State {
                 message.offset(),
                 None,
             ));
-            self.opened.get_or_insert_with(Instant::now);
+            self.open.since.get_or_insert_with(Instant::now);
             if self.held.len() >= DETECT_VALUES {
                 self.detect();
             }
@@ -176,20 +191,35 @@ impl State {
         if let Some(out) = &self.out {
             out.account().bytes(value.len());
         }
-        self.now_ms = message.timestamp().to_millis().and_then(|ms| u64::try_from(ms).ok()).unwrap_or(self.now_ms);
+        self.turn_to(slot);
+        let now_ms = message.timestamp().to_millis().and_then(|ms| u64::try_from(ms).ok());
+        self.open.now_ms = now_ms.unwrap_or(self.open.now_ms);
         // A value that is null is a grave stone of a compacted topic: there is nothing to read.
         if message.payload().is_some()
-            && let Err(bad) = self.decode.value(value, &mut self.builder)
+            && let Err(bad) = self.decode.value(value, &mut self.open.builder)
         {
             self.put_aside(message, &bad);
             if self.failure.is_some() {
                 return;
             }
         }
-        if self.opened.is_none() {
-            self.opened = Some(Instant::now());
+        if self.open.since.is_none() {
+            self.open.since = Some(Instant::now());
         }
         self.tracker.read(slot, offset);
+    }
+
+    /// Goes on with the batch of this partition, where each has its own.
+    #[inline]
+    fn turn_to(&mut self, slot: Slot) {
+        if !self.by_partition || self.open.slot == slot {
+            return;
+        }
+        let open = match self.parked.iter().position(|open| open.slot == slot) {
+            Some(at) => self.parked.swap_remove(at),
+            None => Open { slot, builder: self.open.builder.another(), since: None, now_ms: self.open.now_ms },
+        };
+        self.parked.push(std::mem::replace(&mut self.open, open));
     }
 
     /// A value that cannot be read: counted, said, and kept for whoever wants to look at it.
@@ -236,7 +266,7 @@ impl State {
         };
         info!(source = self.name, format, values = values.len(), "format found out");
         self.decode = decode;
-        self.opened = None;
+        self.open.since = None;
         for message in std::mem::take(&mut self.held) {
             self.take(&message);
         }
@@ -244,18 +274,31 @@ impl State {
 
     /// Rows in the open batch.
     pub(super) fn rows(&self) -> usize {
-        self.builder.rows()
+        self.open.builder.rows()
     }
 
     /// Does what is due by time.
     pub(super) fn look_at_the_clock(&mut self, batch_delay: Duration) {
-        let waited = self.opened.map_or(Duration::ZERO, |opened| opened.elapsed());
+        let waited = |open: &Open| open.since.map(|since| since.elapsed());
         if !self.held.is_empty() {
-            if waited >= DETECT_TIME {
+            if waited(&self.open).is_some_and(|waited| waited >= DETECT_TIME) {
                 self.detect();
             }
-        } else if waited >= batch_delay && self.opened.is_some() {
-            self.hand_on();
+            return;
+        }
+        self.each_open(|this| {
+            if waited(&this.open).is_some_and(|waited| waited >= batch_delay) {
+                this.hand_on();
+            }
+        });
+    }
+
+    /// Does `act` with each open batch in the place of the one that is being filled.
+    fn each_open(&mut self, act: impl Fn(&mut State)) {
+        act(self);
+        for at in 0..self.parked.len() {
+            std::mem::swap(&mut self.open, &mut self.parked[at]);
+            act(self);
         }
     }
 
@@ -264,16 +307,21 @@ impl State {
         if self.waiting.is_some() && !self.make_room(Duration::ZERO) {
             return;
         }
-        self.opened = None;
-        if !self.tracker.has_open() {
-            return;
-        }
-        let number = self.tracker.close();
-        let Some(out) = self.out.as_ref().filter(|_| self.builder.rows() > 0) else {
+        self.open.since = None;
+        let slot = self.open.slot;
+        let number = match self.by_partition {
+            true if self.tracker.has_open_of(slot) => self.tracker.close_of(slot),
+            false if self.tracker.has_open() => self.tracker.close(),
+            _ => return,
+        };
+        let Some(out) = self.out.as_ref().filter(|_| self.open.builder.rows() > 0) else {
             self.tracker.settle(number, Outcome::Settled);
             return;
         };
-        let batch = self.builder.finish(out.next_id(), self.now_ms);
+        let mut batch = self.open.builder.finish(out.next_id(), self.open.now_ms);
+        if self.by_partition {
+            batch.set_partition(self.partitions.get(slot).and_then(|partition| partition.rows_of.clone()));
+        }
         let settled = self.settled.0.clone();
         let ack = Ack::new(move |outcome| {
             // Where nobody listens any more, nothing is committed any more.
@@ -309,6 +357,13 @@ impl State {
         }
     }
 
+    /// Nothing more is read of any partition; whoever keeps something of them has let go of it when this returns.
+    pub(super) fn end_partitions(&mut self) {
+        for partition in self.partitions.iter().filter(|partition| partition.is_live) {
+            partition.rows_of.iter().for_each(|rows_of| rows_of.end(true));
+        }
+    }
+
     pub(super) fn under_way(&self) -> usize {
         self.tracker.under_way()
     }
@@ -317,7 +372,7 @@ impl State {
     pub(super) fn drain(&mut self, patience: Duration) -> bool {
         let end = Instant::now() + patience;
         loop {
-            self.hand_on();
+            self.each_open(State::hand_on);
             self.listen(Duration::ZERO);
             if self.waiting.is_none() && self.tracker.under_way() == 0 && !self.tracker.has_open() {
                 return true;

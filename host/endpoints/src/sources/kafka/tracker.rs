@@ -47,9 +47,24 @@ impl Tracker {
         !self.open.is_empty()
     }
 
+    /// Whether values of a slot were read since its last batch.
+    pub(super) fn has_open_of(&self, slot: Slot) -> bool {
+        self.open.iter().any(|(open, _)| *open == slot)
+    }
+
     /// Closes the open batch; its number is what [`settle`](Self::settle) is told.
     pub(super) fn close(&mut self) -> u64 {
         let offsets = std::mem::take(&mut self.open);
+        self.enter(offsets)
+    }
+
+    /// Closes the open batch of one slot, where each has its own.
+    pub(super) fn close_of(&mut self, slot: Slot) -> u64 {
+        let offsets = self.open.extract_if(.., |(open, _)| *open == slot).collect();
+        self.enter(offsets)
+    }
+
+    fn enter(&mut self, offsets: Offsets) -> u64 {
         self.unsettled += 1;
         self.entries.push_back(Entry { is_settled: false, offsets });
         self.first + self.entries.len() as u64 - 1
@@ -126,6 +141,21 @@ mod tests {
         tracker.settle(first, Outcome::Settled);
         assert_eq!((ready(&mut tracker), tracker.under_way()), (vec![(0, 13), (1, 6)], 0));
         assert_eq!(ready(&mut tracker), []);
+    }
+
+    #[test]
+    fn slots_may_have_batches_of_their_own() {
+        let mut tracker = Tracker::default();
+        tracker.read(0, 10);
+        tracker.read(1, 5);
+        tracker.read(0, 11);
+        let of_1 = tracker.close_of(1);
+        assert!(tracker.has_open_of(0) && !tracker.has_open_of(1));
+        let of_0 = tracker.close_of(0);
+        tracker.settle(of_0, Outcome::Settled);
+        assert_eq!(ready(&mut tracker), []);
+        tracker.settle(of_1, Outcome::Settled);
+        assert_eq!((ready(&mut tracker), tracker.has_open()), (vec![(0, 12), (1, 6)], false));
     }
 
     #[test]

@@ -15,4 +15,5 @@ mod poison;
 mod pressure;
 mod rebalance;
 mod row;
+mod state;
 mod topics;

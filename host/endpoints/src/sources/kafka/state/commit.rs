@@ -11,7 +11,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tracing::warn;
 
 use super::super::consume::Context;
-use super::State;
+use super::{Partition, State};
 use crate::kafka::{TransactionError, Transactions};
 
 /// Longest time that what was read may take to arrive when a partition goes to somebody else. What has not arrived
@@ -98,7 +98,11 @@ impl State {
                 self.aborts_in_a_row = 0;
             }
             Err(TransactionError::Aborted(error)) => {
-                warn!(source = self.name, error = &*error, "transaction taken back, its rows are read again");
+                warn!(
+                    source = self.name,
+                    error = sluice_pipeline::chain(&*error),
+                    "transaction taken back, its rows are read again"
+                );
                 self.partitions.iter_mut().zip(before).for_each(|(partition, resume)| partition.resume = resume);
                 self.begin_again();
             }
@@ -121,8 +125,10 @@ impl State {
             self.failure = Some(("committing", "ten transactions in a row were taken back; see the log".into()));
         }
         self.tracker.forget();
-        self.builder.truncate(0);
-        self.opened = None;
+        self.each_open(|this| {
+            this.open.builder.truncate(0);
+            this.open.since = None;
+        });
         self.must_rewind = true;
     }
 
@@ -146,23 +152,30 @@ impl State {
         self.held.retain(|message| !is_revoked(message.topic(), message.partition()));
         // Somebody else has them already: what is under way comes twice.
         let is_lost = consumer.assignment_lost();
+        let mut have_arrived = true;
         match self.transactions.clone() {
             Some(transactions) => self.end_transaction(consumer, &transactions, is_lost),
             None if is_lost => {}
             None => {
-                self.drain(REVOKE);
+                have_arrived = self.drain(REVOKE);
                 self.commit(consumer, Duration::ZERO, CommitMode::Sync);
             }
         }
-        for partition in &mut self.partitions {
-            partition.is_live &= !is_revoked(&partition.topic, partition.number);
+        let goes = |partition: &&mut Partition| partition.is_live && is_revoked(&partition.topic, partition.number);
+        for partition in self.partitions.iter_mut().filter(goes) {
+            partition.is_live = false;
+            partition.rows_of.iter().for_each(|rows_of| rows_of.end(have_arrived && !is_lost));
         }
+        let (partitions, tracker) = (&self.partitions, &self.tracker);
+        let is_live = |slot: usize| partitions.get(slot).is_some_and(|partition| partition.is_live);
+        self.parked.retain(|open| is_live(open.slot) || tracker.has_open_of(open.slot));
         // Batches under way know partitions by their place; without any the places are free again.
         if self.tracker.under_way() == 0
             && !self.tracker.has_open()
             && self.partitions.iter().all(|partition| !partition.is_live)
         {
             self.partitions.clear();
+            self.parked.clear();
             self.tracker.forget();
         }
     }

@@ -1,0 +1,7 @@
+module sluice-sdk
+
+go 1.24
+
+require sluice v0.0.0
+
+replace sluice => ./sluice

@@ -1,0 +1,330 @@
+// Calls everything that the SDK has, a part of it by config { mode = "..." }: the SDK's own test, not an example.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+
+	"sluice"
+)
+
+type calls struct {
+	mode string
+	seen map[string]int
+	data []byte
+}
+
+func init() { sluice.Register(&calls{seen: map[string]int{}}) }
+
+func main() {}
+
+func (p *calls) Init(config []byte) (sluice.Manifest, error) {
+	c := sluice.ParseConfig(config)
+	p.mode = c.Text("mode", "")
+	switch p.mode {
+	case "asset":
+		data, err := sluice.Asset("a")
+		if err != nil {
+			return sluice.Manifest{}, err
+		}
+		p.data = data
+	case "no-batch":
+		var none sluice.Batch
+		none.U8s(sluice.Proto)
+		say(none.Err(), sluice.ErrNoBatch)
+	case "panic-in-init":
+		panic("nothing works: für niemanden")
+	}
+	return sluice.Manifest{
+		Name:    "calls",
+		Version: "0.1.0",
+		Reads: []sluice.Column{
+			sluice.Proto, sluice.SrcPort, sluice.DstPort, sluice.SrcAS, sluice.Bytes, sluice.SrcAddr, sluice.DstAddr,
+			sluice.SrcCountry, sluice.ASPath, sluice.TTL,
+		},
+		Writes: []sluice.Column{
+			sluice.SrcPort, sluice.DstPort, sluice.SrcAS, sluice.Bytes, sluice.SrcAddr, sluice.DstAddr, sluice.Note,
+			sluice.ASPath, sluice.CustomerID, sluice.Direction,
+		},
+	}, c.Err()
+}
+
+func (p *calls) Process(b *sluice.Batch) error {
+	switch p.mode {
+	case "numbers":
+		return numbers(b)
+	case "texts":
+		return p.texts(b)
+	case "lists":
+		return lists(b)
+	case "addresses":
+		return addresses(b)
+	case "routes":
+		return routes(b)
+	case "kernels":
+		return kernels(b)
+	case "absent":
+		return absent(b)
+	case "denied":
+		return denied(b)
+	case "refused":
+		b.SetU8s(sluice.TTL, b.U8s(sluice.TTL)) // and nobody asks b.Err()
+	case "alert":
+		sluice.Alert{
+			Kind: "test-raised", Severity: 4, Subject: "2001:db8::1", Value: 1.5, Threshold: 1, Note: "zu groß: 1,5 GB → ☃ 😀",
+		}.Emit()
+	case "not-utf8":
+		sluice.Log(sluice.LevelWarn, "a\xffb")
+		sluice.Alert{Kind: "k\xff", Subject: "\xc3", Note: "\xff\xff"}.Emit()
+		b.SetTexts(sluice.Note, sluice.Texts{Words: []string{"", "n\xff"}, Codes: make([]uint32, b.Rows())})
+		return errors.New("e\xff")
+	case "log":
+		sluice.Log(sluice.LevelWarn, "warned")
+		sluice.Logf(sluice.LevelInfo, "%d rows at %s", b.Rows(), "Zürich")
+		sluice.Gauge("rows", float64(b.Rows()))
+	case "error":
+		return errors.New("row 3 makes no sense: ☃")
+	case "later":
+		return sluice.RetryLater(errors.New("the table is not there yet"))
+	case "panic":
+		_ = b.U8s(sluice.Proto)[b.Rows()]
+	case "garbage":
+		p.garbage(b)
+	case "goroutines":
+		goroutines(b)
+	case "stuck":
+		<-make(chan bool)
+	case "prints":
+		fmt.Println("to standard output")
+		fmt.Fprintln(os.Stderr, "to standard error")
+	case "table":
+		return table(b)
+	case "key":
+		return key(b)
+	case "asset":
+		sluice.Count("asset_bytes", uint32(len(p.data)))
+		sluice.Log(sluice.LevelInfo, "asset "+string(p.data[:min(len(p.data), 40)]))
+	}
+	return nil
+}
+
+// numbers writes each kind of column, made of another.
+func numbers(b *sluice.Batch) error {
+	proto, port, as, bytes := b.U8s(sluice.Proto), b.U16s(sluice.SrcPort), b.U32s(sluice.SrcAS), b.U64s(sluice.Bytes)
+	for row := range b.Rows() {
+		proto[row], port[row], as[row], bytes[row] = proto[row]+1, port[row]+1, as[row]+1, bytes[row]+1
+	}
+	b.SetU8s(sluice.Direction, proto)
+	b.SetU16s(sluice.SrcPort, port)
+	b.SetU32s(sluice.SrcAS, as)
+	b.SetU64s(sluice.Bytes, bytes)
+	b.Clear(sluice.DstPort)
+	return nil
+}
+
+// texts counts words across batches, and writes them with another ending.
+func (p *calls) texts(b *sluice.Batch) error {
+	countries := b.Texts(sluice.SrcCountry)
+	words := make([]string, len(countries.Words))
+	for i, word := range countries.Words {
+		p.seen[word]++
+		if word != "" {
+			words[i] = word + "-é"
+		}
+	}
+	for row := range b.Rows() {
+		if countries.At(row) == "XX" {
+			return errors.New("row " + strconv.Itoa(row) + " is from XX")
+		}
+	}
+	b.SetTexts(sluice.Note, sluice.Texts{Words: words, Codes: countries.Codes})
+	sluice.Gauge("words", float64(len(p.seen)))
+	return nil
+}
+
+// lists reverses each list.
+func lists(b *sluice.Batch) error {
+	paths := b.Lists(sluice.ASPath)
+	for row := range b.Rows() {
+		path := paths.At(row)
+		for i, j := 0, len(path)-1; i < j; i, j = i+1, j-1 {
+			path[i], path[j] = path[j], path[i]
+		}
+	}
+	b.SetLists(sluice.ASPath, paths)
+	return nil
+}
+
+// addresses exchanges source and destination, and keeps sources in 192.0.2.0/24 and 2001:db8::/32.
+func addresses(b *sluice.Batch) error {
+	source, destination := b.Addrs(sluice.SrcAddr), b.Addrs(sluice.DstAddr)
+	v4, v6 := netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")
+	keep := b.Bitmap()
+	for row := range b.Rows() {
+		if addr := netip.AddrFrom16(source.At(row)).Unmap(); v4.Contains(addr) || v6.Contains(addr) {
+			keep.Set(row)
+		}
+	}
+	b.SetAddrs(sluice.SrcAddr, destination)
+	b.SetAddrs(sluice.DstAddr, source)
+	b.Keep(keep)
+	return nil
+}
+
+// routes sends even ports one way and odd ports another.
+func routes(b *sluice.Batch) error {
+	index := make([]uint16, b.Rows())
+	for row, port := range b.U16s(sluice.DstPort) {
+		index[row] = port % 2
+	}
+	b.Route([]string{"even", "odd"}, index)
+	return nil
+}
+
+// kernels keeps TCP and UDP of more than 100 bytes from 192.0.2.0/24 that is not to port 22.
+func kernels(b *sluice.Batch) error {
+	prefix := netip.MustParsePrefix("192.0.2.0/24")
+	keep := b.TestIn(sluice.Proto, []uint64{6, 17})
+	keep.And(b.Test(sluice.Bytes, sluice.Gt, 100))
+	keep.And(b.TestPrefix(sluice.SrcAddr, prefix.Addr().As16(), uint8(96+prefix.Bits())))
+	keep.AndNot(b.Test(sluice.DstPort, sluice.Eq, 22))
+	b.FillU32(sluice.SrcAS, keep, 64496)
+	sluice.Count("bytes", uint32(b.Sum(sluice.Bytes, keep)))
+	b.Keep(keep)
+	return nil
+}
+
+// absent reads columns that no row has.
+func absent(b *sluice.Batch) error {
+	zeros := !b.Has(sluice.Bytes) && !b.Has(sluice.SrcAddr) && len(b.U8s(sluice.Proto)) == b.Rows()
+	for row := range b.Rows() {
+		zeros = zeros && b.U8s(sluice.Proto)[row] == 0 && b.U16s(sluice.DstPort)[row] == 0 && b.U32s(sluice.SrcAS)[row] == 0
+		zeros = zeros && b.U64s(sluice.Bytes)[row] == 0 && b.Addrs(sluice.SrcAddr).At(row) == [16]byte{}
+		zeros = zeros && b.Texts(sluice.SrcCountry).At(row) == "" && len(b.Lists(sluice.ASPath).At(row)) == 0
+	}
+	zeros = zeros && b.Test(sluice.Bytes, sluice.Gt, 0).Count() == 0 && b.Sum(sluice.Bytes, b.Bitmap()) == 0
+	if !zeros {
+		return errors.New("an absent column is not zeros")
+	}
+	sluice.Count("absent", 1)
+	return nil
+}
+
+// denied is refused in each way there is within a batch; the batch goes on because b.Err() was asked.
+func denied(b *sluice.Batch) error {
+	b.SetU8s(sluice.TTL, make([]uint8, b.Rows()))
+	say(b.Err(), sluice.ErrNotGranted)
+	b.U8s(sluice.ICMPType)
+	say(b.Err(), sluice.ErrNotGranted)
+	b.U32s(sluice.U32Column(sluice.Bytes))
+	say(b.Err(), sluice.ErrWrongWidth)
+	b.SetU32s(sluice.CustomerID, make([]uint32, b.Rows()+1))
+	say(b.Err(), sluice.ErrWrongLength)
+	b.Keep(make(sluice.Bitmap, 1+b.Rows()/32+1))
+	say(b.Err(), sluice.ErrWrongLength)
+	codes := make([]uint32, b.Rows())
+	codes[0] = 1
+	b.SetTexts(sluice.Note, sluice.Texts{Words: []string{""}, Codes: codes})
+	say(b.Err(), sluice.ErrOutOfRange)
+	b.Route([]string{"a"}, make([]uint16, b.Rows()))
+	if err := b.Err(); err != nil {
+		return err
+	}
+	return nil
+}
+
+// say logs a refusal and counts it if it is what it should be.
+func say(err error, want error) {
+	var why *sluice.Denied
+	if !errors.As(err, &why) || !errors.Is(err, want) {
+		sluice.Log(sluice.LevelError, "not refused as it should be")
+		return
+	}
+	sluice.Count("refused", 1)
+	sluice.Log(sluice.LevelInfo, err.Error())
+}
+
+// garbage makes two megabytes of it.
+func (p *calls) garbage(b *sluice.Batch) {
+	for row := range b.Rows() {
+		p.data = make([]byte, 2<<20/b.Rows())
+		p.data[0] = byte(row)
+	}
+}
+
+// goroutines reads columns in some and adds them up in another.
+func goroutines(b *sluice.Batch) {
+	values, sum := make(chan uint64), make(chan uint64)
+	go func() {
+		total := uint64(0)
+		for value := range values {
+			total += value
+		}
+		sum <- total
+	}()
+	var readers sync.WaitGroup
+	for _, column := range []sluice.U64Column{sluice.Bytes, sluice.SrcAddr.Lo()} {
+		readers.Add(1)
+		go func() {
+			defer readers.Done()
+			for _, value := range b.U64s(column) {
+				values <- value & 0xff
+				runtime.Gosched()
+			}
+		}()
+	}
+	readers.Wait()
+	close(values)
+	sluice.Count("sum", uint32(<-sum))
+}
+
+func table(b *sluice.Batch) error {
+	t, err := sluice.OpenTable("t")
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	if _, err := sluice.OpenTable("none"); err != nil {
+		sluice.Log(sluice.LevelInfo, err.Error())
+	}
+	codes, again := t.Lookup(b, sluice.SrcAddr), t.LookupAddrs(b.Addrs(sluice.SrcAddr))
+	customers := make([]uint32, b.Rows())
+	for row, code := range codes {
+		if again[row] != code {
+			return errors.New("two codes for one address")
+		}
+		if value, ok := t.Value(code); ok {
+			number, err := strconv.ParseUint(value, 10, 32)
+			if err != nil {
+				return err
+			}
+			customers[row] = uint32(number)
+		}
+	}
+	b.SetU32s(sluice.CustomerID, customers)
+	sluice.Gauge("codes", float64(t.Codes()))
+	sluice.Gauge("generation", float64(t.Generation()))
+	return nil
+}
+
+func key(b *sluice.Batch) error {
+	k, err := sluice.OpenKey("k")
+	if err != nil {
+		return err
+	}
+	defer k.Close()
+	before := k.PRF(b.Addrs(sluice.SrcAddr))
+	k.PrefixPreserving(b, sluice.SrcAddr)
+	k.KeyedHash(b, sluice.DstAddr)
+	for row, number := range k.PRF(b.Addrs(sluice.SrcAddr)) {
+		if number == before[row] {
+			return errors.New("an address is as it was")
+		}
+	}
+	return nil
+}

@@ -1,0 +1,17 @@
+import type { Address, Batch } from "./sluice.js";
+
+/** A prefix, MMDB or key table of the TOML. Needs `tables = ["..."]` in the stage's grant. */
+export declare class Table {
+  /** Opens the table called `name`; throws what is wrong. */
+  constructor(name: string);
+  /** A code for the address of each row: 0 where nothing matched, zeros if no row has the address. */
+  codesOf(batch: Batch, address: Address): ArrayLike<number>;
+  /** Codes of addresses given as halves; as many of one as of the other. */
+  lookup(hi: Iterable<bigint>, lo: Iterable<bigint>): ArrayLike<number>;
+  /** The value of a code; none for 0 and for codes of another generation. Keep it: it is a call and a text. */
+  value(code: number): string | undefined;
+  /** One more than the highest code. */
+  readonly codes: number;
+  /** Changes whenever the table was exchanged, but not within one call of `process`. */
+  readonly generation: number;
+}

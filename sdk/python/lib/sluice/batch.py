@@ -1,0 +1,304 @@
+"""The batch that is being processed."""
+
+from __future__ import annotations
+
+import ipaddress
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from . import host
+from .expression import Address, Column, Condition, Lists, Number, Text
+
+_TYPECODE = {1: "B", 2: "H", 4: "I", 8: "Q"}
+
+
+class Rows:
+    """Some rows of a batch: one bit a row. Combine with `&`, `|` and `~`."""
+
+    __slots__ = ("batch", "bits", "_words")
+
+    def __init__(self, batch: Batch, bits: int) -> None:
+        self.batch = batch
+        self.bits = bits
+        self._words: list[int] | None = None
+
+    def count(self) -> int:
+        """How many rows."""
+        return self.bits.bit_count()
+
+    def __bool__(self) -> bool:
+        return self.bits != 0
+
+    def __iter__(self) -> Iterator[int]:
+        """The numbers of the rows, ascending from 0."""
+        bits = self.bits
+        while bits:
+            lowest = bits & -bits
+            yield lowest.bit_length() - 1
+            bits ^= lowest
+
+    def __and__(self, other: Rows) -> Rows:
+        return Rows(self.batch, self.bits & other.bits)
+
+    def __or__(self, other: Rows) -> Rows:
+        return Rows(self.batch, self.bits | other.bits)
+
+    def __invert__(self) -> Rows:
+        return Rows(self.batch, self.bits ^ self.batch.every_row)
+
+    def words(self) -> list[int]:
+        """The bitmap: bit `r % 32` of word `r / 32`."""
+        if self._words is None:
+            length = (self.batch.rows + 31) // 32 * 4
+            self._words = memoryview(self.bits.to_bytes(length, "little")).cast("I").tolist()
+        return self._words
+
+
+class Texts:
+    """A text column: row `r` holds `words[codes[r]]`, which is also `texts[r]`."""
+
+    __slots__ = ("words", "codes")
+
+    def __init__(self, words: list[str], codes: list[int]) -> None:
+        self.words = words
+        self.codes = codes
+
+    def __getitem__(self, row: int) -> str:
+        return self.words[self.codes[row]]
+
+
+class ListColumn:
+    """A list column: row `r` holds `values[offsets[r]:offsets[r + 1]]`, which is also `lists[r]`."""
+
+    __slots__ = ("offsets", "values")
+
+    def __init__(self, offsets: list[int], values: list[int]) -> None:
+        self.offsets = offsets
+        self.values = values
+
+    def __getitem__(self, row: int) -> list[int]:
+        return self.values[self.offsets[row] : self.offsets[row + 1]]
+
+
+class Addresses:
+    """An address column as two views, high and low halves; `addresses[r]` is the address of a row."""
+
+    __slots__ = ("hi", "lo")
+
+    def __init__(self, hi: memoryview, lo: memoryview) -> None:
+        self.hi = hi
+        self.lo = lo
+
+    def __getitem__(self, row: int) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+        """The address of `row`, or None if it has none."""
+        value = self.hi[row] << 64 | self.lo[row]
+        if value >> 32 == 0xFFFF:
+            return ipaddress.IPv4Address(value & 0xFFFFFFFF)
+        return ipaddress.IPv6Address(value) if value else None
+
+
+class Batch:
+    """The batch that is being processed. Reads see what this call has written so far.
+
+    A column that no row has reads as zeros, empty texts and empty lists; `has` tells. Every call
+    raises `Denied` if the stage's grant does not cover the column.
+    """
+
+    def __init__(self) -> None:
+        self.rows: int = host.batch.rows()
+        """Rows in the batch."""
+        self.every_row: int = (1 << self.rows) - 1
+
+    @property
+    def id(self) -> int:
+        """Number of the batch, unique within one run of the collector."""
+        return host.batch.id()
+
+    @property
+    def now_ms(self) -> int:
+        """Batch time in milliseconds since the Unix epoch: the only clock a plugin has."""
+        return host.batch.now_ms()
+
+    def has(self, column: Column) -> bool:
+        """Whether some row may have the column; False too where the grant does not cover it."""
+        return any(host.batch.has(id) for id in column.ids())
+
+    # Choosing rows
+
+    def where(self, condition: Condition | Iterable[object]) -> Rows:
+        """The rows for which `condition` holds: a condition on columns, or one true or false value a row."""
+        if isinstance(condition, Condition):
+            return Rows(self, condition.bits(self))
+        return Rows(self, self.bits_of(condition))
+
+    def keep(self, rows: Rows | Condition) -> None:
+        """Which rows stay; the last call counts. Not called: all stay."""
+        try:
+            host.batch.keep(self._rows(rows).words())
+        except host.Err as error:
+            raise host.denied(error) from None
+
+    def route(self, names: Sequence[str], index: Iterable[int]) -> None:
+        """Where each row goes: one index into `names` a row; the last call counts."""
+        try:
+            host.batch.route([host.text(name) for name in names], array("H", index).tolist())
+        except host.Err as error:
+            raise host.denied(error) from None
+
+    def sum(self, column: Number, rows: Rows | Condition | None = None) -> int:
+        """Sum of a column over `rows`, or over all; it stays at 2^64 - 1 when it would pass it."""
+        chosen = Rows(self, self.every_row) if rows is None else self._rows(rows)
+        try:
+            return host.kernels.sum(_kind(column, Number).id, chosen.words())
+        except host.Err as error:
+            raise host.denied(error, column.name) from None
+
+    # Reading
+
+    def values(self, column: Number) -> memoryview:
+        """A numeric column: one number a row, as a view that can be indexed, sliced and looped over."""
+        _kind(column, Number)
+        try:
+            data = host.batch.raw(column.id)
+        except host.Err as error:
+            denied = host.denied(error, column.name)
+            if not _is_absent(denied):
+                raise denied from None
+            data = bytes(self.rows * (column.width or 1))
+        width = column.width or (len(data) // self.rows if self.rows else 1)
+        return memoryview(data).cast(_TYPECODE[width])
+
+    def addresses(self, column: Address) -> Addresses:
+        """An address column."""
+        _kind(column, Address)
+        return Addresses(self.values(column.hi), self.values(column.lo))
+
+    def texts(self, column: Text) -> Texts:
+        """A text column."""
+        try:
+            return Texts(*host.batch.texts(_kind(column, Text).id))
+        except host.Err as error:
+            denied = host.denied(error, column.name)
+            if not _is_absent(denied):
+                raise denied from None
+            return Texts([""], [0] * self.rows)
+
+    def lists(self, column: Lists) -> ListColumn:
+        """A list column."""
+        try:
+            return ListColumn(*host.batch.u32_lists(_kind(column, Lists).id))
+        except host.Err as error:
+            denied = host.denied(error, column.name)
+            if not _is_absent(denied):
+                raise denied from None
+            return ListColumn([0] * (self.rows + 1), [])
+
+    # Writing
+
+    def fill(self, column: Number | Text, rows: Rows | Condition, value: int | str) -> None:
+        """Sets a column to `value` in `rows`; elsewhere it stays as it is. All but 4-byte columns are read for it."""
+        chosen = self._rows(rows)
+        if isinstance(column, Text):
+            texts = self.texts(column)
+            for row in chosen:
+                texts.codes[row] = len(texts.words)
+            self.set_texts(column, [*texts.words, host.text(value)], texts.codes)  # type: ignore[arg-type]
+        elif _kind(column, Number).width in (0, 4):
+            number = host.whole(value, 2**32 - 1)  # type: ignore[arg-type]
+            try:
+                host.kernels.fill_u32(column.id, chosen.words(), number)
+            except host.Err as error:
+                raise host.denied(error, column.name) from None
+        else:
+            values = self.values(column).tolist()
+            for row in chosen:
+                values[row] = value
+            self.set(column, values)
+
+    def set(self, column: Number, values: Iterable[int]) -> None:
+        """Replaces a numeric column: one number a row. Not for one-byte columns, see `OneByte`."""
+        width = _kind(column, Number).width or 4
+        if width == 1:
+            raise OneByte(column)
+        setter = {2: host.batch.set_u16s, 4: host.batch.set_u32s, 8: host.batch.set_u64s}[width]
+        # An array takes whole numbers of its width only, and says so; the call would end the instance.
+        numbers = array(_TYPECODE[width])
+        numbers.extend(values)
+        try:
+            setter(column.id, numbers.tolist())
+        except host.Err as error:
+            raise host.denied(error, column.name) from None
+
+    def set_texts(self, column: Text, words: Iterable[str], codes: Iterable[int]) -> None:
+        """Replaces a text column: one index into `words` a row."""
+        try:
+            host.batch.set_texts(
+                _kind(column, Text).id, [host.text(word) for word in words], array("I", codes).tolist()
+            )
+        except host.Err as error:
+            raise host.denied(error, column.name) from None
+
+    def set_lists(self, column: Lists, lists: Iterable[Iterable[int]]) -> None:
+        """Replaces a list column: one list a row."""
+        offsets, values = [0], array("I")
+        for numbers in lists:
+            values.extend(numbers)
+            offsets.append(len(values))
+        try:
+            host.batch.set_u32_lists(_kind(column, Lists).id, offsets, values.tolist())
+        except host.Err as error:
+            raise host.denied(error, column.name) from None
+
+    def clear(self, column: Column) -> None:
+        """Makes a column absent in every row. Needs the grant to write it."""
+        for id in _kind(column, Column).ids():
+            try:
+                host.batch.clear(id)
+            except host.Err as error:
+                raise host.denied(error, column.name) from None
+
+    # For conditions
+
+    def bits(self, words: list[int]) -> int:
+        """The bitmap of the collector as one number, row 0 lowest."""
+        return int.from_bytes(array("I", words), "little")
+
+    def bits_of(self, rows: Iterable[object]) -> int:
+        """The same of one true or false value a row."""
+        digits = bytes([49 if row else 48 for row in rows])
+        if len(digits) != self.rows:
+            raise host.Denied("", "wrong-length", f"the batch has {self.rows} rows, not {len(digits)}")
+        # Reading digits is a loop in C.
+        return int(digits[::-1], 2) if digits else 0
+
+    def _rows(self, rows: Rows | Condition) -> Rows:
+        if isinstance(rows, Condition):
+            return self.where(rows)
+        if not isinstance(rows, Rows):
+            raise TypeError(f"rows are needed, as of batch.where(...), not {rows!r}")
+        return rows
+
+
+class OneByte(TypeError):
+    """Writing a one-byte column (`u8`), which cannot be done from Python without losing memory.
+
+    componentize-py never frees the bytes that it hands to a call. Write a `u16`, `u32`, `u64` or text
+    column, or `clear` the column; or write this plugin in another language.
+    """
+
+    def __init__(self, column: Column) -> None:
+        super().__init__(
+            f"`{column.name}` is a one-byte column, which a plugin in Python can read and clear but not write: "
+            "use a wider column or a text, or another language (sdk/python/README.md says why)"
+        )
+
+
+def _is_absent(error: Exception) -> bool:
+    return isinstance(error, host.Denied) and error.reason == "absent"
+
+
+def _kind(column: Any, kind: type) -> Any:
+    if not isinstance(column, kind):
+        raise TypeError(f"a column of the kind {kind.__name__} is needed, not {column!r}")
+    return column

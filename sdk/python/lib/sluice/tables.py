@@ -1,0 +1,57 @@
+"""Tables that the collector owns. Needs the import in plugin.wit and `tables = [...]` in the grant."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+
+from . import host
+from .batch import Batch
+from .expression import Address
+
+_tables = host.load("tables")
+
+
+class Table:
+    """A prefix, MMDB or key table of the TOML. A lookup gives a code; 0 means that nothing matched.
+
+    Codes are those of one `generation`, so a plugin may remember `value(code)` until that changes.
+    """
+
+    def __init__(self, name: str) -> None:
+        """Opens the table called `name`; raises LookupError with what is wrong."""
+        try:
+            self._table = _tables.open(host.text(name))
+        except host.Err as error:
+            raise host.denied(error) from None
+
+    def codes_of(self, batch: Batch, address: Address) -> list[int]:
+        """A code for the address of each row; zeros if no row has it."""
+        try:
+            return self._table.lookup_columns(address.hi.id, address.lo.id)
+        except host.Err as error:
+            denied = host.denied(error, address.name)
+            if isinstance(denied, host.Denied) and denied.reason == "absent":
+                return [0] * batch.rows
+            raise denied from None
+
+    def lookup(self, hi: Iterable[int], lo: Iterable[int]) -> list[int]:
+        """Codes of addresses given as halves; as many of one as of the other."""
+        his, los = array("Q", hi).tolist(), array("Q", lo).tolist()
+        if len(his) != len(los):
+            raise ValueError(f"{len(his)} high and {len(los)} low halves are no addresses")
+        return self._table.lookup(his, los)
+
+    def value(self, code: int) -> str | None:
+        """The value of a code, or None for 0 and for codes of another generation. Keep it: it is a call and a text."""
+        return self._table.value(host.whole(code, 2**32 - 1))
+
+    @property
+    def codes(self) -> int:
+        """One more than the highest code."""
+        return self._table.codes()
+
+    @property
+    def generation(self) -> int:
+        """Changes whenever the table was exchanged, but not within one call of `process`."""
+        return self._table.generation()
