@@ -219,7 +219,8 @@ fn doubts(recording: &Recording, loaded: &Loaded) -> Vec<String> {
         doubts.push(format!("the key `{key}` is not in the recording: a made-up one stands for it"));
     }
     let schema = about.schema().unwrap_or_else(|_| Schema::standard());
-    let unread = loaded.manifest().reads.iter().filter_map(|column| schema.name(column).map(str::to_owned));
+    let manifest = loaded.manifest();
+    let unread = manifest.reads.iter().filter_map(|column| schema.name(column).map(str::to_owned));
     let unread: Vec<String> = unread.filter(|name| !about.reads.contains(name)).collect();
     if !unread.is_empty() {
         doubts.push(format!("the plugin reads what was not recorded, and finds it absent: {}", unread.join(", ")));

@@ -143,8 +143,9 @@ impl<F: FnMut(&[Step]) -> bool> Shrinker<F> {
         let mut is_smaller = false;
         for at in 0..self.best.len() {
             let Some(batch) = self.batch(at).filter(|batch| batch.rows() <= FEW_ROWS) else { continue };
-            let columns: Vec<ColumnId> = batch.columns().map(|(column, _)| column).collect();
-            for (column, row) in columns.iter().flat_map(|column| (0..batch.rows()).map(move |row| (*column, row))) {
+            let cells = batch.columns().flat_map(|(column, _)| (0..batch.rows()).map(move |row| (column, row)));
+            let cells: Vec<(ColumnId, usize)> = cells.collect();
+            for (column, row) in cells {
                 while let Some(batch) = self.batch(at) {
                     let Some(values) = batch.column(column) else { break };
                     let candidates = simpler(values, row).into_iter().filter_map(|values| {

@@ -86,28 +86,22 @@ impl Odd {
     }
 
     fn column(&self, width: Width, rows: usize, now_ms: u64, random: &mut Random) -> Column {
-        let numbers = |max: u64, random: &mut Random| self.numbers(max, rows, now_ms, random);
         match width {
-            Width::U8 => Column::U8(Arc::new(numbers(0xff, random).map(|number| number as u8).collect())),
-            Width::U16 => Column::U16(Arc::new(numbers(0xffff, random).map(|number| number as u16).collect())),
-            Width::U32 => Column::U32(Arc::new(numbers(0xffff_ffff, random).map(|number| number as u32).collect())),
-            Width::U64 => Column::U64(Arc::new(numbers(u64::MAX, random).collect())),
+            Width::U8 => Column::U8(Arc::new(self.numbers(rows, now_ms, random))),
+            Width::U16 => Column::U16(Arc::new(self.numbers(rows, now_ms, random))),
+            Width::U32 => Column::U32(Arc::new(self.numbers(rows, now_ms, random))),
+            Width::U64 => Column::U64(Arc::new(self.numbers(rows, now_ms, random))),
             Width::Text => Column::Text(Arc::new(texts(rows, random))),
             Width::Lists => Column::Lists(Arc::new(lists(rows, random))),
         }
     }
 
-    fn numbers<'r>(
-        &'r self,
-        max: u64,
-        rows: usize,
-        now_ms: u64,
-        random: &'r mut Random,
-    ) -> impl Iterator<Item = u64> + 'r {
+    fn numbers<T: TryFrom<u64>>(&self, rows: usize, now_ms: u64, random: &mut Random) -> Vec<T> {
+        let max = u64::MAX >> (64 - 8 * size_of::<T>());
         let mood = random.pick(MOODS);
         let few = [random.next() & max, random.next() & max, random.next() & max];
         let equal = if random.is_one_of(1, 2) { few[0] } else { extreme(max, now_ms, random) };
-        (0..rows).map(move |_| match mood {
+        let mut number = || match mood {
             Mood::Zeros => 0,
             Mood::AllEqual => equal,
             Mood::Extremes => extreme(max, now_ms, random),
@@ -115,7 +109,8 @@ impl Odd {
             Mood::Landmarks => random.pick(&self.landmarks).wrapping_add(random.below(3)).wrapping_sub(1).min(max),
             Mood::Few => random.pick(&few),
             Mood::Any => random.next() & max,
-        })
+        };
+        (0..rows).map_while(|_| T::try_from(number()).ok()).collect()
     }
 }
 

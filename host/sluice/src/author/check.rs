@@ -57,8 +57,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), Failure> {
     let with = With::read(args.with.as_deref())?;
     let component = subject::component(&args.plugin)?;
     let name = component.describe();
-    let cache = subject::cache()?;
-    let host = subject::host(true, &cache)?;
+    let host = subject::host(true)?;
     let spec = subject::stage(component, &args.config, with.services()?);
     let settings = CheckSettings {
         seed: args.seed,

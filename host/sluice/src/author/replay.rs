@@ -55,8 +55,7 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<(), Failure> {
     };
     let given = given(&With::read(args.with.as_deref())?)?;
     let case = args.save_case.as_ref().map(|dir| save(args, &recording, dir)).transpose()?;
-    let cache = subject::cache()?;
-    let host = subject::host(true, &cache)?;
+    let host = subject::host(true)?;
     let replayed = replay::replay(&recording, &host, component, &given).map_err(|error| match &error {
         ReplayError::Earlier { trap, .. } => {
             let places: Vec<String> = trap.backtrace.iter().map(|frame| format!("\n  at {}", printable(frame))).collect();

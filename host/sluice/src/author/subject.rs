@@ -13,7 +13,7 @@ use sluice_kit::rows::toml_text;
 use sluice_pipeline::Metrics;
 use sluice_plugin::{ComponentSource, Grant, Host, HostSettings, Limits, OnError, Services, StageSpec};
 
-use crate::build::BUILT_IN;
+use crate::build::{BUILT_IN, user_cache};
 use crate::config::{ConfigError, did_you_mean};
 use crate::failure::Failure;
 
@@ -102,15 +102,10 @@ pub(super) fn component(plugin: &Path) -> Result<ComponentSource, Failure> {
     Err(Failure::usage(format!("no file {name}, and built in are {}{near}", known.join(", "))))
 }
 
-/// A host for trying plugins, which counts fuel.
-pub(super) fn host(fuel: bool, cache: &tempfile::TempDir) -> Result<Arc<Host>, Failure> {
-    let settings = HostSettings { cache_dir: Some(cache.path().join("code")), fuel };
+/// A host for trying plugins. Counting fuel costs it a third of its speed.
+pub(super) fn host(fuel: bool) -> Result<Arc<Host>, Failure> {
+    let settings = HostSettings { cache_dir: user_cache(), fuel };
     Host::new(settings, Metrics::new()).map_err(|error| Failure::running("plugins cannot be run", error))
-}
-
-/// A folder for compiled code that goes when the command ends.
-pub(super) fn cache() -> Result<tempfile::TempDir, Failure> {
-    tempfile::tempdir().map_err(|error| Failure::running("no temporary folder", error))
 }
 
 /// The plugin as a stage that grants what it asks for.
