@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sluice_flow::{Batch, Schema};
+use sluice_pipeline::chain;
 use sluice_plugin::keys::Keys;
 use sluice_plugin::tables::Tables;
 use sluice_plugin::{Assets, Grant, Limits};
@@ -346,7 +347,7 @@ impl Reader<'_> {
                 Ok(read) => Ok(Some((read.batch, read.left_out))),
                 // Has a place of its own, in the other file.
                 Err(RowsError::Text(error)) => Err(error),
-                Err(error) => Err(doc.error(span, &table.path, sluice_pipeline::chain(&error))),
+                Err(error) => Err(doc.error(span, &table.path, chain(&error))),
             },
             (None, None) => Ok(None),
             (Some(_), Some(_)) => Err(doc.error(span, &table.path, "there are `rows` already; take one of them out")),

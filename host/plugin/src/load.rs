@@ -188,6 +188,11 @@ impl Loaded {
         (exports.tick.is_some(), exports.snapshot.is_some() && exports.restore.is_some())
     }
 
+    /// Where the component comes from.
+    pub(crate) fn source(&self) -> &ComponentSource {
+        &self.source
+    }
+
     /// The file to watch, if the component is one.
     #[must_use]
     pub fn watch_path(&self) -> Option<&Path> {
@@ -202,15 +207,15 @@ impl Loaded {
         Box::new(Runner::new(Arc::clone(self), self.take_first(), self.shared.state.clone()))
     }
 
+    /// The instance that was tried when the plugin was loaded, unless somebody has taken it.
+    pub(crate) fn take_first(&self) -> Option<Instance> {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// An instance for each partition that batches are of, each with its own state, and one for batches of none. The
     /// state file of the stage is then a directory, with a file for each partition.
     pub fn instance_per_partition(self: &Arc<Self>) -> Box<dyn Stage> {
         Box::new(PerPartition::new(Arc::clone(self)))
-    }
-
-    /// The instance that was tried when the plugin was loaded, unless somebody has taken it.
-    pub(crate) fn take_first(&self) -> Option<Instance> {
-        self.first.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Reads the component again if its file changed. If it is another one, it is compiled and checked

@@ -8,6 +8,7 @@ use sluice_flow::Schema;
 use sluice_kit::case::{self, Fixture, FixtureError};
 use sluice_kit::report::Report;
 use sluice_kit::run::{Bench, Outcome, coverage, update};
+use sluice_pipeline::chain;
 use sluice_plugin::ComponentSource;
 
 use super::project::Project;
@@ -145,5 +146,5 @@ fn fixture_failure(error: FixtureError) -> Failure {
 
 /// The component cannot be run at all.
 fn not_run(error: &dyn std::error::Error) -> Failure {
-    Failure::usage(sluice_pipeline::chain(error))
+    Failure::usage(chain(error))
 }
