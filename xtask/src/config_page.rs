@@ -8,6 +8,7 @@ const SOURCES: &str = "host/endpoints/src/sources";
 const SINKS: &str = "host/endpoints/src/sinks";
 const KAFKA: &str = "host/endpoints/src/kafka";
 const CONFIG: &str = "host/sluice/src/config";
+const KIT: &str = "host/kit/src";
 
 /// A heading of the page: its text, the file, and the struct whose fields are its keys.
 const SECTIONS: &[(&str, &str, &str, &str)] = &[
@@ -19,8 +20,9 @@ const SECTIONS: &[(&str, &str, &str, &str)] = &[
     ("`[sources.NAME.limits]`", SOURCES, "limits.rs", "LimitsConfig"),
     ("`[sources.NAME]` with `type = \"kafka\"`", SOURCES, "kafka/mod.rs", "KafkaSourceConfig"),
     ("`[stages.NAME]`", CONFIG, "mod.rs", "Stage"),
-    ("`grant` of a stage", CONFIG, "sections.rs", "GrantConfig"),
-    ("`limits` of a stage", CONFIG, "sections.rs", "LimitsConfig"),
+    ("`grant` of a stage", KIT, "lent.rs", "GrantConfig"),
+    ("`limits` of a stage", KIT, "lent.rs", "LimitsConfig"),
+    ("`record` of a stage", CONFIG, "sections.rs", "RecordConfig"),
     ("`[sinks.NAME]`", CONFIG, "mod.rs", "Sink"),
     ("`[sinks.NAME]` with `type = \"stdout\"`", SINKS, "stdout.rs", "StdoutConfig"),
     ("`[sinks.NAME]` with `type = \"file\"`", SINKS, "file.rs", "FileConfig"),
@@ -31,10 +33,10 @@ const SECTIONS: &[(&str, &str, &str, &str)] = &[
     ("`dead_letter` of a Kafka source or sink", KAFKA, "dead_letter.rs", "DeadLetterConfig"),
     ("`tls` of a Kafka source or sink", KAFKA, "connection.rs", "TlsConfig"),
     ("`sasl` of a Kafka source or sink", KAFKA, "connection.rs", "SaslConfig"),
-    ("`[tables.NAME]` with `type = \"prefix\"`", CONFIG, "sections.rs", "PrefixConfig"),
-    ("`[tables.NAME]` with `type = \"mmdb\"`", CONFIG, "sections.rs", "MmdbConfig"),
-    ("`[keys.NAME]`", CONFIG, "sections.rs", "KeyConfig"),
-    ("`[assets.NAME]`", CONFIG, "sections.rs", "AssetConfig"),
+    ("`[tables.NAME]` with `type = \"prefix\"`", KIT, "lent.rs", "PrefixConfig"),
+    ("`[tables.NAME]` with `type = \"mmdb\"`", KIT, "lent.rs", "MmdbConfig"),
+    ("`[keys.NAME]`", KIT, "lent.rs", "KeyConfig"),
+    ("`[assets.NAME]`", KIT, "lent.rs", "AssetConfig"),
     ("`[columns.NAME]`", CONFIG, "sections.rs", "ColumnConfig"),
     ("`element` of a column", CONFIG, "sections.rs", "ElementConfig"),
 ];

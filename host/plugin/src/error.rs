@@ -122,6 +122,8 @@ pub enum LoadErrorKind {
     Start {
         /// Trap and where.
         error: String,
+        /// Where it was, innermost first, as far as the component has names.
+        backtrace: Vec<String>,
     },
     /// The plugin refused its configuration.
     #[error("the plugin refused its configuration: {message}")]

@@ -13,7 +13,7 @@ use crate::admit::{self, Exports};
 use crate::engine::Host;
 use crate::error::{LoadError, LoadErrorKind};
 use crate::hex;
-use crate::instance::{Instance, NoInstance, TrapKind};
+use crate::instance::{Instance, NoInstance, TrapKind, Trapped};
 use crate::per_partition::PerPartition;
 use crate::runner::Runner;
 use crate::shared::Shared;
@@ -188,6 +188,11 @@ impl Loaded {
         (exports.tick.is_some(), exports.snapshot.is_some() && exports.restore.is_some())
     }
 
+    /// Where the component comes from.
+    pub(crate) fn source(&self) -> &ComponentSource {
+        &self.source
+    }
+
     /// The file to watch, if the component is one.
     #[must_use]
     pub fn watch_path(&self) -> Option<&Path> {
@@ -199,8 +204,12 @@ impl Loaded {
 
     /// An instance for one worker, or for all of them to share.
     pub fn instance(self: &Arc<Self>) -> Box<dyn Stage> {
-        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
-        Box::new(Runner::new(Arc::clone(self), first, self.shared.state.clone()))
+        Box::new(Runner::new(Arc::clone(self), self.take_first(), self.shared.state.clone()))
+    }
+
+    /// The instance that was tried when the plugin was loaded, unless somebody has taken it.
+    pub(crate) fn take_first(&self) -> Option<Instance> {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// An instance for each partition that batches are of, each with its own state, and one for batches of none. The
@@ -352,18 +361,25 @@ fn start(
 ) -> Result<(Instance, Manifest), LoadErrorKind> {
     let mut instance = Instance::new(host.engine(), pre, exports, shared).map_err(|error| match error {
         NoInstance::Misfit(error) => LoadErrorKind::Link { error },
-        NoInstance::Trapped(trapped) => LoadErrorKind::Start { error: trapped.text },
+        NoInstance::Trapped(trapped) => not_started(shared, "starting", trapped),
     })?;
     let manifest = match instance.init() {
         Ok(Ok(manifest)) => checked(&shared.schema, manifest)?,
         Ok(Err(message)) => return Err(LoadErrorKind::Config { message }),
-        Err(trapped) if trapped.kind == TrapKind::Deadline => {
-            let limit = shared.limits.init_deadline_ms;
-            return Err(LoadErrorKind::Start { error: format!("init did not return within {limit} ms") });
-        }
-        Err(trapped) => return Err(LoadErrorKind::Start { error: format!("init: {}", trapped.text) }),
+        Err(trapped) => return Err(not_started(shared, "init", trapped)),
     };
     Ok((instance, manifest))
+}
+
+/// How `what` trapped, and for a limit which one.
+fn not_started(shared: &Shared, what: &str, trapped: Trapped) -> LoadErrorKind {
+    let limits = &shared.limits;
+    let error = match trapped.kind {
+        TrapKind::Deadline => format!("{what} did not return within {} ms", limits.init_deadline_ms),
+        TrapKind::Memory => format!("{what} wanted more than {} bytes of memory: {}", limits.memory, trapped.text),
+        TrapKind::Trap => format!("{what}: {}", trapped.text),
+    };
+    LoadErrorKind::Start { error, backtrace: trapped.backtrace }
 }
 
 fn checked(schema: &Schema, manifest: abi::Manifest) -> Result<Manifest, LoadErrorKind> {

@@ -31,6 +31,8 @@ pub struct Called {
     pub answer: Answer,
     /// Alerts that it raised; none of a call that failed.
     pub alerts: Vec<Event>,
+    /// Which rows it kept, as it said: bit `r % 32` of word `r / 32` for row `r`. None: all of them, or the call failed.
+    pub keep: Option<Vec<u32>>,
     /// Columns that it asked for.
     pub touched: Touched,
     /// Work within the plugin, if the host counts fuel.
@@ -75,13 +77,15 @@ impl std::fmt::Debug for Trial {
 }
 
 impl Trial {
-    /// Starts an instance of the published version and calls its `init`.
+    /// An instance of the published version whose `init` was called: the one that [`Loaded::load`] tried, then new ones.
     ///
     /// # Errors
     /// As [`Loaded::load`]: a plugin may answer differently each time.
     pub fn new(loaded: &Arc<Loaded>) -> Result<Trial, LoadError> {
-        let started = loaded.start(&loaded.current());
-        let mut instance = started.map_err(|kind| kind.at(loaded.stage()))?;
+        let mut instance = match loaded.take_first() {
+            Some(first) => first,
+            None => loaded.start(&loaded.current()).map_err(|kind| kind.at(loaded.stage()))?,
+        };
         instance.store.data_mut().touched = Some(RefCell::default());
         let fuel = instance.take_fuel();
         Ok(Trial { loaded: Arc::clone(loaded), instance, fuel })
@@ -99,13 +103,14 @@ impl Trial {
         self.instance.store.data_mut().begin(batch);
         let answer = self.instance.process();
         let current = self.instance.store.data_mut().current.take().expect("begin put it there");
+        let keep = current.keep.clone().filter(|_| matches!(answer, Ok(Ok(()))));
         let answer = match answer {
             Ok(Ok(())) => Answer::Done(Some(current.commit())),
             Ok(Err(Failure::RetryLater(text))) => Answer::RetryLater(text),
             Ok(Err(Failure::Fatal(text))) => Answer::Refused(text),
             Err(trapped) => Answer::Trapped(trapped.into()),
         };
-        self.called(answer, now_ms)
+        Called { keep, ..self.called(answer, now_ms) }
     }
 
     /// `timer.tick`; does nothing if there is none.
@@ -124,7 +129,7 @@ impl Trial {
         let alerts = std::mem::take(&mut state.alerts);
         let is_done = matches!(answer, Answer::Done(_));
         let alerts = alerts.iter().filter(|_| is_done).map(|alert| state.shared.event(alert, now_ms)).collect();
-        Called { answer, alerts, touched, fuel }
+        Called { answer, alerts, keep: None, touched, fuel }
     }
 
     /// `state.snapshot`; none without that export.

@@ -1,8 +1,6 @@
 //! From a plan to a pipeline: first everything that opens no socket, then the sockets.
 
-use std::collections::BTreeSet;
 use std::env;
-use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,21 +10,16 @@ use sluice_endpoints::kafka::Transactions;
 use sluice_endpoints::sinks::{EventsSink, FileFormat, FileSink, KafkaSink, NullSink, StdoutSink};
 use sluice_endpoints::sources::{CaptureSource, KafkaSource, Reading, UdpSockets};
 use sluice_flow::ColumnSet;
+use sluice_kit::lent::columns;
 use sluice_pipeline::{
     EventOut, EventQueue, Grace, Kind, Metrics, Pipeline, SinkEntry, SourceEntry, StageEntry, StageSet, Stop, chain,
     event_channel,
 };
-use sluice_plugin::keys::{KeySpec, Keys};
-use sluice_plugin::tables::{TableSpec, Tables};
-use sluice_plugin::{
-    Assets, ComponentSource, Grant, Granted, Host, HostSettings, Limits, Loaded, OnError, Services, StageSpec,
-};
-use toml::Spanned;
+use sluice_plugin::recording::RecordSpec;
+use sluice_plugin::tables::Tables;
+use sluice_plugin::{ComponentSource, Grant, Granted, Host, HostSettings, Loaded, OnError, Services, StageSpec};
 
-use crate::config::{
-    Config, ConfigError, GrantConfig, Instances, LimitsConfig, Named, OnErrorConfig, SinkKind, SourceKind, Stage,
-    TableConfig, did_you_mean,
-};
+use crate::config::{Config, ConfigError, Instances, Named, OnErrorConfig, SinkKind, SourceKind, Stage, did_you_mean};
 use crate::failure::Failure;
 use crate::plan::{Plan, plan};
 use crate::transaction::{self, Scope};
@@ -35,9 +28,6 @@ include!(concat!(env!("OUT_DIR"), "/built_in.rs"));
 
 /// Alerts that may wait for an `events` sink; more are counted as lost.
 const EVENT_QUEUE: usize = 1024;
-
-/// A file that a plugin may read is at most this long, because it crosses in one piece.
-const MAX_ASSET_BYTES: u64 = 16 << 20;
 
 /// A configuration with its plugins and tables loaded: everything but sockets and files to write.
 pub(crate) struct Prepared {
@@ -61,9 +51,9 @@ pub(crate) fn prepare(config: Config) -> Result<Prepared, Failure> {
     let cache_dir = config.cache_dir.clone().or_else(user_cache);
     let host = Host::new(HostSettings { cache_dir, ..HostSettings::default() }, Arc::clone(&metrics))
         .map_err(|error| Failure::running("plugins cannot be run", error))?;
-    let tables = Arc::new(tables(&config)?);
-    let keys = Arc::new(keys(&config)?);
-    let assets = Arc::new(assets(&config)?);
+    let tables = Arc::new(config.lent.load_tables(&config.doc)?);
+    let keys = Arc::new(config.lent.load_keys(&config.doc)?);
+    let assets = Arc::new(config.lent.load_assets(&config.doc)?);
     captures(&config)?;
 
     let mut outs = vec![EventOut::default(); config.stages.len()];
@@ -115,57 +105,11 @@ fn instances(stage: &Named<Stage>, loaded: &Loaded) -> Instances {
     stage.value.instances.unwrap_or(fitting)
 }
 
-fn user_cache() -> Option<PathBuf> {
+/// Where compiled plugins are kept if nobody says.
+pub(crate) fn user_cache() -> Option<PathBuf> {
     let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let base = base.or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))?;
     base.is_absolute().then(|| base.join("sluice"))
-}
-
-fn tables(config: &Config) -> Result<Tables, ConfigError> {
-    let specs = config.tables.iter().map(|table| {
-        let spec = match &table.value {
-            TableConfig::Prefix(prefix) => TableSpec::Prefix { path: prefix.path.clone() },
-            TableConfig::Mmdb(mmdb) => TableSpec::Mmdb { path: mmdb.path.clone(), field: mmdb.field.clone() },
-        };
-        (table.name.clone(), spec)
-    });
-    Tables::load(specs).map_err(|(name, error)| misplaced(config, "tables", &config.tables, &name, &error))
-}
-
-fn keys(config: &Config) -> Result<Keys, ConfigError> {
-    let specs = config.keys.iter().map(|key| (key.name.clone(), KeySpec::File { path: key.value.path.clone() }));
-    Keys::load(specs).map_err(|(name, error)| misplaced(config, "keys", &config.keys, &name, &error))
-}
-
-/// An error of something with a name, at its place in the file.
-fn misplaced<T>(
-    config: &Config,
-    section: &str,
-    all: &[Named<T>],
-    name: &str,
-    error: &dyn std::error::Error,
-) -> ConfigError {
-    let span = all.iter().find(|named| named.name == name).map_or(0..0, |named| named.span.clone());
-    config.doc.error(span, &format!("{section}.{name}"), chain(error))
-}
-
-fn assets(config: &Config) -> Result<Assets, ConfigError> {
-    let mut assets = Assets::new();
-    for asset in &config.assets {
-        let path = &asset.value.path;
-        let read = fs::metadata(path)
-            .and_then(|found| if found.len() > MAX_ASSET_BYTES { Ok(None) } else { fs::read(path).map(Some) });
-        let problem = match read {
-            Ok(Some(bytes)) => {
-                assets.insert(asset.name.clone(), Arc::new(bytes));
-                continue;
-            }
-            Ok(None) => format!("{} has more than {MAX_ASSET_BYTES} bytes", path.display()),
-            Err(error) => format!("{} cannot be read: {error}", path.display()),
-        };
-        return Err(config.doc.error(asset.span.clone(), &format!("assets.{}", asset.name), problem));
-    }
-    Ok(assets)
 }
 
 /// Looks whether the captures can be read, so that `check` finds what `run` would.
@@ -188,7 +132,12 @@ fn stage_spec(config: &Config, stage: &Named<Stage>, services: Services) -> Resu
     let component = component(config, &path, value)?;
     let is_built_in = matches!(component, ComponentSource::Embedded { .. });
     let grant = match &value.grant {
-        Some(grant) => Grant::Listed(granted(config, &path, grant.get_ref())?),
+        Some(grant) => Grant::Listed(config.lent.granted(
+            &config.doc,
+            &config.schema,
+            &format!("{path}.grant"),
+            grant.get_ref(),
+        )?),
         None if is_built_in => Grant::Requested,
         None => Grant::Listed(Granted::default()),
     };
@@ -213,9 +162,15 @@ fn stage_spec(config: &Config, stage: &Named<Stage>, services: Services) -> Resu
         config_json: value.config_json.clone(),
         grant,
         on_error,
-        limits: limits(&value.limits),
+        limits: value.limits.limits(),
         is_private,
         state: value.state.as_ref().map(|path| base(config).join(path.get_ref())),
+        record: value.record.as_ref().map(|record| RecordSpec {
+            dir: base(config).join(&record.dir),
+            max_files: record.max_files,
+            max_bytes: record.max_bytes,
+            every: record.every,
+        }),
         services,
         schema: Arc::clone(&config.schema),
     })
@@ -246,68 +201,6 @@ fn component(config: &Config, path: &str, stage: &Stage) -> Result<ComponentSour
     Ok(ComponentSource::Embedded { name, bytes })
 }
 
-fn granted(config: &Config, path: &str, grant: &GrantConfig) -> Result<Granted, ConfigError> {
-    let path = &format!("{path}.grant");
-    let tables = config.tables.iter().map(|table| table.name.as_str());
-    let keys = config.keys.iter().map(|key| key.name.as_str());
-    let assets = config.assets.iter().map(|asset| asset.name.as_str());
-    Ok(Granted {
-        read: columns(config, path, &grant.read)?,
-        write: columns(config, path, &grant.write)?,
-        events: grant.events,
-        tables: names(config, path, &grant.tables, "tables", tables.collect())?,
-        keys: names(config, path, &grant.keys, "keys", keys.collect())?,
-        assets: names(config, path, &grant.assets, "assets", assets.collect())?,
-    })
-}
-
-fn columns(config: &Config, path: &str, names: &[Spanned<String>]) -> Result<ColumnSet, ConfigError> {
-    let mut set = ColumnSet::EMPTY;
-    for name in names {
-        if name.get_ref() == "*" {
-            set = set.union(config.schema.all());
-            continue;
-        }
-        let Some(columns) = config.schema.columns(name.get_ref()) else {
-            let near = did_you_mean(name.get_ref(), config.schema.names());
-            let problem = format!("there is no column `{}`{near}", name.get_ref());
-            return Err(config.doc.error(name.span(), path, problem));
-        };
-        columns.into_iter().for_each(|column| set.insert(column));
-    }
-    Ok(set)
-}
-
-fn names(
-    config: &Config,
-    path: &str,
-    names: &[Spanned<String>],
-    section: &str,
-    known: Vec<&str>,
-) -> Result<BTreeSet<String>, ConfigError> {
-    let checked = names.iter().map(|name| {
-        if known.contains(&name.get_ref().as_str()) {
-            return Ok(name.get_ref().clone());
-        }
-        let near = did_you_mean(name.get_ref(), known.iter().copied());
-        let problem = format!("there is no `[{section}.{}]`{near}", name.get_ref());
-        Err(config.doc.error(name.span(), path, problem))
-    });
-    checked.collect()
-}
-
-fn limits(config: &LimitsConfig) -> Limits {
-    let default = Limits::default();
-    Limits {
-        memory: config.memory_bytes.unwrap_or(default.memory),
-        deadline_ms: config.deadline_ms.unwrap_or(default.deadline_ms),
-        init_deadline_ms: config.init_deadline_ms.unwrap_or(default.init_deadline_ms),
-        log_lines_per_s: config.log_lines_per_s.unwrap_or(default.log_lines_per_s),
-        alerts_per_min: config.alerts_per_min.unwrap_or(default.alerts_per_min),
-        ..default
-    }
-}
-
 impl Prepared {
     /// Columns that somebody reads or may come to read by a hot swap: the others are not decoded.
     pub(crate) fn wanted(&self) -> Result<ColumnSet, Failure> {
@@ -315,7 +208,9 @@ impl Prepared {
         for (stage, loaded) in self.config.stages.iter().zip(&self.stages) {
             let path = format!("stages.{}", stage.name);
             wanted = match &stage.value.grant {
-                Some(grant) => wanted.union(columns(&self.config, &path, &grant.get_ref().read)?),
+                Some(grant) => {
+                    wanted.union(columns(&self.config.doc, &self.config.schema, &path, &grant.get_ref().read)?)
+                }
                 None => wanted.union(loaded.manifest().reads),
             };
         }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::author::check::CheckArgs;
 use crate::author::new;
+use crate::author::replay::ReplayArgs;
 
 /// A flow collector whose processing is done by WebAssembly plugins.
 #[derive(Debug, Parser)]
@@ -94,6 +96,17 @@ pub(crate) enum PluginCommand {
         #[arg(default_value = ".")]
         dir: PathBuf,
     },
+    /// Look for what breaks a plugin: made-up batches of every kind, and rules that hold for every plugin, whatever it does.
+    /// Exit 1 if one is broken; a case that shows it is written for `plugin test`.
+    #[command(after_help = "Example: sluice plugin check build/tenant-filter.wasm --config '{\"customer_id\": 7}'")]
+    Check(CheckArgs),
+    /// Make a recorded call of a plugin again, and say whether it ends as it did (exit 0) or not (1).
+    #[command(after_help = "Example: sluice plugin replay recordings/tenants.trap-0123456789ab.recording")]
+    Replay(ReplayArgs),
+    /// Run the cases in tests/*.toml against a plugin, in the host that runs it in production, and compare what comes
+    /// out. Opens no socket. Exit 1: a case failed; 2: they could not be run.
+    #[command(after_help = "Example: sluice plugin test --junit report.xml")]
+    Test(TestArgs),
     /// Print what the plugin in FILE is, what it imports, reads and writes, and what loading it costs. Starts it, and
     /// gives it no batch.
     #[command(after_help = "Example: sluice plugin inspect build/tenant-filter.wasm --config '{\"customer_id\": 7}'")]
@@ -112,6 +125,39 @@ pub(crate) enum PluginCommand {
         #[arg(long, value_name = "FROM=TO", value_parser = rename)]
         rename: Vec<(String, String)>,
     },
+}
+
+/// `sluice plugin test`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct TestArgs {
+    /// A component or core module, the name of a built-in plugin, or the folder of a project, whose build/NAME.wasm it
+    /// is then. Default: the project in this folder.
+    #[arg(value_name = "FILE|DIR")]
+    pub(crate) plugin: Option<PathBuf>,
+    /// Files of cases, or folders of them. Default: tests, in the folder of the project or this one.
+    #[arg(long, value_name = "FILE|DIR", num_args = 1..)]
+    pub(crate) tests: Vec<PathBuf>,
+    /// Run only the cases with this in their name.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) case: Option<String>,
+    /// Write what comes out into the files, where something else is expected or an `expect` is empty.
+    #[arg(long)]
+    pub(crate) update: bool,
+    /// Write the result as JUnit's XML, too.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+    /// How the result is printed.
+    #[arg(long, value_enum, default_value_t = TestFormat::Text)]
+    pub(crate) format: TestFormat,
+}
+
+/// How `plugin test` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TestFormat {
+    /// For people.
+    Text,
+    /// One JSON object.
+    Json,
 }
 
 /// `sluice plugin inspect`.

@@ -1,10 +1,8 @@
 //! The TOML file: what can be written in it, and reading it with the place of every mistake.
 
-mod document;
 mod read;
 mod sections;
 
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,9 +11,10 @@ use sluice_endpoints::sources::{CaptureConfig, KafkaSourceConfig, UdpConfig};
 use sluice_flow::Schema;
 use toml::Spanned;
 
-pub(crate) use document::{ConfigError, Document, Table, did_you_mean};
 pub(crate) use read::{LoadError, load};
-pub(crate) use sections::{AdminConfig, AssetConfig, GrantConfig, KeyConfig, LimitsConfig, OnErrorConfig, TableConfig};
+pub(crate) use sections::{AdminConfig, OnErrorConfig, RecordConfig};
+pub(crate) use sluice_kit::document::{ConfigError, Document, Named, Table, did_you_mean};
+use sluice_kit::lent::{GrantConfig, Lent, LimitsConfig};
 
 /// A whole configuration: read, with every name and value in its place, but not yet wired.
 #[derive(Debug)]
@@ -35,17 +34,8 @@ pub(crate) struct Config {
     pub(crate) sources: Vec<Named<Source>>,
     pub(crate) stages: Vec<Named<Stage>>,
     pub(crate) sinks: Vec<Named<Sink>>,
-    pub(crate) tables: Vec<Named<TableConfig>>,
-    pub(crate) keys: Vec<Named<KeyConfig>>,
-    pub(crate) assets: Vec<Named<AssetConfig>>,
-}
-
-/// Something with a name, and where that stands.
-#[derive(Debug)]
-pub(crate) struct Named<T> {
-    pub(crate) name: String,
-    pub(crate) span: Range<usize>,
-    pub(crate) value: T,
+    /// Tables, keys and assets.
+    pub(crate) lent: Lent,
 }
 
 /// `[sources.NAME]`.
@@ -89,6 +79,9 @@ pub(crate) struct Stage {
     /// every ten seconds of batch time, when a partition goes, and at the end. For stateful plugins. Default: the
     /// plugin begins empty.
     pub(crate) state: Option<Spanned<PathBuf>>,
+    /// `record`: writes a file when a call ends the plugin's instance, e.g. `{ dir = "recordings" }`; what it costs is in
+    /// `docs/howto/replay-a-trap.md`. Default: nothing is recorded.
+    pub(crate) record: Option<RecordConfig>,
     /// `limits`: what one instance may use.
     pub(crate) limits: LimitsConfig,
     /// `config`: a table for the plugin, which gets it as JSON.

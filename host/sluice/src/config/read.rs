@@ -8,10 +8,11 @@ use sluice_endpoints::Invalid;
 use sluice_endpoints::sinks::{EventsConfig, FileConfig, KafkaSinkConfig, StdoutConfig};
 use sluice_endpoints::sources::{CaptureConfig, KafkaSourceConfig, UdpConfig};
 use sluice_flow::{CustomField, Schema, Width};
+use sluice_kit::document::{Table, named, unknown_type};
+use sluice_kit::lent::Lent;
 
-use super::document::Table;
-use super::sections::{AssetConfig, ColumnConfig, MmdbConfig, PrefixConfig, TableConfig};
-use super::{Config, ConfigError, Document, Named, Sink, SinkKind, Source, SourceKind, Stage};
+use super::sections::ColumnConfig;
+use super::{Config, ConfigError, Document, RecordConfig, Sink, SinkKind, Source, SourceKind, Stage};
 
 /// Batches that may wait in front of a worker or a sink.
 const DEFAULT_QUEUE: usize = 8;
@@ -52,15 +53,7 @@ pub(crate) fn parse(doc: Document) -> Result<Config, ConfigError> {
     let sources = named(doc, &mut top, "sources", |doc, table| source(doc, table, &base))?;
     let stages = named(doc, &mut top, "stages", stage)?;
     let sinks = named(doc, &mut top, "sinks", |doc, table| sink(doc, table, &base, &schema))?;
-    let tables = named(doc, &mut top, "tables", |doc, table| lookup_table(doc, table, &base))?;
-    let mut keys = named(doc, &mut top, "keys", |doc, table| table.rest::<super::KeyConfig>(doc))?;
-    for key in &mut keys {
-        key.value.path = base.join(&key.value.path);
-    }
-    let mut assets = named(doc, &mut top, "assets", |doc, table| table.rest::<AssetConfig>(doc))?;
-    for asset in &mut assets {
-        asset.value.path = base.join(&asset.value.path);
-    }
+    let lent = Lent::read(doc, &mut top, &base)?;
 
     let known = [
         "workers",
@@ -82,42 +75,7 @@ pub(crate) fn parse(doc: Document) -> Result<Config, ConfigError> {
         }
     }
     let doc = doc.clone();
-    Ok(Config {
-        doc,
-        workers,
-        shutdown_grace_ms,
-        cache_dir,
-        admin,
-        schema,
-        sources,
-        stages,
-        sinks,
-        tables,
-        keys,
-        assets,
-    })
-}
-
-/// Reads every `[KIND.NAME]`.
-fn named<'d, T>(
-    doc: &'d Document,
-    top: &mut Table<'d>,
-    kind: &str,
-    read: impl Fn(&Document, &mut Table<'d>) -> Result<T, ConfigError>,
-) -> Result<Vec<Named<T>>, ConfigError> {
-    let tables = top.tables(doc, kind)?;
-    let mut found = Vec::with_capacity(tables.len());
-    for (name, mut table) in tables {
-        let span = table.span("");
-        let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        if name.is_empty() || !name.chars().all(fits) {
-            let problem =
-                format!("name `{name}` must be letters, digits, `_` and `-`: it is used in inputs and metrics");
-            return Err(doc.error(span, kind, problem));
-        }
-        found.push(Named { name, span, value: read(doc, &mut table)? });
-    }
-    Ok(found)
+    Ok(Config { doc, workers, shutdown_grace_ms, cache_dir, admin, schema, sources, stages, sinks, lent })
 }
 
 fn at_least_one(doc: &Document, table: &mut Table<'_>, key: &str, default: usize) -> Result<usize, ConfigError> {
@@ -182,23 +140,6 @@ fn source(doc: &Document, table: &mut Table<'_>, base: &Path) -> Result<Source, 
     Ok(Source { queue, kind })
 }
 
-fn lookup_table(doc: &Document, table: &mut Table<'_>, base: &Path) -> Result<TableConfig, ConfigError> {
-    let kind: toml::Spanned<String> = table.need(doc, "type", "\"prefix\"")?;
-    match kind.get_ref().as_str() {
-        "prefix" => {
-            let mut config: PrefixConfig = table.rest(doc)?;
-            config.path = base.join(&config.path);
-            Ok(TableConfig::Prefix(config))
-        }
-        "mmdb" => {
-            let mut config: MmdbConfig = table.rest(doc)?;
-            config.path = base.join(&config.path);
-            Ok(TableConfig::Mmdb(config))
-        }
-        other => Err(unknown_type(doc, &kind, table, other, &["prefix", "mmdb"])),
-    }
-}
-
 fn stage(doc: &Document, table: &mut Table<'_>) -> Result<Stage, ConfigError> {
     let stage = Stage {
         inputs: table.need(doc, "inputs", "[\"SOURCE\"]")?,
@@ -212,6 +153,7 @@ fn stage(doc: &Document, table: &mut Table<'_>) -> Result<Stage, ConfigError> {
         is_private: table.take(doc, "private")?,
         instances: table.take(doc, "instances")?,
         state: table.take(doc, "state")?,
+        record: record(doc, table)?,
         limits: table.take(doc, "limits")?.unwrap_or_default(),
         config_json: match table.take::<serde_json::Value>(doc, "config")? {
             Some(value) if !value.is_object() => {
@@ -221,10 +163,29 @@ fn stage(doc: &Document, table: &mut Table<'_>) -> Result<Stage, ConfigError> {
             None => "{}".to_owned(),
         },
     };
-    let known =
-        ["inputs", "plugin", "sha256", "grant", "on_error", "private", "instances", "state", "limits", "config"];
+    let known = [
+        "inputs",
+        "plugin",
+        "sha256",
+        "grant",
+        "on_error",
+        "private",
+        "instances",
+        "state",
+        "record",
+        "limits",
+        "config",
+    ];
     table.finish(doc, &known)?;
     Ok(stage)
+}
+
+fn record(doc: &Document, table: &mut Table<'_>) -> Result<Option<RecordConfig>, ConfigError> {
+    let record = table.take::<RecordConfig>(doc, "record")?;
+    if record.as_ref().is_some_and(|record| record.max_files == 0) {
+        return Err(doc.error(table.span("record"), &table.path, "record.max_files: 0 is none; leave `record` out"));
+    }
+    Ok(record)
 }
 
 fn sha256(doc: &Document, table: &mut Table<'_>) -> Result<Option<[u8; 32]>, ConfigError> {
@@ -274,18 +235,6 @@ fn sink(doc: &Document, table: &mut Table<'_>, base: &Path, schema: &Schema) -> 
         other => return Err(unknown_type(doc, &kind, table, other, &["stdout", "file", "kafka", "null", "events"])),
     };
     Ok(Sink { inputs, queue, kind })
-}
-
-fn unknown_type(
-    doc: &Document,
-    kind: &toml::Spanned<String>,
-    table: &Table<'_>,
-    found: &str,
-    known: &[&str],
-) -> ConfigError {
-    let list: Vec<String> = known.iter().map(|known| format!("`{known}`")).collect();
-    let near = super::did_you_mean(found, known.iter().copied());
-    doc.error(kind.span(), &table.path, format!("unknown type `{found}`, expected one of {}{near}", list.join(", ")))
 }
 
 /// Places what a component's own check found.

@@ -40,30 +40,6 @@ pub(crate) struct ElementConfig {
     pub(crate) id: Spanned<u16>,
 }
 
-/// `grant` of a stage: what its plugin may do.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct GrantConfig {
-    /// Columns it may read; the name of an address means both halves; `"*"` means all.
-    #[serde(default)]
-    pub(crate) read: Vec<Spanned<String>>,
-    /// Columns it may write or clear.
-    #[serde(default)]
-    pub(crate) write: Vec<Spanned<String>>,
-    /// Tables it may look up in.
-    #[serde(default)]
-    pub(crate) tables: Vec<Spanned<String>>,
-    /// Keys it may use.
-    #[serde(default)]
-    pub(crate) keys: Vec<Spanned<String>>,
-    /// Files it may read.
-    #[serde(default)]
-    pub(crate) assets: Vec<Spanned<String>>,
-    /// Whether it may raise alerts. Default false.
-    #[serde(default)]
-    pub(crate) events: bool,
-}
-
 /// `on_error` of a stage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -79,61 +55,30 @@ pub(crate) enum OnErrorConfig {
     Stop,
 }
 
-/// `limits` of a stage; what is not said is the plugin host's default.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// `record` of a stage: calls of its plugin in files, to be repeated with `sluice plugin replay`.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct LimitsConfig {
-    /// Bytes of memory an instance may have. Default 67 108 864 (64 MiB).
-    pub(crate) memory_bytes: Option<usize>,
-    /// Milliseconds for one batch. Default 1000.
-    pub(crate) deadline_ms: Option<u64>,
-    /// Milliseconds for `init`. Default 10 000.
-    pub(crate) init_deadline_ms: Option<u64>,
-    /// Log lines a second; more are counted. Default 20.
-    pub(crate) log_lines_per_s: Option<u32>,
-    /// Alerts a minute; more are counted. Default 600.
-    pub(crate) alerts_per_min: Option<u32>,
+pub(crate) struct RecordConfig {
+    /// Directory for the files, relative to the configuration file; it is made if it is not there. The files hold what
+    /// the plugin read (addresses, and of a private stage what it is there to hide) and its `config`; only their owner can
+    /// read them. Required.
+    pub(crate) dir: PathBuf,
+    /// Traps that are kept, and as many of the batches that `every` asks for; the oldest are removed. A trap at a place that
+    /// has a file already is not written again. Default 10.
+    #[serde(default = "default_record_files")]
+    pub(crate) max_files: usize,
+    /// Bytes that the files of the stage may have together; the oldest are removed. Default 268 435 456 (256 MiB).
+    #[serde(default = "default_record_bytes")]
+    pub(crate) max_bytes: u64,
+    /// Records every so many batches of an instance too, whatever comes of them, e.g. `1000`. Default 0: traps only.
+    #[serde(default)]
+    pub(crate) every: u32,
 }
 
-/// `[tables.NAME]`: a table that plugins look up in.
-#[derive(Debug)]
-pub(crate) enum TableConfig {
-    /// `type = "prefix"`: prefixes and a value each, from CSV.
-    Prefix(PrefixConfig),
-    /// `type = "mmdb"`: a MaxMind database.
-    Mmdb(MmdbConfig),
+fn default_record_files() -> usize {
+    10
 }
 
-/// `type = "prefix"`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct PrefixConfig {
-    /// The file; relative to the configuration file.
-    pub(crate) path: PathBuf,
-}
-
-/// `type = "mmdb"`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct MmdbConfig {
-    /// The file; relative to the configuration file.
-    pub(crate) path: PathBuf,
-    /// What to take of a record, e.g. `country.iso_code` or `autonomous_system_number`.
-    pub(crate) field: String,
-}
-
-/// `[keys.NAME]`: a secret that plugins use without seeing it.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct KeyConfig {
-    /// File with 64 hexadecimal digits, or 32 bytes or more; relative to the configuration file.
-    pub(crate) path: PathBuf,
-}
-
-/// `[assets.NAME]`: a read-only file for plugins.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct AssetConfig {
-    /// The file; relative to the configuration file.
-    pub(crate) path: PathBuf,
+fn default_record_bytes() -> u64 {
+    256 << 20
 }

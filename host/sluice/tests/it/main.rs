@@ -9,5 +9,6 @@ mod examples;
 mod hostile;
 mod hot_swap;
 mod kafka;
+mod languages;
 mod pages;
 mod tool;

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 /// A mistake in a configuration file: place, problem and way out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file}:{line}:{column}: {path}{problem}")]
-pub(crate) struct ConfigError {
+pub struct ConfigError {
     file: String,
     line: usize,
     column: usize,
@@ -21,36 +21,66 @@ pub(crate) struct ConfigError {
 
 /// The text of a file and its name, for errors.
 #[derive(Clone, Debug)]
-pub(crate) struct Document {
-    pub(crate) file: PathBuf,
+pub struct Document {
+    /// Name of the file.
+    pub file: PathBuf,
     text: String,
 }
 
 /// A table that is being taken apart: its name in the file, its place, and what is left in it.
 #[derive(Debug)]
-pub(crate) struct Table<'d> {
-    pub(crate) path: String,
+pub struct Table<'d> {
+    /// Its name in the file, e.g. `sources.edge`; `""` at the top.
+    pub path: String,
     span: Range<usize>,
     table: DeTable<'d>,
     keys: Vec<(String, Range<usize>)>,
 }
 
+/// Something with a name, and where that stands.
+#[derive(Clone, Debug)]
+pub struct Named<T> {
+    /// The name.
+    pub name: String,
+    /// Place of its table in the file.
+    pub span: Range<usize>,
+    /// What it is.
+    pub value: T,
+}
+
 impl Document {
-    pub(crate) fn new(file: &Path, text: String) -> Document {
+    /// A text that was read from `file`.
+    #[must_use]
+    pub fn new(file: &Path, text: String) -> Document {
         Document { file: file.to_owned(), text }
     }
 
+    /// The text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Number of the line that the byte at `offset` is on, from 1.
+    #[must_use]
+    pub fn line(&self, offset: usize) -> usize {
+        self.text.get(..offset).unwrap_or(&self.text).matches('\n').count() + 1
+    }
+
     /// An error at `span`, in the table called `path` (`""` at the top).
-    pub(crate) fn error(&self, span: Range<usize>, path: &str, problem: impl Into<String>) -> ConfigError {
+    pub fn error(&self, span: Range<usize>, path: &str, problem: impl Into<String>) -> ConfigError {
         let before = self.text.get(..span.start).unwrap_or(&self.text);
-        let line = before.matches('\n').count() + 1;
+        let line = self.line(span.start);
         let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
         let path = if path.is_empty() { String::new() } else { format!("{path}: ") };
         ConfigError { file: self.file.display().to_string(), line, column, path, problem: problem.into() }
     }
 
     /// The whole file as a table.
-    pub(crate) fn parse(&self) -> Result<Table<'_>, ConfigError> {
+    ///
+    /// # Errors
+    /// If it is not TOML.
+    pub fn parse(&self) -> Result<Table<'_>, ConfigError> {
         let table = DeTable::parse(&self.text).map_err(|error| self.in_place(&error, "", 0..0))?;
         let span = table.span();
         Ok(Table::new(String::new(), span, table.into_inner()))
@@ -69,32 +99,42 @@ impl<'d> Table<'d> {
     }
 
     /// Where `key` stands, or the table if it does not.
-    pub(crate) fn span(&self, key: &str) -> Range<usize> {
+    #[must_use]
+    pub fn span(&self, key: &str) -> Range<usize> {
         let found = self.keys.iter().find(|(name, _)| name == key);
         found.map_or(self.span.clone(), |(_, span)| span.clone())
     }
 
+    /// Takes a key out as it stands there; `None` if it is not there.
+    pub fn value(&mut self, key: &str) -> Option<Spanned<DeValue<'d>>> {
+        self.table.remove(key)
+    }
+
     /// Takes a key out and reads it; `None` if it is not there.
-    pub(crate) fn take<T: DeserializeOwned>(&mut self, doc: &Document, key: &str) -> Result<Option<T>, ConfigError> {
+    ///
+    /// # Errors
+    /// If the value is not a `T`.
+    pub fn take<T: DeserializeOwned>(&mut self, doc: &Document, key: &str) -> Result<Option<T>, ConfigError> {
         let Some(value) = self.table.remove(key) else { return Ok(None) };
         let span = value.span();
         let read = T::deserialize(ValueDeserializer::from(value));
         read.map(Some).map_err(|error| doc.in_place(&error, &self.path_of(key), span))
     }
 
-    /// Takes a key out and reads it; an error that says what to add if it is not there.
-    pub(crate) fn need<T: DeserializeOwned>(
-        &mut self,
-        doc: &Document,
-        key: &str,
-        example: &str,
-    ) -> Result<T, ConfigError> {
+    /// Takes a key out and reads it.
+    ///
+    /// # Errors
+    /// If the value is not a `T`; if it is not there, with what to add.
+    pub fn need<T: DeserializeOwned>(&mut self, doc: &Document, key: &str, example: &str) -> Result<T, ConfigError> {
         let found = self.take(doc, key)?;
         found.ok_or_else(|| doc.error(self.span.clone(), &self.path, format!("no `{key}`; add `{key} = {example}`")))
     }
 
     /// Takes a table of tables out, each with its name: `[sources.NAME]`.
-    pub(crate) fn tables(&mut self, doc: &Document, key: &str) -> Result<Vec<(String, Table<'d>)>, ConfigError> {
+    ///
+    /// # Errors
+    /// If it holds something else.
+    pub fn tables(&mut self, doc: &Document, key: &str) -> Result<Vec<(String, Table<'d>)>, ConfigError> {
         let Some(value) = self.table.remove(key) else { return Ok(Vec::new()) };
         let (span, key) = (value.span(), self.path_of(key));
         let DeValue::Table(outer) = value.into_inner() else {
@@ -114,8 +154,30 @@ impl<'d> Table<'d> {
         Ok(found)
     }
 
+    /// Takes an array of tables out, `[[case]]`, each with its number, from 1, in its path.
+    ///
+    /// # Errors
+    /// If it holds something else.
+    pub fn list(&mut self, doc: &Document, key: &str) -> Result<Vec<Table<'d>>, ConfigError> {
+        let Some(value) = self.table.remove(key) else { return Ok(Vec::new()) };
+        let (span, path) = (value.span(), self.path_of(key));
+        let problem = || format!("must be tables: `[[{path}]]`");
+        let DeValue::Array(array) = value.into_inner() else { return Err(doc.error(span, &self.path, problem())) };
+        let table = |(number, value): (usize, Spanned<DeValue<'d>>)| {
+            let span = value.span();
+            match value.into_inner() {
+                DeValue::Table(inner) => Ok(Table::new(format!("{path}[{number}]"), span, inner)),
+                _ => Err(doc.error(span, &self.path, problem())),
+            }
+        };
+        (1..).zip(array).map(table).collect()
+    }
+
     /// Takes an inner table out.
-    pub(crate) fn table(&mut self, doc: &Document, key: &str) -> Result<Option<Table<'d>>, ConfigError> {
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn table(&mut self, doc: &Document, key: &str) -> Result<Option<Table<'d>>, ConfigError> {
         let Some(value) = self.table.remove(key) else { return Ok(None) };
         let (span, path) = (value.span(), self.path_of(key));
         match value.into_inner() {
@@ -124,8 +186,23 @@ impl<'d> Table<'d> {
         }
     }
 
-    /// Reads what is left into `T`, whose unknown keys are errors.
-    pub(crate) fn rest<T: DeserializeOwned>(&mut self, doc: &Document) -> Result<T, ConfigError> {
+    /// Keys that are left, in the order of the file, each with its value.
+    #[must_use]
+    pub fn entries(self) -> Vec<(Spanned<String>, Spanned<DeValue<'d>>)> {
+        let mut entries: Vec<_> = self
+            .table
+            .into_iter()
+            .map(|(key, value)| (Spanned::new(key.span(), key.into_inner().into_owned()), value))
+            .collect();
+        entries.sort_by_key(|(key, _)| key.span().start);
+        entries
+    }
+
+    /// Reads what is left into `T`.
+    ///
+    /// # Errors
+    /// If it is not a `T`; unknown keys are errors where `T` says so.
+    pub fn rest<T: DeserializeOwned>(&mut self, doc: &Document) -> Result<T, ConfigError> {
         let table = std::mem::take(&mut self.table);
         let value = Spanned::new(self.span.clone(), DeValue::Table(table));
         T::deserialize(ValueDeserializer::from(value)).map_err(|error| {
@@ -142,13 +219,16 @@ impl<'d> Table<'d> {
 
     /// Checks that there are no other keys than `known`, before any is taken: of a mistyped key that is needed, the typing
     /// is the mistake and not that the right one is missing.
-    pub(crate) fn only(&self, doc: &Document, known: &[&str]) -> Result<(), ConfigError> {
+    pub fn only(&self, doc: &Document, known: &[&str]) -> Result<(), ConfigError> {
         let Some((key, span)) = self.keys.iter().find(|(key, _)| !known.contains(&key.as_str())) else { return Ok(()) };
         Err(doc.error(span.clone(), &self.path, unknown_key(key, known)))
     }
 
     /// Checks that nothing is left; `known` are the keys that were taken.
-    pub(crate) fn finish(&self, doc: &Document, known: &[&str]) -> Result<(), ConfigError> {
+    ///
+    /// # Errors
+    /// A key that is left, with the nearest of `known`.
+    pub fn finish(&self, doc: &Document, known: &[&str]) -> Result<(), ConfigError> {
         let Some(key) = self.table.keys().next() else { return Ok(()) };
         let problem = unknown_key(key.get_ref(), known);
         Err(doc.error(key.span(), &self.path, problem))
@@ -159,6 +239,45 @@ impl<'d> Table<'d> {
     }
 }
 
+/// Takes every `[KIND.NAME]` out of `top` and reads it with `read`.
+///
+/// # Errors
+/// A name that could not be used in inputs and metrics, and what `read` finds.
+pub fn named<'d, T>(
+    doc: &Document,
+    top: &mut Table<'d>,
+    kind: &str,
+    read: impl Fn(&Document, &mut Table<'d>) -> Result<T, ConfigError>,
+) -> Result<Vec<Named<T>>, ConfigError> {
+    let tables = top.tables(doc, kind)?;
+    let mut found = Vec::with_capacity(tables.len());
+    for (name, mut table) in tables {
+        let span = table.span("");
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        if name.is_empty() || !name.chars().all(fits) {
+            let problem =
+                format!("name `{name}` must be letters, digits, `_` and `-`: it is used in inputs and metrics");
+            return Err(doc.error(span, kind, problem));
+        }
+        found.push(Named { name, span, value: read(doc, &mut table)? });
+    }
+    Ok(found)
+}
+
+/// An error about a `type` that is none of `known`.
+#[must_use]
+pub fn unknown_type(
+    doc: &Document,
+    kind: &Spanned<String>,
+    table: &Table<'_>,
+    found: &str,
+    known: &[&str],
+) -> ConfigError {
+    let list: Vec<String> = known.iter().map(|known| format!("`{known}`")).collect();
+    let near = did_you_mean(found, known.iter().copied());
+    doc.error(kind.span(), &table.path, format!("unknown type `{found}`, expected one of {}{near}", list.join(", ")))
+}
+
 fn unknown_key(key: &str, known: &[&str]) -> String {
     let list: Vec<String> = known.iter().map(|key| format!("`{key}`")).collect();
     let list = list.join(", ");
@@ -166,7 +285,7 @@ fn unknown_key(key: &str, known: &[&str]) -> String {
 }
 
 /// `; did you mean `x`?` for the nearest of `known`, or nothing if none is near.
-pub(crate) fn did_you_mean<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
+pub fn did_you_mean<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
     let nearest = known.map(|known| (distance(word, known), known)).min();
     match nearest {
         Some((distance, known)) if distance <= 1 + word.chars().count() / 3 => format!("; did you mean `{known}`?"),

@@ -1,0 +1,312 @@
+//! What a plugin is lent, granted and allowed, as it is written in TOML: the same tables in a collector's configuration
+//! and in the cases of a plugin's tests.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Deserialize;
+use sluice_flow::{ColumnSet, Schema};
+use sluice_pipeline::chain;
+use sluice_plugin::keys::{KeySpec, Keys};
+use sluice_plugin::tables::{TableSpec, Tables};
+use sluice_plugin::{Assets, Granted, Limits};
+use toml::Spanned;
+
+use crate::document::{ConfigError, Document, Named, Table, did_you_mean, named, unknown_type};
+
+/// A file that a plugin may read is at most this long, because it crosses in one piece.
+const MAX_ASSET_BYTES: u64 = 16 << 20;
+
+/// `grant` of a stage: what its plugin may do.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantConfig {
+    /// Columns it may read; the name of an address means both halves; `"*"` means all.
+    #[serde(default)]
+    pub read: Vec<Spanned<String>>,
+    /// Columns it may write or clear.
+    #[serde(default)]
+    pub write: Vec<Spanned<String>>,
+    /// Tables it may look up in.
+    #[serde(default)]
+    pub tables: Vec<Spanned<String>>,
+    /// Keys it may use.
+    #[serde(default)]
+    pub keys: Vec<Spanned<String>>,
+    /// Files it may read.
+    #[serde(default)]
+    pub assets: Vec<Spanned<String>>,
+    /// Whether it may raise alerts. Default false.
+    #[serde(default)]
+    pub events: bool,
+}
+
+/// `limits` of a stage; what is not said is the plugin host's default.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Bytes of memory an instance may have. Default 67 108 864 (64 MiB).
+    pub memory_bytes: Option<usize>,
+    /// Milliseconds for one batch. Default 1000.
+    pub deadline_ms: Option<u64>,
+    /// Milliseconds for `init`. Default 10 000.
+    pub init_deadline_ms: Option<u64>,
+    /// Log lines a second; more are counted. Default 20.
+    pub log_lines_per_s: Option<u32>,
+    /// Alerts a minute; more are counted. Default 600.
+    pub alerts_per_min: Option<u32>,
+}
+
+/// `[tables.NAME]`: a table that plugins look up in.
+#[derive(Clone, Debug)]
+pub enum TableConfig {
+    /// `type = "prefix"`: prefixes and a value each, from CSV.
+    Prefix(PrefixConfig),
+    /// `type = "mmdb"`: a MaxMind database.
+    Mmdb(MmdbConfig),
+}
+
+/// `type = "prefix"`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrefixConfig {
+    /// The file; relative to the configuration file.
+    pub path: PathBuf,
+}
+
+/// `type = "mmdb"`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MmdbConfig {
+    /// The file; relative to the configuration file.
+    pub path: PathBuf,
+    /// What to take of a record, e.g. `country.iso_code` or `autonomous_system_number`.
+    pub field: String,
+}
+
+/// `[keys.NAME]`: a secret that plugins use without seeing it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyConfig {
+    /// File with 64 hexadecimal digits, or 32 bytes or more; relative to the configuration file.
+    pub path: PathBuf,
+}
+
+/// `[assets.NAME]`: a read-only file for plugins.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AssetConfig {
+    /// The file; relative to the configuration file.
+    pub path: PathBuf,
+}
+
+/// Everything that there is to lend: `[tables.NAME]`, `[keys.NAME]` and `[assets.NAME]`.
+#[derive(Clone, Debug, Default)]
+pub struct Lent {
+    /// Tables to look up in.
+    pub tables: Vec<Named<TableConfig>>,
+    /// Secrets.
+    pub keys: Vec<Named<KeyConfig>>,
+    /// Files.
+    pub assets: Vec<Named<AssetConfig>>,
+}
+
+impl Lent {
+    /// Keys of a table that [`read`](Self::read) takes.
+    pub const KEYS: [&str; 3] = ["tables", "keys", "assets"];
+
+    /// Takes the three kinds of tables out of `top`; their paths are relative to the folder `base`.
+    ///
+    /// # Errors
+    /// A mistake, with its place. Nothing is opened.
+    pub fn read(doc: &Document, top: &mut Table<'_>, base: &Path) -> Result<Lent, ConfigError> {
+        let tables = named(doc, top, "tables", |doc, table| lookup_table(doc, table, base))?;
+        let mut keys = named(doc, top, "keys", |doc, table| table.rest::<KeyConfig>(doc))?;
+        for key in &mut keys {
+            key.value.path = base.join(&key.value.path);
+        }
+        let mut assets = named(doc, top, "assets", |doc, table| table.rest::<AssetConfig>(doc))?;
+        for asset in &mut assets {
+            asset.value.path = base.join(&asset.value.path);
+        }
+        Ok(Lent { tables, keys, assets })
+    }
+
+    /// Everything of both; where both have a name, what `other` has under it.
+    #[must_use]
+    pub fn and(&self, other: Lent) -> Lent {
+        fn joined<T: Clone>(ours: &[Named<T>], theirs: Vec<Named<T>>) -> Vec<Named<T>> {
+            let ours = ours.iter().filter(|one| theirs.iter().all(|other| other.name != one.name));
+            let mut all: Vec<Named<T>> = ours.cloned().collect();
+            all.extend(theirs);
+            all
+        }
+        Lent {
+            tables: joined(&self.tables, other.tables),
+            keys: joined(&self.keys, other.keys),
+            assets: joined(&self.assets, other.assets),
+        }
+    }
+
+    /// Reads the tables.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is none, at the place that names it.
+    pub fn load_tables(&self, doc: &Document) -> Result<Tables, ConfigError> {
+        let specs = self.tables.iter().map(|table| {
+            let spec = match &table.value {
+                TableConfig::Prefix(prefix) => TableSpec::Prefix { path: prefix.path.clone() },
+                TableConfig::Mmdb(mmdb) => TableSpec::Mmdb { path: mmdb.path.clone(), field: mmdb.field.clone() },
+            };
+            (table.name.clone(), spec)
+        });
+        Tables::load(specs).map_err(|(name, error)| misplaced(doc, "tables", &self.tables, &name, &error))
+    }
+
+    /// Reads the keys.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is none, at the place that names it.
+    pub fn load_keys(&self, doc: &Document) -> Result<Keys, ConfigError> {
+        let specs = self.keys.iter().map(|key| (key.name.clone(), KeySpec::File { path: key.value.path.clone() }));
+        Keys::load(specs).map_err(|(name, error)| misplaced(doc, "keys", &self.keys, &name, &error))
+    }
+
+    /// Reads the files for plugins.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is too large, at the place that names it.
+    pub fn load_assets(&self, doc: &Document) -> Result<Assets, ConfigError> {
+        let mut assets = Assets::new();
+        for asset in &self.assets {
+            let path = &asset.value.path;
+            let read = fs::metadata(path)
+                .and_then(|found| if found.len() > MAX_ASSET_BYTES { Ok(None) } else { fs::read(path).map(Some) });
+            let problem = match read {
+                Ok(Some(bytes)) => {
+                    assets.insert(asset.name.clone(), Arc::new(bytes));
+                    continue;
+                }
+                Ok(None) => format!("{} has more than {MAX_ASSET_BYTES} bytes", path.display()),
+                Err(error) => format!("{} cannot be read: {error}", path.display()),
+            };
+            return Err(doc.error(asset.span.clone(), &format!("assets.{}", asset.name), problem));
+        }
+        Ok(assets)
+    }
+
+    /// What a `grant` lets a plugin do; `path` is its name in the file.
+    ///
+    /// # Errors
+    /// A column, table, key or asset that does not exist.
+    pub fn granted(
+        &self,
+        doc: &Document,
+        schema: &Schema,
+        path: &str,
+        grant: &GrantConfig,
+    ) -> Result<Granted, ConfigError> {
+        let tables = self.tables.iter().map(|table| table.name.as_str());
+        let keys = self.keys.iter().map(|key| key.name.as_str());
+        let assets = self.assets.iter().map(|asset| asset.name.as_str());
+        Ok(Granted {
+            read: columns(doc, schema, path, &grant.read)?,
+            write: columns(doc, schema, path, &grant.write)?,
+            events: grant.events,
+            tables: names(doc, path, &grant.tables, "tables", tables.collect())?,
+            keys: names(doc, path, &grant.keys, "keys", keys.collect())?,
+            assets: names(doc, path, &grant.assets, "assets", assets.collect())?,
+        })
+    }
+}
+
+impl LimitsConfig {
+    /// The limits, with the host's defaults where nothing is said.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        let default = Limits::default();
+        Limits {
+            memory: self.memory_bytes.unwrap_or(default.memory),
+            deadline_ms: self.deadline_ms.unwrap_or(default.deadline_ms),
+            init_deadline_ms: self.init_deadline_ms.unwrap_or(default.init_deadline_ms),
+            log_lines_per_s: self.log_lines_per_s.unwrap_or(default.log_lines_per_s),
+            alerts_per_min: self.alerts_per_min.unwrap_or(default.alerts_per_min),
+            ..default
+        }
+    }
+}
+
+/// The columns of a list of names, `"*"` for all; `path` is the list's name in the file.
+///
+/// # Errors
+/// A name that no column or address has.
+pub fn columns(
+    doc: &Document,
+    schema: &Schema,
+    path: &str,
+    names: &[Spanned<String>],
+) -> Result<ColumnSet, ConfigError> {
+    let mut set = ColumnSet::EMPTY;
+    for name in names {
+        if name.get_ref() == "*" {
+            set = set.union(schema.all());
+            continue;
+        }
+        let Some(columns) = schema.columns(name.get_ref()) else {
+            let near = did_you_mean(name.get_ref(), schema.names());
+            let problem = format!("there is no column `{}`{near}", name.get_ref());
+            return Err(doc.error(name.span(), path, problem));
+        };
+        columns.into_iter().for_each(|column| set.insert(column));
+    }
+    Ok(set)
+}
+
+fn names(
+    doc: &Document,
+    path: &str,
+    names: &[Spanned<String>],
+    section: &str,
+    known: Vec<&str>,
+) -> Result<BTreeSet<String>, ConfigError> {
+    let checked = names.iter().map(|name| {
+        if known.contains(&name.get_ref().as_str()) {
+            return Ok(name.get_ref().clone());
+        }
+        let near = did_you_mean(name.get_ref(), known.iter().copied());
+        let problem = format!("there is no `[{section}.{}]`{near}", name.get_ref());
+        Err(doc.error(name.span(), path, problem))
+    });
+    checked.collect()
+}
+
+fn lookup_table(doc: &Document, table: &mut Table<'_>, base: &Path) -> Result<TableConfig, ConfigError> {
+    let kind: Spanned<String> = table.need(doc, "type", "\"prefix\"")?;
+    match kind.get_ref().as_str() {
+        "prefix" => {
+            let mut config: PrefixConfig = table.rest(doc)?;
+            config.path = base.join(&config.path);
+            Ok(TableConfig::Prefix(config))
+        }
+        "mmdb" => {
+            let mut config: MmdbConfig = table.rest(doc)?;
+            config.path = base.join(&config.path);
+            Ok(TableConfig::Mmdb(config))
+        }
+        other => Err(unknown_type(doc, &kind, table, other, &["prefix", "mmdb"])),
+    }
+}
+
+/// An error of something with a name, at its place in the file.
+fn misplaced<T>(
+    doc: &Document,
+    section: &str,
+    all: &[Named<T>],
+    name: &str,
+    error: &dyn std::error::Error,
+) -> ConfigError {
+    let span = all.iter().find(|named| named.name == name).map_or(0..0, |named| named.span.clone());
+    doc.error(span, &format!("{section}.{name}"), chain(error))
+}
