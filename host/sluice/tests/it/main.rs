@@ -10,4 +10,5 @@ mod hostile;
 mod hot_swap;
 mod kafka;
 mod pages;
+mod plugin_test;
 mod tool;
