@@ -217,6 +217,13 @@ impl<'d> Table<'d> {
         })
     }
 
+    /// Checks that there are no other keys than `known`, before any is taken: of a mistyped key that is needed, the typing
+    /// is the mistake and not that the right one is missing.
+    pub fn only(&self, doc: &Document, known: &[&str]) -> Result<(), ConfigError> {
+        let Some((key, span)) = self.keys.iter().find(|(key, _)| !known.contains(&key.as_str())) else { return Ok(()) };
+        Err(doc.error(span.clone(), &self.path, unknown_key(key, known)))
+    }
+
     /// Checks that nothing is left; `known` are the keys that were taken.
     ///
     /// # Errors

@@ -7,8 +7,12 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "in a test, unwrap is an assertion"))]
 
 pub mod case;
+pub mod check;
 pub mod document;
+pub mod generate;
 pub mod lent;
+pub mod replay;
 pub mod report;
 pub mod rows;
 pub mod run;
+mod shrink;

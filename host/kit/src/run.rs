@@ -197,6 +197,7 @@ impl Bench {
             limits: case.limits.clone(),
             is_private: false,
             state: None,
+            record: None,
             services: Services {
                 tables: Arc::clone(&case.loaned.tables),
                 keys: Arc::clone(&case.loaned.keys),

@@ -57,6 +57,7 @@ fn boundary(c: &mut Criterion) {
         limits: Limits::default(),
         is_private: false,
         state: None,
+        record: None,
         services: Services::default(),
         schema: Arc::new(Schema::standard()),
     };

@@ -20,7 +20,7 @@ use crate::state::State;
 use crate::{import, wasi};
 
 /// What this collector calls its own package and version in an error.
-const OURS: &str = "sluice:plugin@0.1.0";
+pub(crate) const OURS: &str = "sluice:plugin@0.1.0";
 
 /// The bytes of a component, with their SHA-256.
 pub(crate) fn read(source: &ComponentSource) -> Result<(Vec<u8>, [u8; 32]), LoadErrorKind> {

@@ -23,6 +23,7 @@ mod limits;
 mod load;
 mod pack;
 mod per_partition;
+pub mod recording;
 mod runner;
 mod saved;
 mod shared;
@@ -46,6 +47,14 @@ pub use pack::{PackError, Renames, pack};
 pub use spec::{Assets, ComponentSource, Grant, Granted, LogLine, LogOut, OnError, Services, StageSpec};
 pub use state::Touched;
 pub use trial::{Answer, Called, Trap, Trial};
+
+/// SHA-256 of a component.
+///
+/// # Errors
+/// If its file cannot be read.
+pub fn digest_of(source: &ComponentSource) -> Result<[u8; 32], LoadErrorKind> {
+    admit::read(source).map(|(_, digest)| digest)
+}
 
 /// `bytes` in hexadecimal.
 fn hex(bytes: &[u8]) -> String {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde::{Deserialize, Serialize};
 use wasmtime::ResourceLimiter;
 
 /// Bytes a component file may have. A large input is what compiler bugs need, and what makes
@@ -35,7 +36,7 @@ pub const SNAPSHOT_INTERVAL_MS: u64 = 10_000;
 const MAX_CORE_INSTANCES: usize = 64;
 
 /// What one instance of a plugin may use.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Bytes of linear memory. Default 64 MiB. What goes beyond traps.
     pub memory: usize,

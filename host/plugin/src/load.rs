@@ -188,6 +188,11 @@ impl Loaded {
         (exports.tick.is_some(), exports.snapshot.is_some() && exports.restore.is_some())
     }
 
+    /// Where the component comes from.
+    pub(crate) fn source(&self) -> &ComponentSource {
+        &self.source
+    }
+
     /// The file to watch, if the component is one.
     #[must_use]
     pub fn watch_path(&self) -> Option<&Path> {

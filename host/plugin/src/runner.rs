@@ -11,8 +11,10 @@ use crate::error::LoadErrorKind;
 use crate::instance::{Instance, Trapped};
 use crate::limits::{RETRIES, SNAPSHOT_INTERVAL_MS};
 use crate::load::{Generation, Loaded};
+use crate::recording::{Ended, History};
 use crate::saved;
 use crate::spec::OnError;
+use crate::state::Used;
 
 /// Reasons under which a stage drops rows, beside those of [`TrapKind`](crate::instance::TrapKind).
 mod reason {
@@ -43,6 +45,10 @@ pub(crate) struct Runner {
     kept_at_ms: Option<u64>,
     /// Whether `kept` was restored and no call succeeded since.
     is_kept_in_doubt: bool,
+    /// What a recording would need, if the stage makes any.
+    history: Option<History>,
+    /// Batches so far, of all instances.
+    batches: u64,
     /// File that keeps the state from process to process.
     state_file: Option<PathBuf>,
 }
@@ -55,6 +61,7 @@ impl Runner {
         let kept = state_file.as_ref().and_then(|path| saved_state(path, &loaded, &version));
         // What is restored goes into an instance that has seen nothing.
         let live = live.filter(|_| kept.is_none());
+        let history = loaded.shared.recorder.as_ref().map(|_| History::default());
         let mut runner = Runner {
             loaded,
             version,
@@ -63,8 +70,16 @@ impl Runner {
             kept,
             kept_at_ms: None,
             is_kept_in_doubt: false,
+            history,
+            batches: 0,
             state_file,
         };
+        runner.begin_history(false);
+        if let Some(recorder) = &runner.loaded.shared.recorder
+            && let Err(error) = recorder.prepare()
+        {
+            runner.warn("recordings cannot be written", &format!("{}: {error}", recorder.spec.dir.display()));
+        }
         if let Err(error) = runner.ensure_live() {
             runner.warn("no instance yet", &error);
         }
@@ -85,9 +100,13 @@ impl Runner {
             self.kept = None;
             self.is_kept_in_doubt = false;
         }
+        let mut is_restored = false;
         if let Some(state) = self.kept.clone() {
             match restore(&mut instance, state) {
-                Ok(is_understood) => self.is_kept_in_doubt = is_understood,
+                Ok(is_understood) => {
+                    self.is_kept_in_doubt = is_understood;
+                    is_restored = true;
+                }
                 Err(problem) => {
                     self.warn("state not restored, starting empty", &problem);
                     self.kept = None;
@@ -96,7 +115,21 @@ impl Runner {
             }
         }
         self.live = Some(instance);
+        self.begin_history(is_restored);
         Ok(())
+    }
+
+    /// Begins the history of an instance, which has the kept state or none.
+    fn begin_history(&mut self, has_kept_state: bool) {
+        let is_stateful = self.is_stateful();
+        if let Some(history) = &mut self.history {
+            history.begin(self.kept.clone().filter(|_| has_kept_state), is_stateful);
+        }
+    }
+
+    /// Whether what the instance does may depend on what it did before.
+    fn is_stateful(&self) -> bool {
+        self.version.manifest.stateful || self.live.as_ref().is_some_and(Instance::keeps_state)
     }
 
     /// Takes up the published version, if it is another one. Between batches only.
@@ -108,9 +141,10 @@ impl Runner {
         let new = Arc::clone(&self.loaded.current());
         let shared = Arc::clone(&self.loaded.shared);
         match self.take_over(&new) {
-            Ok(instance) => {
+            Ok((instance, is_restored)) => {
                 self.live = Some(instance);
                 self.version = new;
+                self.begin_history(is_restored);
                 // Restored in the new version already: a trap there says nothing about these bytes.
                 self.is_kept_in_doubt = false;
                 shared.meters.swaps.inc();
@@ -125,8 +159,8 @@ impl Runner {
         }
     }
 
-    /// An instance of the new version with the state of the old one.
-    fn take_over(&mut self, new: &Generation) -> Result<Instance, String> {
+    /// An instance of the new version, and whether it was given the state of the old one.
+    fn take_over(&mut self, new: &Generation) -> Result<(Instance, bool), String> {
         if let Some(live) = &mut self.live
             && live.keeps_state()
         {
@@ -139,6 +173,7 @@ impl Runner {
             }
         }
         let mut instance = self.loaded.start(new).map_err(|error| error.to_string())?;
+        let is_given = self.kept.is_some() && instance.keeps_state();
         if let Some(state) = self.kept.clone() {
             if !instance.keeps_state() {
                 tracing::info!(stage = %self.loaded.stage(), "the new version exports no state: it starts empty");
@@ -146,7 +181,7 @@ impl Runner {
                 tracing::warn!(stage = %self.loaded.stage(), "the new version does not know the state: it starts empty");
             }
         }
-        Ok(instance)
+        Ok((instance, is_given))
     }
 
     /// Takes a snapshot if the last one is old: for an instance that follows a trap.
@@ -155,8 +190,10 @@ impl Runner {
             return;
         }
         let at = *self.kept_at_ms.get_or_insert(now_ms);
+        // Sooner if a recording could not hold all the calls since.
+        let is_early = self.history.as_ref().is_some_and(History::is_filling);
         // Either way: batch time goes back where old captures are read.
-        if now_ms.abs_diff(at) < SNAPSHOT_INTERVAL_MS {
+        if now_ms.abs_diff(at) < SNAPSHOT_INTERVAL_MS && !is_early {
             return;
         }
         self.kept_at_ms = Some(now_ms);
@@ -174,6 +211,7 @@ impl Runner {
                 return;
             }
         }
+        self.begin_history(true);
         let (Some(path), Some(state)) = (&self.state_file, &self.kept) else { return };
         if let Err(error) = saved::save(path, &self.version.manifest.name, state) {
             self.warn("state not saved", &format!("{}: {error}", path.display()));
@@ -195,6 +233,21 @@ impl Runner {
             error = %trapped.text,
             "{function} ended the instance"
         );
+    }
+
+    /// Records the call that was noted last.
+    fn record(&self, used: &Used, ended: Ended) {
+        let (Some(recorder), Some(history)) = (&self.loaded.shared.recorder, &self.history) else { return };
+        recorder.record(&self.loaded, &self.version, used, history, ended);
+    }
+
+    /// Records the batch that was noted last, if it is one of those to record whatever comes of them.
+    fn sample(&self, how: &str, text: &str, rows_kept: Option<usize>) {
+        let is_sampled = self.loaded.shared.recorder.as_ref().is_some_and(|recorder| recorder.is_sampled(self.batches));
+        if let Some(live) = self.live.as_ref().filter(|_| is_sampled) {
+            let ended = Ended { how: how.to_owned(), text: text.to_owned(), rows_kept, backtrace: Vec::new() };
+            self.record(&live.store.data().used, ended);
+        }
     }
 
     /// What the stage's policy makes of a batch that failed.
@@ -240,6 +293,15 @@ fn restore(instance: &mut Instance, state: Arc<Vec<u8>>) -> Result<bool, String>
     }
 }
 
+fn ended(trapped: &Trapped) -> Ended {
+    Ended {
+        how: trapped.kind.name().to_owned(),
+        text: trapped.text.clone(),
+        backtrace: trapped.backtrace.clone(),
+        rows_kept: None,
+    }
+}
+
 impl Stage for Runner {
     fn process(&mut self, batch: Batch) -> Processed {
         self.exchange();
@@ -250,10 +312,14 @@ impl Stage for Runner {
         let now_ms = batch.now_ms();
         let mut batch = batch;
         let mut attempt = 0;
+        self.batches += 1;
         loop {
             let Some(live) = self.live.as_mut() else {
                 return self.failed(batch, reason::NO_INSTANCE, "no instance");
             };
+            if let Some(history) = &mut self.history {
+                history.process(&batch, &self.loaded.reads());
+            }
             live.store.data_mut().begin(batch);
             let answer = live.process();
             let state = live.store.data_mut();
@@ -270,6 +336,7 @@ impl Stage for Runner {
                     }
                     shared.meters.kept_rows.inc_by(batch.rows() as u64);
                     self.is_kept_in_doubt = false;
+                    self.sample("done", "", Some(batch.rows()));
                     self.keep_state(now_ms);
                     let dropped = if filtered > 0 { vec![(reason::FILTERED, filtered)] } else { Vec::new() };
                     return Processed { out: Some(batch), dropped, ..Processed::default() };
@@ -280,15 +347,19 @@ impl Stage for Runner {
                 }
                 Ok(Err(Failure::RetryLater(message))) => {
                     self.warn("batch not processed", &message);
+                    self.sample("retry-later", &message, None);
                     return self.failed(current.roll_back(), reason::NOT_READY, &message);
                 }
                 Ok(Err(Failure::Fatal(message))) => {
                     self.warn("batch refused", &message);
+                    self.sample("refused", &message, None);
                     return self.failed(current.roll_back(), reason::REFUSED, &message);
                 }
                 Err(trapped) => {
+                    let used = std::mem::take(&mut state.used);
                     self.live = None;
                     self.trapped("process", &trapped);
+                    self.record(&used, ended(&trapped));
                     return self.failed(current.roll_back(), trapped.kind.name(), &trapped.text);
                 }
             }
@@ -307,6 +378,9 @@ impl Stage for Runner {
             return;
         }
         let Some(live) = self.live.as_mut() else { return };
+        if let Some(history) = self.history.as_mut().filter(|_| live.ticks()) {
+            history.tick(now_ms);
+        }
         match live.tick(now_ms) {
             Ok(()) => {
                 let mut alerts = std::mem::take(&mut live.store.data_mut().alerts);
@@ -315,8 +389,10 @@ impl Stage for Runner {
                 self.keep_state(now_ms);
             }
             Err(trapped) => {
+                let used = std::mem::take(&mut live.store.data_mut().used);
                 self.live = None;
                 self.trapped("tick", &trapped);
+                self.record(&used, ended(&trapped));
             }
         }
     }

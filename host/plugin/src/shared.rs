@@ -13,6 +13,7 @@ use sluice_pipeline::{Event, Labels, Metrics};
 
 use crate::abi::{Alert, Level};
 use crate::limits::{Limits, MAX_KEPT_LINES, MAX_LOG_LINE, MAX_METRIC_NAME, MAX_PLUGIN_METRICS, MemoryInUse};
+use crate::recording::Recorder;
 use crate::spec::{Grant, LogLine, LogOut, OnError, Services, StageSpec};
 
 /// Bytes of each text of an alert that are kept.
@@ -60,6 +61,8 @@ pub(crate) struct Meters {
     pub(crate) swaps: Counter,
     pub(crate) swaps_refused: Counter,
     pub(crate) generation: FloatGauge,
+    pub(crate) recordings: Counter,
+    pub(crate) recordings_left_out: Counter,
     metrics: Arc<Metrics>,
     stage: String,
 }
@@ -90,6 +93,11 @@ impl Meters {
                 "Newer versions, or their instances, that were refused; the old one runs on.",
             ),
             generation: gauge("sluice_stage_plugin_generation", "Number of the version that is published, from 1."),
+            recordings: counter("sluice_stage_plugin_recordings", "Recordings of calls that were written."),
+            recordings_left_out: counter(
+                "sluice_stage_plugin_recordings_left_out",
+                "Recordings that were not written: the same trap has one, it was too large, or the directory refused it.",
+            ),
             metrics: Arc::clone(metrics),
             stage: stage.to_owned(),
         }
@@ -130,6 +138,7 @@ pub(crate) struct Shared {
     pub(crate) on_error: OnError,
     pub(crate) is_private: bool,
     pub(crate) state: Option<PathBuf>,
+    pub(crate) recorder: Option<Recorder>,
     pub(crate) limits: Limits,
     pub(crate) services: Services,
     pub(crate) meters: Meters,
@@ -150,6 +159,7 @@ impl Shared {
             on_error: spec.on_error,
             is_private: spec.is_private,
             state: spec.state.clone(),
+            recorder: spec.record.clone().map(Recorder::new),
             limits: limits.clone(),
             services: spec.services.clone(),
             meters: Meters::new(metrics, &spec.name),

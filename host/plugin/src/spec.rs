@@ -10,6 +10,7 @@ use sluice_pipeline::EventOut;
 use crate::abi::Level as LogLevel;
 use crate::keys::Keys;
 use crate::limits::Limits;
+use crate::recording::RecordSpec;
 use crate::tables::Tables;
 
 /// Everything that makes a plugin a stage of a pipeline.
@@ -33,6 +34,8 @@ pub struct StageSpec {
     /// File that keeps the plugin's state from run to run; with an instance per partition, the directory of such files. Not for
     /// an instance per worker. The plugin has to export `state`.
     pub state: Option<PathBuf>,
+    /// Recordings to make of calls; none: no recordings.
+    pub record: Option<RecordSpec>,
     /// What the host lends to the plugin, as far as it is granted.
     pub services: Services,
     /// The columns there are.

@@ -1,7 +1,7 @@
 //! The data of one store: what an instance may see, what it has written in this call, and what it holds.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use sluice_flow::{Batch, Column, ColumnId, ColumnSet, Routes, Width};
@@ -110,8 +110,18 @@ pub(crate) struct State {
     pub(crate) own_metrics: HashMap<(String, bool), OwnMetric>,
     pub(crate) alerts: Vec<Alert>,
     pub(crate) wasi: Wasi,
+    /// Names of what was opened since the instance started.
+    pub(crate) used: Used,
     /// Which columns were touched, if somebody wants to know.
     pub(crate) touched: Option<RefCell<Touched>>,
+}
+
+/// What a plugin has opened, by name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Used {
+    pub(crate) tables: BTreeSet<String>,
+    pub(crate) keys: BTreeSet<String>,
+    pub(crate) assets: BTreeSet<String>,
 }
 
 /// Which columns a plugin has asked for.
@@ -141,6 +151,7 @@ impl State {
             own_metrics: HashMap::new(),
             alerts: Vec::new(),
             wasi: Wasi::default(),
+            used: Used::default(),
             touched: None,
         }
     }
@@ -243,6 +254,7 @@ impl State {
             return Err(format!("the stage's grant does not include the table `{name}`"));
         }
         let table = self.shared.services.tables.get(&name).ok_or_else(|| format!("there is no table `{name}`"))?;
+        self.used.tables.insert(name.clone());
         place(&mut self.tables, OpenTable { name, table }, self.shared.limits.handles)
     }
 
@@ -252,7 +264,19 @@ impl State {
             return Err(format!("the stage's grant does not include the key `{name}`"));
         }
         let key = self.shared.services.keys.get(name).ok_or_else(|| format!("there is no key `{name}`"))?;
+        self.used.keys.insert(name.to_owned());
         place(&mut self.keys, OpenKey::new(key), self.shared.limits.handles)
+    }
+
+    /// The contents of the asset `name`.
+    pub(crate) fn read_asset(&mut self, name: String) -> Result<Arc<Vec<u8>>, String> {
+        let bytes = self.shared.services.assets.get(&name).ok_or_else(|| format!("there is no asset `{name}`"))?;
+        if !self.shared.grant.allows_asset(&name) {
+            return Err(format!("the stage's grant does not include the asset `{name}`"));
+        }
+        let bytes = Arc::clone(bytes);
+        self.used.assets.insert(name);
+        Ok(bytes)
     }
 
     /// Keeps an alert for the end of the call.

@@ -15,6 +15,7 @@ use sluice_pipeline::{
     EventOut, EventQueue, Grace, Kind, Metrics, Pipeline, SinkEntry, SourceEntry, StageEntry, StageSet, Stop, chain,
     event_channel,
 };
+use sluice_plugin::recording::RecordSpec;
 use sluice_plugin::tables::Tables;
 use sluice_plugin::{ComponentSource, Grant, Granted, Host, HostSettings, Loaded, OnError, Services, StageSpec};
 
@@ -164,6 +165,12 @@ fn stage_spec(config: &Config, stage: &Named<Stage>, services: Services) -> Resu
         limits: value.limits.limits(),
         is_private,
         state: value.state.as_ref().map(|path| base(config).join(path.get_ref())),
+        record: value.record.as_ref().map(|record| RecordSpec {
+            dir: base(config).join(&record.dir),
+            max_files: record.max_files,
+            max_bytes: record.max_bytes,
+            every: record.every,
+        }),
         services,
         schema: Arc::clone(&config.schema),
     })

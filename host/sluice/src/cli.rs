@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::author::check::CheckArgs;
 use crate::author::new;
+use crate::author::replay::ReplayArgs;
 
 /// A flow collector whose processing is done by WebAssembly plugins.
 #[derive(Debug, Parser)]
@@ -94,6 +96,13 @@ pub(crate) enum PluginCommand {
         #[arg(default_value = ".")]
         dir: PathBuf,
     },
+    /// Look for what breaks a plugin: made-up batches of every kind, and rules that hold for every plugin, whatever it does.
+    /// Exit 1 if one is broken; a case that shows it is written for `plugin test`.
+    #[command(after_help = "Example: sluice plugin check build/tenant-filter.wasm --config '{\"customer_id\": 7}'")]
+    Check(CheckArgs),
+    /// Make a recorded call of a plugin again, and say whether it ends as it did (exit 0) or not (1).
+    #[command(after_help = "Example: sluice plugin replay recordings/tenants.trap-0123456789ab.recording")]
+    Replay(ReplayArgs),
     /// Run the cases in tests/*.toml against a plugin, in the host that runs it in production, and compare what comes
     /// out. Opens no socket. Exit 1: a case failed; 2: they could not be run.
     #[command(after_help = "Example: sluice plugin test --junit report.xml")]
@@ -102,8 +111,8 @@ pub(crate) enum PluginCommand {
     /// gives it no batch.
     #[command(after_help = "Example: sluice plugin inspect build/tenant-filter.wasm --config '{\"customer_id\": 7}'")]
     Inspect(InspectArgs),
-    /// Make a component of the core module CORE, as compilers write it: embeds the contract if it is not in there, and
-    /// adapts what was built for WASI preview 1.
+    /// Make a component of the core module CORE, as compilers write it: embeds the contract, and adapts what was built
+    /// for WASI preview 1.
     #[command(after_help = "Example: sluice plugin pack build/core.wasm -o build/tenant-filter.wasm")]
     Pack {
         /// The core module.

@@ -57,14 +57,7 @@ pub(super) fn events(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result
 }
 
 pub(super) fn assets(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
-    linker.func_wrap("read", |cx: Context<'_>, (name,): (String,)| {
-        let shared = &cx.data().shared;
-        Ok((match shared.services.assets.get(&name) {
-            Some(bytes) if shared.grant.allows_asset(&name) => Ok(Arc::clone(bytes)),
-            Some(_) => Err(format!("the stage's grant does not include the asset `{name}`")),
-            None => Err(format!("there is no asset `{name}`")),
-        },))
-    })
+    linker.func_wrap("read", |mut cx: Context<'_>, (name,): (String,)| Ok((cx.data_mut().read_asset(name),)))
 }
 
 pub(super) fn tables(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {

@@ -138,6 +138,7 @@ pub struct Table {
     values: Vec<Arc<str>>,
     prefixes: usize,
     generation: u64,
+    digest: [u8; 32],
 }
 
 impl std::fmt::Debug for Table {
@@ -152,24 +153,24 @@ impl Table {
     /// # Errors
     /// If the file cannot be read or is wrong; the message names the file and, for text, the line.
     pub fn load(spec: &TableSpec) -> Result<Table, TableError> {
-        Table::parse(spec, read(spec.path())?)
+        Table::parse(spec, &read(spec.path())?)
     }
 
-    fn parse(spec: &TableSpec, bytes: Vec<u8>) -> Result<Table, TableError> {
+    fn parse(spec: &TableSpec, bytes: &[u8]) -> Result<Table, TableError> {
         let rows = match spec {
             TableSpec::Prefix { path } => {
                 let line = |line, problem| TableError::Line { path: path.clone(), line, problem };
-                let text = std::str::from_utf8(&bytes).map_err(|error| {
+                let text = std::str::from_utf8(bytes).map_err(|error| {
                     let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
                     line(before.iter().filter(|byte| **byte == b'\n').count() + 1, "not UTF-8 text".to_owned())
                 })?;
                 csv::read(text).map_err(|bad| line(bad.line, bad.problem))?
             }
             TableSpec::Mmdb { path, field } => {
-                mmdb::read(&bytes, field).map_err(|problem| TableError::Mmdb { path: path.clone(), problem })?
+                mmdb::read(bytes, field).map_err(|problem| TableError::Mmdb { path: path.clone(), problem })?
             }
         };
-        Ok(Table::of(rows))
+        Ok(Table { digest: Sha256::digest(bytes).into(), ..Table::of(rows) })
     }
 
     fn of(rows: Rows) -> Table {
@@ -192,6 +193,7 @@ impl Table {
             values: rows.values,
             prefixes: rows.prefixes.len(),
             generation: GENERATION.fetch_add(1, Ordering::Relaxed),
+            digest: [0; 32],
         }
     }
 
@@ -239,6 +241,12 @@ impl Table {
         self.generation
     }
 
+    /// SHA-256 of the file it was made of.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
     /// Prefixes in the table.
     #[must_use]
     pub fn prefixes(&self) -> usize {
@@ -277,8 +285,9 @@ impl Entry {
     fn load(spec: TableSpec) -> Result<Entry, TableError> {
         let stamp = Stamp::of(spec.path());
         let bytes = read(spec.path())?;
-        let digest = Sha256::digest(&bytes).into();
-        let current = ArcSwap::from_pointee(Table::parse(&spec, bytes)?);
+        let table = Table::parse(&spec, &bytes)?;
+        let digest = table.digest;
+        let current = ArcSwap::from_pointee(table);
         let seen = Mutex::new(Seen { stamp, digest, is_unreadable: false });
         Ok(Entry { spec, current, seen })
     }
@@ -347,7 +356,7 @@ impl Tables {
         if std::mem::replace(&mut seen.digest, digest) == digest {
             return Ok(false);
         }
-        entry.current.store(Arc::new(Table::parse(&entry.spec, bytes)?));
+        entry.current.store(Arc::new(Table::parse(&entry.spec, &bytes)?));
         Ok(true)
     }
 }

@@ -67,6 +67,7 @@ impl Bench {
             limits: Limits::default(),
             is_private: false,
             state: None,
+            record: None,
             services: Services { events: events_out, ..Services::default() },
             schema: Arc::new(Schema::standard()),
         };

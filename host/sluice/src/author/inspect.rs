@@ -23,6 +23,7 @@ pub(super) struct Inspected {
 }
 
 /// What became of `init`.
+#[allow(clippy::large_enum_variant, reason = "there is one")]
 pub(super) enum Init {
     Done {
         manifest: Manifest,
@@ -60,6 +61,7 @@ pub(super) fn look(path: &Path, config: &str, init_deadline_ms: u64) -> Result<I
         limits: Limits { init_deadline_ms, ..Limits::default() },
         is_private: false,
         state: None,
+        record: None,
         services: Services::default(),
         schema: Arc::new(Schema::standard()),
     };

@@ -1,10 +1,13 @@
 //! `sluice plugin ...`: what the author of a plugin does, from an empty folder to a component in a pipeline.
 
 mod build;
+pub(crate) mod check;
 mod inspect;
 pub(crate) mod new;
 mod pack;
 mod project;
+pub(crate) mod replay;
+mod subject;
 mod test;
 
 use std::fs;
@@ -19,6 +22,8 @@ pub(crate) fn author(command: PluginCommand) -> Result<(), Failure> {
     match command {
         PluginCommand::New { name, lang, dir } => new::new(&name, &lang, dir.as_deref()),
         PluginCommand::Build { dir } => build::build(&dir),
+        PluginCommand::Check(args) => check::check(&args),
+        PluginCommand::Replay(args) => replay::replay(&args),
         PluginCommand::Inspect(args) => inspect::inspect(&args),
         PluginCommand::Test(args) => test::test(&args),
         PluginCommand::Pack { core, out, rename } => pack::pack(&core, out.as_deref(), rename),

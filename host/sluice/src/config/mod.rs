@@ -12,7 +12,7 @@ use sluice_flow::Schema;
 use toml::Spanned;
 
 pub(crate) use read::{LoadError, load};
-pub(crate) use sections::{AdminConfig, OnErrorConfig};
+pub(crate) use sections::{AdminConfig, OnErrorConfig, RecordConfig};
 pub(crate) use sluice_kit::document::{ConfigError, Document, Named, Table, did_you_mean};
 use sluice_kit::lent::{GrantConfig, Lent, LimitsConfig};
 
@@ -79,6 +79,9 @@ pub(crate) struct Stage {
     /// every ten seconds of batch time, when a partition goes, and at the end. For stateful plugins. Default: the
     /// plugin begins empty.
     pub(crate) state: Option<Spanned<PathBuf>>,
+    /// `record`: writes a file when a call ends the plugin's instance, e.g. `{ dir = "recordings" }`; what it costs is in
+    /// `docs/howto/replay-a-trap.md`. Default: nothing is recorded.
+    pub(crate) record: Option<RecordConfig>,
     /// `limits`: what one instance may use.
     pub(crate) limits: LimitsConfig,
     /// `config`: a table for the plugin, which gets it as JSON.

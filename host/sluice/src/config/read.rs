@@ -12,7 +12,7 @@ use sluice_kit::document::{Table, named, unknown_type};
 use sluice_kit::lent::Lent;
 
 use super::sections::ColumnConfig;
-use super::{Config, ConfigError, Document, Sink, SinkKind, Source, SourceKind, Stage};
+use super::{Config, ConfigError, Document, RecordConfig, Sink, SinkKind, Source, SourceKind, Stage};
 
 /// Batches that may wait in front of a worker or a sink.
 const DEFAULT_QUEUE: usize = 8;
@@ -153,6 +153,7 @@ fn stage(doc: &Document, table: &mut Table<'_>) -> Result<Stage, ConfigError> {
         is_private: table.take(doc, "private")?,
         instances: table.take(doc, "instances")?,
         state: table.take(doc, "state")?,
+        record: record(doc, table)?,
         limits: table.take(doc, "limits")?.unwrap_or_default(),
         config_json: match table.take::<serde_json::Value>(doc, "config")? {
             Some(value) if !value.is_object() => {
@@ -162,10 +163,29 @@ fn stage(doc: &Document, table: &mut Table<'_>) -> Result<Stage, ConfigError> {
             None => "{}".to_owned(),
         },
     };
-    let known =
-        ["inputs", "plugin", "sha256", "grant", "on_error", "private", "instances", "state", "limits", "config"];
+    let known = [
+        "inputs",
+        "plugin",
+        "sha256",
+        "grant",
+        "on_error",
+        "private",
+        "instances",
+        "state",
+        "record",
+        "limits",
+        "config",
+    ];
     table.finish(doc, &known)?;
     Ok(stage)
+}
+
+fn record(doc: &Document, table: &mut Table<'_>) -> Result<Option<RecordConfig>, ConfigError> {
+    let record = table.take::<RecordConfig>(doc, "record")?;
+    if record.as_ref().is_some_and(|record| record.max_files == 0) {
+        return Err(doc.error(table.span("record"), &table.path, "record.max_files: 0 is none; leave `record` out"));
+    }
+    Ok(record)
 }
 
 fn sha256(doc: &Document, table: &mut Table<'_>) -> Result<Option<[u8; 32]>, ConfigError> {

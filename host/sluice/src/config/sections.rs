@@ -1,6 +1,7 @@
 //! The tables of the file that belong to no component of another crate.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -52,4 +53,32 @@ pub(crate) enum OnErrorConfig {
     DeadLetter,
     /// The pipeline stops.
     Stop,
+}
+
+/// `record` of a stage: calls of its plugin in files, to be repeated with `sluice plugin replay`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RecordConfig {
+    /// Directory for the files, relative to the configuration file; it is made if it is not there. The files hold what
+    /// the plugin read (addresses, and of a private stage what it is there to hide) and its `config`; only their owner can
+    /// read them. Required.
+    pub(crate) dir: PathBuf,
+    /// Traps that are kept, and as many of the batches that `every` asks for; the oldest are removed. A trap at a place that
+    /// has a file already is not written again. Default 10.
+    #[serde(default = "default_record_files")]
+    pub(crate) max_files: usize,
+    /// Bytes that the files of the stage may have together; the oldest are removed. Default 268 435 456 (256 MiB).
+    #[serde(default = "default_record_bytes")]
+    pub(crate) max_bytes: u64,
+    /// Records every so many batches of an instance too, whatever comes of them, e.g. `1000`. Default 0: traps only.
+    #[serde(default)]
+    pub(crate) every: u32,
+}
+
+fn default_record_files() -> usize {
+    10
+}
+
+fn default_record_bytes() -> u64 {
+    256 << 20
 }

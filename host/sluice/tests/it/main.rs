@@ -9,6 +9,7 @@ mod examples;
 mod hostile;
 mod hot_swap;
 mod kafka;
+mod languages;
 mod pages;
 mod plugin_test;
 mod tool;
