@@ -376,7 +376,7 @@ fn not_started(shared: &Shared, what: &str, trapped: Trapped) -> LoadErrorKind {
     let limits = &shared.limits;
     let error = match trapped.kind {
         TrapKind::Deadline => format!("{what} did not return within {} ms", limits.init_deadline_ms),
-        TrapKind::Memory => format!("{what} wanted more than {} bytes of memory: {}", limits.memory, trapped.text),
+        TrapKind::Memory => format!("{what} wanted more than {} bytes of memory", limits.memory),
         TrapKind::Trap => format!("{what}: {}", trapped.text),
     };
     LoadErrorKind::Start { error, backtrace: trapped.backtrace }

@@ -11,4 +11,5 @@ mod hot_swap;
 mod kafka;
 mod languages;
 mod pages;
+mod plugin_test;
 mod tool;
