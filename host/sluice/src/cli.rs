@@ -97,6 +97,10 @@ pub(crate) enum PluginCommand {
         #[arg(default_value = ".")]
         dir: PathBuf,
     },
+    /// Run the cases in tests/*.toml against a plugin, in the host that runs it in production, and compare what comes
+    /// out. Opens no socket. Exit 1: a case failed; 2: they could not be run.
+    #[command(after_help = "Example: sluice plugin test --junit report.xml")]
+    Test(TestArgs),
     /// Look for what breaks a plugin: made-up batches of every kind, and rules that hold for every plugin, whatever it does.
     /// Exit 1 if one is broken; a case that shows it is written for `plugin test`.
     #[command(after_help = "Example: sluice plugin check build/tenant-filter.wasm --config '{\"customer_id\": 7}'")]
@@ -110,10 +114,6 @@ pub(crate) enum PluginCommand {
     /// Make a recorded call of a plugin again, and say whether it ends as it did (exit 0) or not (1).
     #[command(after_help = "Example: sluice plugin replay recordings/tenants.trap-0123456789ab.recording")]
     Replay(ReplayArgs),
-    /// Run the cases in tests/*.toml against a plugin, in the host that runs it in production, and compare what comes
-    /// out. Opens no socket. Exit 1: a case failed; 2: they could not be run.
-    #[command(after_help = "Example: sluice plugin test --junit report.xml")]
-    Test(TestArgs),
     /// Print what the plugin in FILE is, what it imports, reads and writes, and what loading it costs. Starts it, and
     /// gives it no batch.
     #[command(after_help = "Example: sluice plugin inspect build/tenant-filter.wasm --config '{\"customer_id\": 7}'")]
