@@ -12,5 +12,7 @@ mod kafka;
 mod languages;
 mod pages;
 mod plugin_bench;
+mod plugin_check;
 mod plugin_test;
+mod replay;
 mod tool;
