@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::author::bench::BenchArgs;
 use crate::author::check::CheckArgs;
 use crate::author::new;
 use crate::author::replay::ReplayArgs;
@@ -100,6 +101,10 @@ pub(crate) enum PluginCommand {
     /// Exit 1 if one is broken; a case that shows it is written for `plugin test`.
     #[command(after_help = "Example: sluice plugin check build/tenant-filter.wasm --config '{\"customer_id\": 7}'")]
     Check(CheckArgs),
+    /// Measure what a plugin costs on made-up traffic: time and fuel a row at several sizes of batch, memory, compiling, and
+    /// what part of it is bringing columns across. Two plugins are compared side by side.
+    #[command(after_help = "Example: sluice plugin bench old.wasm build/tenant-filter.wasm --config '{\"customer_id\": 7}'")]
+    Bench(BenchArgs),
     /// Make a recorded call of a plugin again, and say whether it ends as it did (exit 0) or not (1).
     #[command(after_help = "Example: sluice plugin replay recordings/tenants.trap-0123456789ab.recording")]
     Replay(ReplayArgs),

@@ -142,7 +142,7 @@ fn save(args: &ReplayArgs, recording: &Recording, dir: &Path) -> Result<PathBuf,
     let stem = args.recording.file_stem().unwrap_or_default().to_string_lossy();
     let path = dir.join(format!("replay-{}.toml", plain(&stem)));
     let mut header = config_toml(about);
-    let mut beside = |kind: &str, name: &str, bytes: &[u8]| -> Result<String, Failure> {
+    let beside = |kind: &str, name: &str, bytes: &[u8]| -> Result<String, Failure> {
         let file = format!("replay-{}.{kind}-{}", plain(&stem), plain(name));
         write_case_file(dir, &dir.join(&file), bytes)?;
         Ok(file)
