@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sluice_flow::{Batch, Column, ColumnId, Lists, Texts};
 
-use crate::generate::Step;
+use crate::generate::{START_MS, Step};
 
 /// Attempts that are made at most.
 const MAX_ATTEMPTS: usize = 2000;
@@ -25,6 +25,7 @@ pub(crate) struct Shrunk {
 /// Makes `steps` smaller while `fails` says that the fault shows; not longer than `time`.
 pub(crate) fn shrink(steps: Vec<Step>, time: Duration, fails: impl FnMut(&[Step]) -> bool) -> Shrunk {
     let mut shrinker = Shrinker { fails, best: steps, attempts: 0, until: Instant::now() + time };
+    shrinker.one_time();
     loop {
         let before = shrinker.attempts;
         let is_smaller =
@@ -74,6 +75,18 @@ impl<F: FnMut(&[Step]) -> bool> Shrinker<F> {
             Some(Step::Batch(batch)) => Some(batch),
             _ => None,
         }
+    }
+
+    /// Tries whether batch time matters.
+    fn one_time(&mut self) {
+        let mut steps = self.best.clone();
+        for (step, id) in steps.iter_mut().zip(1..) {
+            match step {
+                Step::Batch(batch) => batch.stamp(id, START_MS),
+                Step::Tick(now_ms) => *now_ms = START_MS,
+            }
+        }
+        self.attempt(steps);
     }
 
     fn fewer_steps(&mut self) -> bool {

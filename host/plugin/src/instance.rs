@@ -236,7 +236,9 @@ fn trapped(store: &Store<State>, error: &wasmtime::Error) -> Trapped {
 fn place(frame: &FrameInfo) -> String {
     let symbol = frame.symbols().first();
     let name = symbol.and_then(FrameSymbol::name).or(frame.func_name());
-    let mut place = name.map_or_else(|| format!("function {}", frame.func_index()), |name| format!("{name:#}"));
+    // Without the hash that compilers append.
+    let readable = |name| format!("{:#}", rustc_demangle::demangle(name));
+    let mut place = name.map_or_else(|| format!("function {}", frame.func_index()), readable);
     if let Some((file, symbol)) = symbol.and_then(|symbol| Some((symbol.file()?, symbol))) {
         place.push_str(&format!(" at {file}:{}", symbol.line().unwrap_or(0)));
     } else if let Some(offset) = frame.module_offset() {

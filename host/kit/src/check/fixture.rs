@@ -4,6 +4,7 @@ use sluice_flow::{Batch, ColumnSet};
 use sluice_pipeline::Event;
 
 use super::{Case, Expected};
+use crate::case::DEFAULT_NOW_MS;
 use crate::generate::Step;
 use crate::rows::{self, toml_text};
 
@@ -20,7 +21,7 @@ pub fn fixture(name: &str, comment: &[String], header: &str, case: &Case, writte
     }
     text.push_str(header);
     text.push_str(&format!("\n[[case]]\nname = {}\n", toml_text(name)));
-    let mut now_ms = None;
+    let mut now_ms = Some(DEFAULT_NOW_MS);
     let last = case.steps.len().saturating_sub(1);
     let expects_something = case.steps.iter().any(|step| step.expected.is_some());
     for (at, step) in case.steps.iter().enumerate() {

@@ -26,7 +26,7 @@ impl Subject<'_> {
         }
         let mut generator = self.generator(self.settings.seed);
         let round: Vec<Batch> = (0..ROUND).map(|_| generator.ordinary(SMALL)).collect();
-        let tick_ms = self.loaded.manifest().tick_ms.map(u64::from);
+        let tick_ms = self.loaded.manifest().tick_ms.filter(|_| self.ticks()).map(u64::from);
         let mut trial = Trial::new(&self.loaded)?;
         let mut early = trial.memory();
         for number in 0..of {

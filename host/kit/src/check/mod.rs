@@ -6,10 +6,10 @@ mod run;
 mod sequences;
 mod state;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sluice_plugin::{Host, LoadError, Loaded, LogOut, Manifest, StageSpec};
+use sluice_plugin::{Host, LoadError, Loaded, LogLine, LogOut, Manifest, StageSpec};
 
 use crate::generate::Step;
 pub use fixture::fixture;
@@ -201,9 +201,10 @@ pub fn check(
     progress: Progress<'_>,
 ) -> Result<CheckReport, LoadError> {
     let mut spec = spec.clone();
-    spec.services.log = LogOut::Kept(Arc::default());
+    let log = Arc::default();
+    spec.services.log = LogOut::Kept(Arc::clone(&log));
     let loaded = Loaded::load(host, spec.clone())?;
-    let subject = Subject { loaded, spec, settings };
+    let subject = Subject { loaded, spec, settings, log };
     let mut found = subject.sequences(progress)?;
     found.extend(subject.bad_state(progress)?);
     found.extend(subject.memory(progress)?);
@@ -219,6 +220,8 @@ struct Subject<'a> {
     loaded: Arc<Loaded>,
     spec: StageSpec,
     settings: &'a CheckSettings,
+    /// What was logged since somebody looked.
+    log: Arc<Mutex<Vec<LogLine>>>,
 }
 
 impl Subject<'_> {
@@ -227,9 +230,20 @@ impl Subject<'_> {
     }
 
     fn generator(&self, seed: u64) -> crate::generate::Generator {
-        let (ticks, _) = self.loaded.exports();
         let Subject { loaded, spec, .. } = self;
-        crate::generate::Generator::new(seed, &spec.schema, &loaded.manifest(), ticks, &spec.config_json)
+        crate::generate::Generator::new(seed, &spec.schema, &loaded.manifest(), self.ticks(), &spec.config_json)
+    }
+
+    /// What was logged since somebody asked; the last lines only.
+    fn logged(&self) -> Vec<String> {
+        const SHOWN: usize = 5;
+        let lines = std::mem::take(&mut *self.log.lock().unwrap_or_else(PoisonError::into_inner));
+        lines.iter().skip(lines.len().saturating_sub(SHOWN)).map(|line| format!("log: {}", line.text)).collect()
+    }
+
+    /// Whether the host calls its `tick`.
+    fn ticks(&self) -> bool {
+        self.loaded.exports().0 && self.loaded.manifest().tick_ms.is_some()
     }
 }
 

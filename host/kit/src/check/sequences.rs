@@ -56,6 +56,8 @@ impl Subject<'_> {
     }
 
     fn sequence(&self, steps: &[Step], tally: &mut Tally, progress: Progress<'_>) -> Result<(), LoadError> {
+        // There is room for some.
+        self.logged();
         let answers = run_fresh(&self.loaded, steps)?;
         for step in steps {
             match step {
@@ -87,8 +89,8 @@ impl Subject<'_> {
         if !tally.is_broken(Rule::Repeat) {
             self.repeat(made, tally, progress)?;
         }
-        let (ticks, keeps_state) = self.loaded.exports();
-        if !self.loaded.manifest().stateful && !ticks && !tally.is_broken(Rule::Order) {
+        let (_, keeps_state) = self.loaded.exports();
+        if !self.loaded.manifest().stateful && !self.ticks() && !tally.is_broken(Rule::Order) {
             self.order(made, tally, progress)?;
         }
         if keeps_state && !tally.is_broken(Rule::Restore) {
@@ -145,7 +147,13 @@ impl Subject<'_> {
             "memory" => format!("{function} wanted more than {} bytes of memory", self.spec.limits.memory),
             _ => format!("{function} trapped: {}", trap.text),
         };
-        let details = trap.backtrace.iter().map(|frame| format!("at {frame}")).collect();
+        let mut details: Vec<String> = trap.backtrace.iter().map(|frame| format!("at {frame}")).collect();
+        if let Some(case) = &case {
+            let steps: Vec<Step> = case.steps.iter().map(|step| step.step.clone()).collect();
+            self.logged();
+            drop(run_fresh(&self.loaded, &steps));
+            details.splice(0..0, self.logged());
+        }
         Found { details, case, ..Subject::found(rule, Outcome::Broken, what) }
     }
 
@@ -216,7 +224,7 @@ impl Subject<'_> {
 
     fn sum_up(&self, tally: Tally) -> Vec<Found> {
         let Tally { batches, rows, ticks, .. } = tally;
-        let (exports_tick, keeps_state) = self.loaded.exports();
+        let (_, keeps_state) = self.loaded.exports();
         let is_stateful = self.loaded.manifest().stateful;
         let holds = |rule, text: String| Subject::found(rule, Outcome::Holds, text);
         let skipped = |rule, text: &str| Subject::found(rule, Outcome::Skipped, text);
@@ -240,7 +248,7 @@ impl Subject<'_> {
             let text = format!("two instances answer the same ({} fuel)", tally.fuel);
             rest.push(holds(Rule::Repeat, text));
         }
-        if is_stateful || exports_tick {
+        if is_stateful || self.ticks() {
             rest.push(skipped(Rule::Order, "keeps state"));
         } else if !tally.is_broken(Rule::Order) {
             rest.push(holds(Rule::Order, "answers do not depend on the batches before".to_owned()));

@@ -17,7 +17,7 @@ pub(crate) use traffic::Ordinary;
 pub const MOST_ROWS: usize = 65_535;
 
 /// Batch time at which every sequence begins, in milliseconds since the Unix epoch.
-const START_MS: u64 = 1_700_000_000_000;
+pub(crate) const START_MS: u64 = 1_700_000_000_000;
 
 /// Milliseconds between two ticks for a plugin that does not say.
 const TICK_MS: u64 = 1000;

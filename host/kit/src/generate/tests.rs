@@ -15,13 +15,11 @@ fn generator(seed: u64, names: &[&str]) -> Generator {
 }
 
 fn batches(steps: &[Step]) -> Vec<&Batch> {
-    steps
-        .iter()
-        .filter_map(|step| match step {
-            Step::Batch(batch) => Some(batch),
-            Step::Tick(_) => None,
-        })
-        .collect()
+    let batches = steps.iter().filter_map(|step| match step {
+        Step::Batch(batch) => Some(batch),
+        Step::Tick(_) => None,
+    });
+    batches.collect()
 }
 
 const NAMES: &[&str] = &["src_addr", "bytes", "proto", "dst_port", "src_as", "note", "mpls_labels"];

@@ -137,8 +137,8 @@ fn text(args: &CheckArgs, report: &CheckReport, saved: &[Option<PathBuf>]) -> St
             line("", &format!("  {detail}"));
         }
         if let Some(case) = &found.case {
-            let (calls, batches, rows) = case.size();
-            let smallest = format!("{calls} calls, {batches} batches, {rows} rows, after {} attempts", case.attempts);
+            let (calls, _, rows) = case.size();
+            let smallest = format!("{} with {} in all, found in {}", count(calls, "call"), count(rows, "row"), count(case.attempts, "attempt"));
             match saved {
                 Some(path) => {
                     line("", &format!("  case: {} ({smallest}); `sluice plugin test` runs it", path.display()))
@@ -148,6 +148,11 @@ fn text(args: &CheckArgs, report: &CheckReport, saved: &[Option<PathBuf>]) -> St
         }
     }
     text
+}
+
+/// `1 row`, `2 rows`.
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 fn outcome(outcome: Outcome) -> &'static str {

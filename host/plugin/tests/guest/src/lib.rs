@@ -85,7 +85,8 @@ impl stage::Guest for Guest {
             reads.push(500);
         }
         let name = if mode == "bad-name" { "a\nb".to_owned() } else { "guest".to_owned() };
-        let stateful = mode == "count" || version() == 8;
+        let keeps_state = ["count", "count-to", "half-state", "brittle-state"].contains(&mode.as_str());
+        let stateful = keeps_state || version() == 8;
         let tick_ms = (mode == "tick").then_some(100);
         STATE.with_borrow_mut(|state| *state = State { mode, arg, ..State::default() });
         Ok(Manifest { name, version: VERSION.to_owned(), reads, writes: vec![SRC_AS, CUSTOMER], stateful, tick_ms })
@@ -136,6 +137,29 @@ fn run(mode: &str, arg: u32) -> Result<(), String> {
             if arg > 0 && batch::u64s(BYTES).unwrap_or_default().contains(&u64::from(arg)) {
                 panic!("row of {arg} bytes");
             }
+            Ok(())
+        }
+        // Traps when it has seen so many rows, over all batches.
+        "count-to" | "half-state" | "brittle-state" => {
+            let from = STATE.with_borrow_mut(|state| {
+                state.rows += u64::from(rows);
+                state.rows - u64::from(rows)
+            });
+            assert!(arg == 0 || from + u64::from(rows) < u64::from(arg), "{arg} rows");
+            batch::set_u32s(CUSTOMER, &vec![from as u32 + 1; rows as usize]).map_err(failed)
+        }
+        // Says that it is stateless, and counts its calls.
+        "calls" => {
+            let calls = STATE.with_borrow(|state| state.calls);
+            batch::set_u32s(CUSTOMER, &vec![calls; rows as usize]).map_err(failed)
+        }
+        "leak" => {
+            std::mem::forget(black_box(vec![1_u8; arg as usize]));
+            Ok(())
+        }
+        // A column that is not in its manifest.
+        "asks" => {
+            black_box(batch::u8s(PROTO).ok());
             Ok(())
         }
         "trap" => {
@@ -333,8 +357,15 @@ impl state::Guest for Guest {
             7 => return Ok(false),
             _ => {}
         }
+        let mode = STATE.with_borrow(|state| state.mode.clone());
+        if mode == "brittle-state" {
+            assert_eq!(data.len(), 8, "bytes of state");
+        }
         let bytes = data.try_into().map_err(|data: Vec<u8>| format!("{} bytes", data.len()))?;
         STATE.with_borrow_mut(|state| state.rows = u64::from_le_bytes(bytes));
+        if mode == "half-state" {
+            STATE.with_borrow_mut(|state| state.rows /= 2);
+        }
         Ok(true)
     }
 }
