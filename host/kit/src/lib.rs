@@ -6,6 +6,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "in a test, unwrap is an assertion"))]
 
+pub mod bench;
 pub mod case;
 pub mod check;
 pub mod document;

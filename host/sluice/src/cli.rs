@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::author::bench::BenchArgs;
 use crate::author::check::CheckArgs;
 use crate::author::new;
 use crate::author::replay::ReplayArgs;
@@ -96,17 +97,23 @@ pub(crate) enum PluginCommand {
         #[arg(default_value = ".")]
         dir: PathBuf,
     },
-    /// Look for what breaks a plugin: made-up batches of every kind, and rules that hold for every plugin, whatever it does.
-    /// Exit 1 if one is broken; a case that shows it is written for `plugin test`.
-    #[command(after_help = "Example: sluice plugin check build/tenant-filter.wasm --config '{\"customer_id\": 7}'")]
-    Check(CheckArgs),
-    /// Make a recorded call of a plugin again, and say whether it ends as it did (exit 0) or not (1).
-    #[command(after_help = "Example: sluice plugin replay recordings/tenants.trap-0123456789ab.recording")]
-    Replay(ReplayArgs),
     /// Run the cases in tests/*.toml against a plugin, in the host that runs it in production, and compare what comes
     /// out. Opens no socket. Exit 1: a case failed; 2: they could not be run.
     #[command(after_help = "Example: sluice plugin test --junit report.xml")]
     Test(TestArgs),
+    /// Look for what breaks a plugin: made-up batches of every kind, and rules that hold for every plugin, whatever it does.
+    /// Exit 1 if one is broken; a case that shows it is written for `plugin test`.
+    #[command(after_help = "Example: sluice plugin check build/tenant-filter.wasm --config '{\"customer_id\": 7}'")]
+    Check(CheckArgs),
+    /// Measure what a plugin costs: nanoseconds and fuel a row at several sizes of batches, memory, and what of it is copying,
+    /// beside a plugin that does nothing; and what another version costs in comparison.
+    #[command(
+        after_help = "Example: sluice plugin bench old.wasm build/tenant-filter.wasm --config '{\"customer_id\": 7}'"
+    )]
+    Bench(BenchArgs),
+    /// Make a recorded call of a plugin again, and say whether it ends as it did (exit 0) or not (1).
+    #[command(after_help = "Example: sluice plugin replay recordings/tenants.trap-0123456789ab.recording")]
+    Replay(ReplayArgs),
     /// Print what the plugin in FILE is, what it imports, reads and writes, and what loading it costs. Starts it, and
     /// gives it no batch.
     #[command(after_help = "Example: sluice plugin inspect build/tenant-filter.wasm --config '{\"customer_id\": 7}'")]

@@ -1,5 +1,6 @@
 //! `sluice plugin ...`: what the author of a plugin does, from an empty folder to a component in a pipeline.
 
+pub(crate) mod bench;
 mod build;
 pub(crate) mod check;
 mod inspect;
@@ -22,6 +23,7 @@ pub(crate) fn author(command: PluginCommand) -> Result<(), Failure> {
     match command {
         PluginCommand::New { name, lang, dir } => new::new(&name, &lang, dir.as_deref()),
         PluginCommand::Build { dir } => build::build(&dir),
+        PluginCommand::Bench(args) => bench::bench(&args),
         PluginCommand::Check(args) => check::check(&args),
         PluginCommand::Replay(args) => replay::replay(&args),
         PluginCommand::Inspect(args) => inspect::inspect(&args),

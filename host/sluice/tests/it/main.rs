@@ -11,5 +11,6 @@ mod hot_swap;
 mod kafka;
 mod languages;
 mod pages;
+mod plugin_bench;
 mod plugin_test;
 mod tool;
