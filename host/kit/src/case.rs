@@ -86,6 +86,7 @@ pub struct Step {
 
 /// What is done to a plugin.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "there are a few per case")]
 pub enum Act {
     /// It is given a batch.
     Process(Batch),

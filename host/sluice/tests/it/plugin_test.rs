@@ -53,151 +53,7 @@ fn check(cases: &str, expected: Expect) {
 }
 
 /// Everything that can be expected, as it is.
-const GOOD: &str = r#"
-limits = { deadline_ms = 5000 }
-now_ms = 5000
-
-[[case]]
-name = "rows come out as they went in, of each the columns that are named"
-rows = [{ src_addr = "192.0.2.1", bytes = 10 }, { src_addr = "2001:db8::1", note = "x" }]
-[case.expect]
-rows = [{ bytes = 10 }, { src_addr = "2001:db8::1", bytes = 0, note = "x", as_path = [] }]
-row_count = 2
-kept = [0, 1]
-routes = ["", ""]
-alerts = []
-metrics = { nothing = 0 }
-no_logs = true
-max_fuel = 100000
-
-[[case]]
-name = "rows are kept and routed"
-config = { mode = "marks", arg = 1 }
-rows = [{ bytes = 1 }, { bytes = 2 }, { bytes = 3 }]
-[case.expect]
-rows = [{ bytes = 1 }, { bytes = 3 }]
-kept = [0, 2]
-routes = ["b", "a"]
-
-[[case]]
-name = "alerts"
-config = { mode = "alerts", arg = 2 }
-rows = [{ bytes = 1 }]
-[case.expect]
-alerts = [{ kind = "flood", subject = "192.0.2.1", severity = 4, value = 2, threshold = 1.0 }, { note = "two\\nlines" }]
-
-[[case]]
-name = "metrics and no others"
-config = { mode = "metrics" }
-rows = [{ bytes = 1 }, { bytes = 2 }]
-[case.expect]
-metrics = { rows_seen = 2, fill = 0.5 }
-
-[[case]]
-name = "log lines"
-config = { mode = "log", arg = 3 }
-rows = [{ bytes = 1 }]
-[case.expect]
-logs = ["line 0", "ine 2"]
-no_logs = ["line 3"]
-
-[[case]]
-name = "init refuses"
-config = { mode = "init-fails" }
-[case.expect]
-error = "there is no `threshold`"
-
-[[case]]
-name = "process refuses"
-config = { mode = "fatal" }
-rows = [{ bytes = 1 }]
-[case.expect]
-error = "not for me"
-
-[[case]]
-name = "a trap, and a new instance after it"
-config = { mode = "trap", arg = 20 }
-[[case.step]]
-rows = [{ bytes = 20 }]
-[case.step.expect]
-error = "unreachable"
-logs = ["row of 20 bytes"]
-[[case.step]]
-rows = [{ bytes = 21 }]
-[case.step.expect]
-row_count = 1
-alerts = [{ kind = "before-the-trap" }]
-
-[[case]]
-name = "it is asked to try later"
-config = { mode = "retry", arg = 1 }
-[[case.step]]
-rows = [{ src_as = 1 }]
-[case.step.expect]
-error = "the table is not there yet"
-[[case.step]]
-rows = [{ src_as = 1 }]
-[case.step.expect]
-rows = [{ src_as = 1 }]
-
-[[case]]
-name = "state is kept from batch to batch, and over a restart"
-config = { mode = "count" }
-[[case.step]]
-rows = [{ bytes = 1 }, { bytes = 2 }]
-[[case.step]]
-rows = [{ bytes = 3 }]
-[case.step.expect]
-rows = [{ customer_id = 3 }]
-[[case.step]]
-restart = true
-[[case.step]]
-rows = [{ bytes = 4 }]
-[case.step.expect]
-rows = [{ customer_id = 4 }]
-
-[[case]]
-name = "time goes by in steps"
-config = { mode = "tick" }
-[[case.step]]
-tick_ms = 250
-[case.step.expect]
-alerts = [{ kind = "tick" }]
-[[case.step]]
-now_ms = 9000
-rows_from = "../rows.csv"
-[case.step.expect]
-row_count = 2
-
-[[case]]
-name = "a grant that is too small"
-grant = { read = ["src_addr", "bytes"] }
-rows = []
-[case.expect]
-error = "imports sluice:plugin/events@0.1.0, which the stage's grant does not include"
-
-[[case]]
-name = "a table, a file, and what was not granted of them"
-config = { mode = "tables" }
-grant = { read = ["src_addr", "bytes", "src_as"], write = ["src_as", "customer_id"], tables = ["customers"], keys = ["secret"], assets = ["names"], events = true }
-rows = [{ src_addr = "192.0.2.1" }]
-tables.customers = { type = "prefix", path = "../customers.csv" }
-keys.secret = { path = "../secret.key" }
-assets.names = { path = "../customers.csv" }
-[case.expect]
-error = "[\"seven\"] 2 Some"
-
-[[case]]
-name = "rows of captures and JSON"
-[[case.step]]
-rows_from = "../old.bin"
-[case.step.expect]
-rows = [{ dst_addr = "192.0.2.1", received_ns = 5000000000 }, { dst_addr = "192.0.2.2", packets = 10 }]
-[[case.step]]
-rows_from = "../rows.json"
-[case.step.expect]
-rows = [{ bytes = 5, proto = 6 }]
-"#;
+const GOOD: &str = include_str!("../plugin-test/good.toml");
 
 fn good_folder() -> tempfile::TempDir {
     let key = "00".repeat(32);
@@ -250,195 +106,110 @@ fn what_is_as_expected_passes_and_what_no_case_touched_is_told() {
 }
 
 /// One expectation that is not met in each case.
-const WRONG: &str = r#"
-[[case]]
-name = "values"
-rows = [{ bytes = 1, note = "a" }, { bytes = 2 }]
-[case.expect]
-rows = [{ bytes = 1 }, { bytes = 3, note = "b" }]
-
-[[case]]
-name = "a row is missing, one is too many, and the others are still found"
-config = { mode = "marks", arg = 1 }
-rows = [{ bytes = 1 }, { bytes = 2 }, { bytes = 3 }]
-[case.expect]
-rows = [{ bytes = 0 }, { bytes = 1 }, { bytes = 2 }, { bytes = 3 }]
-row_count = 4
-kept = [0, 1, 2]
-routes = ["b", "c"]
-
-[[case]]
-name = "alerts"
-config = { mode = "alerts", arg = 2 }
-rows = [{ bytes = 1 }]
-[case.expect]
-alerts = [{ kind = "flood", severity = 3 }]
-
-[[case]]
-name = "metrics"
-config = { mode = "metrics" }
-rows = [{ bytes = 1 }]
-[case.expect]
-metrics = { rows_seen = 2, rows_sene = 1 }
-
-[[case]]
-name = "log lines"
-config = { mode = "log", arg = 30 }
-rows = [{ bytes = 1 }]
-[case.expect]
-logs = ["line 99"]
-no_logs = ["line 7"]
-
-[[case]]
-name = "nothing was logged\u0007 at all"
-rows = [{ bytes = 1 }]
-[case.expect]
-logs = ["<hello> & \"goodbye\""]
-
-[[case]]
-name = "no error"
-rows = [{ bytes = 1 }]
-[case.expect]
-error = "too late"
-
-[[case]]
-name = "another error"
-config = { mode = "fatal" }
-rows = [{ bytes = 1 }]
-[case.expect]
-error = "these rows are for me"
-
-[[case]]
-name = "init refuses"
-config = { mode = "init-fails" }
-rows = [{ bytes = 1 }]
-[case.expect]
-row_count = 1
-
-[[case]]
-name = "a trap in the second step"
-config = { mode = "trap", arg = 20 }
-[[case.step]]
-rows = [{ bytes = 1 }]
-[[case.step]]
-rows = [{ bytes = 20 }]
-[case.step.expect]
-row_count = 1
-[[case.step]]
-rows = []
-[case.step.expect]
-row_count = 99
-
-[[case]]
-name = "too dear"
-max_fuel = 10
-rows = [{ bytes = 1 }]
-[case.expect]
-max_fuel = 11
-"#;
+const WRONG: &str = include_str!("../plugin-test/wrong.toml");
 
 #[test]
 fn what_is_not_as_expected_is_shown_beside_what_was() {
     check(
         WRONG,
         expect![[r#"
-        1
-        tests/a.toml
-          FAIL  values                                                                 2 -> 2 rows, N fuel
-                tests/a.toml:2
-                rows, line 6: other values
-                  row  column  expected  actual
-                  1    bytes   3         2
-                  1    note    "b"       (absent)
-          FAIL  a row is missing, one is too many, and the others are still found      3 -> 2 rows, N fuel
-                tests/a.toml:8
-                rows, line 13: 4 rows expected, 2 came out
-                  row  column  expected       actual
-                  0    (all)   { bytes = 0 }  (no such row)
-                  2    (all)   { bytes = 2 }  (no such row)
-                row_count, line 14: another number of rows
-                  expected  4
-                  actual    2
-                kept, line 15: other rows stay
-                  expected  [0, 1, 2]
-                  actual    [0, 2]
-                routes, line 16: 2 routes expected, 2 came
-                  route 1
-                    expected  "c"
-                    actual    "a"
-          FAIL  alerts                                                                 1 -> 1 rows, N fuel
-                tests/a.toml:18
-                alerts, line 23: 1 alerts expected, 2 came
-                  alert 0
-                    expected  { kind = "flood", severity = 3 }
-                    actual    { kind = "flood", severity = 4, subject = "192.0.2.1", value = 2.0, threshold = 1.0, note = "two\\nlines" }
-                  alert 1 was not expected: { kind = "flood", severity = 4, subject = "192.0.2.1", value = 2.0, threshold = 1.0, note = "two\\nlines" }
-          FAIL  metrics                                                                1 -> 1 rows, N fuel
-                tests/a.toml:25
-                metrics, line 30: `rows_seen`
-                  expected  2
-                  actual    1
-                metrics, line 30: `rows_sene`
-                  expected  1
-                  actual    never counted
-          FAIL  log lines                                                              1 -> 1 rows, N fuel
-                tests/a.toml:32
-                logs, line 37: no line with "line 99" in it
-                no_logs, line 38: this was logged: line 7
-                it logged:
-                  (10 lines before)
-                  info  line 10
-                  info  line 11
-                  info  line 12
-                  info  line 13
-                  info  line 14
-                  info  line 15
-                  info  line 16
-                  info  line 17
-                  info  line 18
-                  info  line 19
-                  info  line 20
-                  info  line 21
-                  info  line 22
-                  info  line 23
-                  info  line 24
-                  info  line 25
-                  info  line 26
-                  info  line 27
-                  info  line 28
-                  info  line 29
-          FAIL  nothing was logged\u{7} at all                                         1 -> 1 rows, N fuel
-                tests/a.toml:40
-                logs, line 44: no line with "<hello> & \"goodbye\"" in it; nothing was logged
-          FAIL  no error                                                               1 -> 1 rows, N fuel
-                tests/a.toml:46
-                error, line 50: no error, where one was expected with: too late
-          FAIL  another error                                                          1 -> 0 rows, N fuel
-                tests/a.toml:52
-                error, line 57: another error
-                  expected  these rows are for me
-                  actual    process refused the batch: these rows are not for me
-          FAIL  init refuses
-                tests/a.toml:59
-                error, line 63: the plugin refused its configuration: there is no `threshold`
-          FAIL  a trap in the second step                                              2 -> 1 rows, N fuel
-                tests/a.toml:66
-                step 2, error, line 73: process trapped: wasm trap: wasm `unreachable` instruction executed
-                it logged:
-                  warn  thread '<unnamed>' (1) panicked at src/lib.rs:144:13:
-                  warn  row of 20 bytes
-                  warn  note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
-          FAIL  too dear                                                               1 -> 1 rows, N fuel
-                tests/a.toml:80
-                max_fuel, line 85: the call cost N fuel, more than 11
-                max_fuel, line 80: the call cost N fuel, more than the 10 of `max_fuel`
-        columns of the manifest: 4
-          in the manifest, and never read: src_addr, src_as
-          in the manifest, and never written: customer_id
-          in `metrics` of a case, and never counted: rows_sene
-        0 passed, 11 failed, in T s
-        sluice: 11 of 11 cases failed
-    "#]],
+            1
+            tests/a.toml
+              FAIL  values                                                                 2 -> 2 rows, N fuel
+                    tests/a.toml:1
+                    rows, line 5: other values
+                      row  column  expected  actual
+                      1    bytes   3         2
+                      1    note    "b"       (absent)
+              FAIL  a row is missing, one is too many, and the others are still found      3 -> 2 rows, N fuel
+                    tests/a.toml:7
+                    rows, line 12: 4 rows expected, 2 came out
+                      row  column  expected       actual
+                      0    (all)   { bytes = 0 }  (no such row)
+                      2    (all)   { bytes = 2 }  (no such row)
+                    row_count, line 13: another number of rows
+                      expected  4
+                      actual    2
+                    kept, line 14: other rows stay
+                      expected  [0, 1, 2]
+                      actual    [0, 2]
+                    routes, line 15: 2 routes expected, 2 came
+                      route 1
+                        expected  "c"
+                        actual    "a"
+              FAIL  alerts                                                                 1 -> 1 rows, N fuel
+                    tests/a.toml:17
+                    alerts, line 22: 1 alerts expected, 2 came
+                      alert 0
+                        expected  { kind = "flood", severity = 3 }
+                        actual    { kind = "flood", severity = 4, subject = "192.0.2.1", value = 2.0, threshold = 1.0, note = "two\\nlines" }
+                      alert 1 was not expected: { kind = "flood", severity = 4, subject = "192.0.2.1", value = 2.0, threshold = 1.0, note = "two\\nlines" }
+              FAIL  metrics                                                                1 -> 1 rows, N fuel
+                    tests/a.toml:24
+                    metrics, line 29: `rows_seen`
+                      expected  2
+                      actual    1
+                    metrics, line 29: `rows_sene`
+                      expected  1
+                      actual    never counted
+              FAIL  log lines                                                              1 -> 1 rows, N fuel
+                    tests/a.toml:31
+                    logs, line 36: no line with "line 99" in it
+                    no_logs, line 37: this was logged: line 7
+                    it logged:
+                      (10 lines before)
+                      info  line 10
+                      info  line 11
+                      info  line 12
+                      info  line 13
+                      info  line 14
+                      info  line 15
+                      info  line 16
+                      info  line 17
+                      info  line 18
+                      info  line 19
+                      info  line 20
+                      info  line 21
+                      info  line 22
+                      info  line 23
+                      info  line 24
+                      info  line 25
+                      info  line 26
+                      info  line 27
+                      info  line 28
+                      info  line 29
+              FAIL  nothing was logged\u{7} at all                                         1 -> 1 rows, N fuel
+                    tests/a.toml:39
+                    logs, line 43: no line with "<hello> & \"goodbye\"" in it; nothing was logged
+              FAIL  no error                                                               1 -> 1 rows, N fuel
+                    tests/a.toml:45
+                    error, line 49: no error, where one was expected with: too late
+              FAIL  another error                                                          1 -> 0 rows, N fuel
+                    tests/a.toml:51
+                    error, line 56: another error
+                      expected  these rows are for me
+                      actual    process refused the batch: these rows are not for me
+              FAIL  init refuses
+                    tests/a.toml:58
+                    error, line 62: the plugin refused its configuration: there is no `threshold`
+              FAIL  a trap in the second step                                              2 -> 1 rows, N fuel
+                    tests/a.toml:65
+                    step 2, error, line 72: process trapped: wasm trap: wasm `unreachable` instruction executed
+                    it logged:
+                      warn  thread '<unnamed>' (1) panicked at src/lib.rs:144:13:
+                      warn  row of 20 bytes
+                      warn  note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
+              FAIL  too dear                                                               1 -> 1 rows, N fuel
+                    tests/a.toml:79
+                    max_fuel, line 84: the call cost N fuel, more than 11
+                    max_fuel, line 79: the call cost N fuel, more than the 10 of `max_fuel`
+            columns of the manifest: 4
+              in the manifest, and never read: src_addr, src_as
+              in the manifest, and never written: customer_id
+              in `metrics` of a case, and never counted: rows_sene
+            0 passed, 11 failed, in T s
+            sluice: 11 of 11 cases failed
+        "#]],
     );
 }
 
@@ -513,67 +284,7 @@ fn a_plugin_that_does_not_come_back_traps_floods_or_wants_memory_is_one_failed_c
 
 #[test]
 fn update_writes_what_came_out_and_nothing_else() {
-    let before = r#"# A comment at the top.
-now_ms   =   1   # an odd space
-
-[[case]] # about this
-name = "wrong"
-config = { mode = "marks", arg = 1 }
-rows = [{ bytes = 1, note = "a" }, { bytes = 2 }, { bytes = 18446744073709551615 }]
-[case.expect] # what comes out
-# Two of three.
-rows = [{ bytes = 1 }, { note = "x" }, { bytes = 2 }] # behind
-routes = ["a"]
-row_count = 3
-kept = []
-logs = [] # stays
-
-[[case]]
-name = "empty"
-config = { mode = "metrics" }
-rows = [{ bytes = 5, proto = 6 }]
-[case.expect] # to be filled
-
-[[case]]
-name = "empty, on a line"
-config = { mode = "fatal" }
-rows = [{ bytes = 5 }]
-expect = {}
-
-[[case]]
-name = "alerts, metrics, cost"
-config = { mode = "alerts", arg = 1 }
-rows = [{ bytes = 5 }]
-[case.expect]
-alerts = [{ severity = 1, kind = "x" }]
-max_fuel = 1
-
-[[case]]
-name = "in a table"
-config = { mode = "metrics" }
-rows = [{ bytes = 5 }]
-[case.expect.metrics]
-rows_seen = 7 # seven
-fill = 2
-
-[[case]]
-name = "refused otherwise"
-config = { mode = "init-fails" }
-[case.expect]
-error = "something"
-
-[[case]]
-name = "not in one place"
-rows = [{ bytes = 5 }]
-[[case.expect.rows]]
-bytes = 6
-
-[[case]]
-name = "right as it is"
-rows = [{ bytes = 5 }]
-[case.expect]
-rows  =  [ {bytes=5} ]
-"#;
+    let before = include_str!("../plugin-test/before.toml");
     let folder = folder(&[("tests/a.toml", before)]);
     let said = said(&test(folder.path(), &["guest.wasm", "--update"]));
     expect![[r#"
@@ -608,74 +319,7 @@ rows  =  [ {bytes=5} ]
     let after = fs::read_to_string(folder.path().join("tests/a.toml")).unwrap();
     let fuel = after.lines().find_map(|line| line.strip_prefix("max_fuel = ")).unwrap().to_owned();
     assert!(fuel.parse::<u64>().unwrap() > 1000 && fuel.ends_with("00"), "{fuel}");
-    expect![[r##"
-        # A comment at the top.
-        now_ms   =   1   # an odd space
-
-        [[case]] # about this
-        name = "wrong"
-        config = { mode = "marks", arg = 1 }
-        rows = [{ bytes = 1, note = "a" }, { bytes = 2 }, { bytes = 18446744073709551615 }]
-        [case.expect] # what comes out
-        # Two of three.
-        rows = [
-          { bytes = 1, note = "a" },
-          { bytes = 18446744073709551615, note = "" },
-        ] # behind
-        routes = ["b", "a"]
-        row_count = 2
-        kept = [0, 2]
-        logs = [] # stays
-
-        [[case]]
-        name = "empty"
-        config = { mode = "metrics" }
-        rows = [{ bytes = 5, proto = 6 }]
-        [case.expect] # to be filled
-        rows = [{ bytes = 5 }]
-        metrics = { fill = 0.5, rows_seen = 1 }
-
-        [[case]]
-        name = "empty, on a line"
-        config = { mode = "fatal" }
-        rows = [{ bytes = 5 }]
-        expect = { error = "these rows are not for me" }
-
-        [[case]]
-        name = "alerts, metrics, cost"
-        config = { mode = "alerts", arg = 1 }
-        rows = [{ bytes = 5 }]
-        [case.expect]
-        alerts = [{ kind = "flood", severity = 4 }]
-        max_fuel = N
-
-        [[case]]
-        name = "in a table"
-        config = { mode = "metrics" }
-        rows = [{ bytes = 5 }]
-        [case.expect.metrics]
-        rows_seen = 1 # seven
-        fill = 0.5
-
-        [[case]]
-        name = "refused otherwise"
-        config = { mode = "init-fails" }
-        [case.expect]
-        error = "there is no `threshold`"
-
-        [[case]]
-        name = "not in one place"
-        rows = [{ bytes = 5 }]
-        [[case.expect.rows]]
-        bytes = 6
-
-        [[case]]
-        name = "right as it is"
-        rows = [{ bytes = 5 }]
-        [case.expect]
-        rows  =  [ {bytes=5} ]
-    "##]]
-    .assert_eq(&after.replace(&format!("max_fuel = {fuel}"), "max_fuel = N"));
+    expect_file!["../plugin-test/after.toml"].assert_eq(&after.replace(&format!("max_fuel = {fuel}"), "max_fuel = N"));
     // There is nothing more to write.
     test(folder.path(), &["guest.wasm", "--update"]);
     assert_eq!(fs::read_to_string(folder.path().join("tests/a.toml")).unwrap(), after);
@@ -702,14 +346,14 @@ fn the_report_for_ci_is_xml_whatever_a_plugin_or_a_case_says() {
         found.unwrap_or_else(|| panic!("no {name} in\n{xml}"))
     };
     let failure = |name: &str| case(name).children().find(|node| node.has_tag_name("failure")).unwrap();
-    assert_eq!(failure("values").attribute("message"), Some("rows, line 6: other values"));
+    assert_eq!(failure("values").attribute("message"), Some("rows, line 5: other values"));
     assert!(failure("values").text().unwrap().contains("1    bytes   3         2"), "{xml}");
     // A bell has no place in XML; what is left of it can be read.
     let odd = failure("nothing was logged\\u{7} at all").text().unwrap();
     assert!(odd.contains("no line with \"<hello> & \\\"goodbye\\\"\" in it"), "{odd}");
     let log = case("log lines").children().find(|node| node.has_tag_name("system-out")).unwrap();
     assert!(log.text().unwrap().contains("info line 29"), "{xml}");
-    assert_eq!(case("values").attribute("line"), Some("2"));
+    assert_eq!(case("values").attribute("line"), Some("1"));
 }
 
 #[test]
@@ -727,7 +371,7 @@ fn the_report_for_programs_is_one_object() {
     assert_eq!((kept["rows_in"].as_u64(), kept["rows_out"].as_u64()), (Some(3), Some(2)));
     assert!(kept["fuel"].as_u64().unwrap() > 100, "{kept}");
     let wrong = &case("values")["mismatches"][0];
-    assert_eq!((&wrong["what"], &wrong["line"]), (&"rows".into(), &6.into()), "{wrong}");
+    assert_eq!((&wrong["what"], &wrong["line"]), (&"rows".into(), &5.into()), "{wrong}");
     assert_eq!(found["coverage"]["never_written"], serde_json::json!([]), "{found}");
     // The same plugin and the same rows cost the same, each time.
     let again: Value =
@@ -787,16 +431,22 @@ fn what_cannot_be_run_ends_with_2_and_says_what_to_do() {
     "#]],
     );
     check(
-        &["guest.wasm", "--case", "nothing"],
+        &["guest.wasm", "--case", "no such"],
         expect![[r#"
-        1
-        tests/a.toml
-          FAIL  nothing was logged\u{7} at all      1 -> 1 rows, N fuel
-                tests/a.toml:40
-                logs, line 44: no line with "<hello> & \"goodbye\"" in it; nothing was logged
-        0 passed, 1 failed, in T s
-        sluice: 1 of 1 cases failed
-    "#]],
+            2
+            sluice: no case has `no such` in its name; there are:
+              values
+              a row is missing, one is too many, and the others are still found
+              alerts
+              metrics
+              log lines
+              nothing was logged at all
+              no error
+              another error
+              init refuses
+              a trap in the second step
+              too dear
+        "#]],
     );
     check(
         &["nowhere.wasm"],
@@ -870,7 +520,7 @@ fn a_built_in_plugin_is_tested_by_its_name() {
         0
         tests/a.toml
           ok    tenants have routes      2 -> 2 rows, N fuel
-        columns of the manifest: all 1 were touched
+        columns of the manifest: 1, all touched
         1 passed, 0 failed, in T s
     "#]]
     .assert_eq(&said(&test(folder.path(), &["splitter"])));
