@@ -64,7 +64,7 @@ fn a_plugin_that_does_not_come_back_is_stopped_and_told() {
     let folder = tempfile::tempdir().unwrap();
     let (report, code) = check(folder.path(), "loop", 0);
     assert_eq!(code, Some(1), "{report:#}");
-    assert!(rule(&report, "trap")["text"].as_str().unwrap().contains("deadline"), "{report:#}");
+    assert!(rule(&report, "trap")["text"].as_str().unwrap().contains("more than 1000 ms"), "{report:#}");
 }
 
 #[test]
