@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use sluice_flow::Batch;
-use sluice_plugin::{Answer, LoadError, Trial};
+use sluice_plugin::{Answer, LoadError, Trap, Trial};
 
-use super::{Found, Outcome, Progress, Rule, Subject, count};
+use super::{Found, Outcome, Progress, Rule, Subject, count, reason};
 use crate::generate::{MOST_ROWS, Step};
 
 /// Rows of the batches that show whether memory grows.
@@ -19,10 +19,10 @@ const FACTOR: usize = 2;
 
 impl Subject<'_> {
     /// Gives one instance many small batches.
-    pub(super) fn memory(&self, progress: Progress<'_>) -> Result<Vec<Found>, LoadError> {
+    pub(super) fn memory(&self, known: &[Trap], progress: Progress<'_>) -> Result<Found, LoadError> {
         let of = self.settings.memory_batches;
         if of == 0 {
-            return Ok(vec![Subject::found(Rule::Memory, Outcome::Skipped, "not asked for")]);
+            return Ok(Subject::found(Rule::Memory, Outcome::Skipped, "not asked for"));
         }
         let mut generator = self.generator(self.settings.seed);
         let round: Vec<Batch> = (0..ROUND).map(|_| generator.ordinary(SMALL)).collect();
@@ -42,14 +42,18 @@ impl Subject<'_> {
             let mut batch = round[number % ROUND].clone();
             batch.stamp(number as u64 + 1, now_ms);
             if let Answer::Trapped(trap) = trial.process(batch).answer {
+                // Where memory ends is chance, unless it was one batch that wanted so much.
+                let is_sudden = trap.kind != "memory" || number < ROUND;
+                if let Some(found) = Subject::trapped_as_known(Rule::Memory, &trap, known).filter(|_| is_sudden) {
+                    return Ok(found);
+                }
                 let batches = count(number + 1, "small batch", "small batches");
                 let text = match trap.kind {
                     "memory" => format!("out of memory after {batches}: {early} bytes after a tenth of them"),
-                    _ => format!("{} after {batches}: {}", trap.kind, trap.text),
+                    _ => format!("{} after {batches}: {}", trap.kind, reason(&trap)),
                 };
                 let details = trap.backtrace.iter().map(|frame| format!("at {frame}")).collect();
-                let outcome = if number < ROUND { Outcome::Skipped } else { Outcome::Broken };
-                return Ok(vec![Found { details, ..Subject::found(Rule::Memory, outcome, text) }]);
+                return Ok(Found { details, ..Subject::found(Rule::Memory, Outcome::Broken, text) });
             }
             if number == of / 10 {
                 early = trial.memory();
@@ -64,11 +68,11 @@ impl Subject<'_> {
         } else {
             (Outcome::Holds, format!("{early} bytes after {tenth} small batches, {late} after {of}"))
         };
-        Ok(vec![Subject::found(Rule::Memory, outcome, text)])
+        Ok(Subject::found(Rule::Memory, outcome, text))
     }
 
     /// Gives a fresh instance the largest batches.
-    pub(super) fn time(&self, progress: Progress<'_>) -> Result<Vec<Found>, LoadError> {
+    pub(super) fn time(&self, known: &[Trap], progress: Progress<'_>) -> Result<Vec<Found>, LoadError> {
         let mut generator = self.generator(self.settings.seed);
         let deadline_ms = self.spec.limits.deadline_ms;
         let (mut longest, mut fuel) = (0, None);
@@ -80,9 +84,16 @@ impl Subject<'_> {
             let began = Instant::now();
             let called = trial.process(batch.clone());
             let ms = began.elapsed().as_millis();
+            let trapped = match &called.answer {
+                Answer::Trapped(trap) => Subject::trapped_as_known(Rule::Time, trap, known),
+                _ => None,
+            };
+            if let Some(found) = trapped {
+                return Ok(vec![found]);
+            }
             match called.answer {
                 Answer::Trapped(trap) if trap.kind == "trap" => {
-                    let skipped = Subject::found(Rule::Time, Outcome::Skipped, "the largest batch traps");
+                    let skipped = Subject::found(Rule::Time, Outcome::Skipped, "not seen: the largest batch traps");
                     return Ok(vec![self.trapped(Rule::Trap, &trap, &[Step::Batch(batch)], progress), skipped]);
                 }
                 Answer::Trapped(trap) => {

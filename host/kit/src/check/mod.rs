@@ -9,7 +9,7 @@ mod state;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sluice_plugin::{Host, LoadError, Loaded, LogLine, LogOut, Manifest, StageSpec};
+use sluice_plugin::{Host, LoadError, Loaded, LogLine, LogOut, Manifest, StageSpec, Trap};
 
 use crate::generate::Step;
 pub use fixture::fixture;
@@ -205,13 +205,11 @@ pub fn check(
     spec.services.log = LogOut::Kept(Arc::clone(&log));
     let loaded = Loaded::load(host, spec.clone())?;
     let subject = Subject { loaded, spec, settings, log };
-    let mut found = subject.sequences(progress)?;
-    found.extend(subject.bad_state(progress)?);
-    found.extend(subject.memory(progress)?);
-    found.extend(subject.time(progress)?);
+    let (mut found, traps) = subject.sequences(progress)?;
+    found.push(subject.bad_state(&traps, progress)?);
+    found.push(subject.memory(&traps, progress)?);
+    found.extend(subject.time(&traps, progress)?);
     found.sort_by_key(|found| found.rule);
-    // A large batch may trap where a small one did.
-    found.dedup_by(|a, b| a.rule == b.rule && a.text == b.text && a.details == b.details);
     Ok(CheckReport { manifest: subject.loaded.manifest(), exports: subject.loaded.exports(), found })
 }
 
@@ -227,6 +225,12 @@ struct Subject<'a> {
 impl Subject<'_> {
     fn found(rule: Rule, outcome: Outcome, text: impl Into<String>) -> Found {
         Found { rule, outcome, text: text.into(), details: Vec::new(), case: None }
+    }
+
+    /// A rule that could not be looked at, since the plugin trapped as it does elsewhere.
+    fn trapped_as_known(rule: Rule, trap: &Trap, known: &[Trap]) -> Option<Found> {
+        let is_known = known.iter().any(|known| run::is_same_trap(known, trap));
+        is_known.then(|| Subject::found(rule, Outcome::Skipped, "not seen: the trap above came first"))
     }
 
     fn generator(&self, seed: u64) -> crate::generate::Generator {
@@ -250,4 +254,9 @@ impl Subject<'_> {
 /// `1 batch`, `2 batches`.
 pub(crate) fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// What the engine says of a trap, without saying that it is one.
+fn reason(trap: &Trap) -> &str {
+    trap.text.strip_prefix("wasm trap: ").unwrap_or(&trap.text)
 }

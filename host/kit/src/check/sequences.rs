@@ -7,7 +7,7 @@ use sluice_flow::{ColumnId, Schema};
 use sluice_plugin::{Answer, Called, LoadError, Trap, Trial};
 
 use super::run::{difference, first_difference, is_same_trap, refused_in, run, run_fresh, trap_in};
-use super::{Case, CaseStep, Expected, Found, Outcome, Progress, Rule, Subject, count};
+use super::{Case, CaseStep, Expected, Found, Outcome, Progress, Rule, Subject, count, reason};
 use crate::generate::Step;
 use crate::rows;
 use crate::shrink::shrink;
@@ -41,8 +41,8 @@ impl Tally {
 }
 
 impl Subject<'_> {
-    /// Runs sequences, each in fresh instances.
-    pub(super) fn sequences(&self, progress: Progress<'_>) -> Result<Vec<Found>, LoadError> {
+    /// Runs sequences, each in fresh instances; the traps, too.
+    pub(super) fn sequences(&self, progress: Progress<'_>) -> Result<(Vec<Found>, Vec<Trap>), LoadError> {
         let of = self.settings.batches;
         let mut generator = self.generator(self.settings.seed);
         let mut tally = Tally::default();
@@ -52,7 +52,8 @@ impl Subject<'_> {
             self.sequence(&steps, &mut tally, progress)?;
         }
         progress("batches", of, of);
-        Ok(self.sum_up(tally))
+        let traps = tally.traps.clone();
+        Ok((self.sum_up(tally), traps))
     }
 
     fn sequence(&self, steps: &[Step], tally: &mut Tally, progress: Progress<'_>) -> Result<(), LoadError> {
@@ -145,7 +146,7 @@ impl Subject<'_> {
         let what = match trap.kind {
             "deadline" => format!("{function} took more than {} ms", self.spec.limits.deadline_ms),
             "memory" => format!("{function} wanted more than {} bytes of memory", self.spec.limits.memory),
-            _ => format!("{function} trapped: {}", trap.text),
+            _ => format!("{function} trapped: {}", reason(trap)),
         };
         let mut details: Vec<String> = trap.backtrace.iter().map(|frame| format!("at {frame}")).collect();
         if let Some(case) = &case {
@@ -162,8 +163,8 @@ impl Subject<'_> {
             run_fresh(&self.loaded, steps).is_ok_and(|answers| refused_in(&answers).contains(column))
         });
         let text = match self.spec.schema.name(column) {
-            Some(name) => format!("asks for `{name}` (column {column}), which its manifest does not have for that"),
-            None => format!("asks for column {column}, which does not exist"),
+            Some(name) => format!("wants `{name}` (column {column}), which its manifest does not list, and is refused"),
+            None => format!("wants column {column}, which does not exist, and is refused"),
         };
         tally.found.push(Found { case, ..Subject::found(Rule::Columns, Outcome::Broken, text) });
     }
@@ -197,8 +198,8 @@ impl Subject<'_> {
             self.expect_what_a_fresh_instance_says(case)?;
         }
         let text = format!(
-            "answers depend on the batches before, and the manifest says that it is stateless: {difference}; \
-             say `stateful`, or forget"
+            "answers depend on the batches before, and the manifest says that it keeps no state: {difference}; \
+             declare it stateful, or keep nothing from batch to batch"
         );
         tally.found.push(Found { case, ..Subject::found(Rule::Order, Outcome::Broken, text) });
         Ok(())
@@ -258,6 +259,8 @@ impl Subject<'_> {
             let text =
                 if is_stateful { "keeps state and does not export `state`: a trap loses it" } else { "no `state`" };
             rest.push(Subject::found(Rule::Restore, outcome, text));
+        } else if tally.restored == 0 {
+            rest.push(skipped(Rule::Restore, "not seen: the trap above came first"));
         } else if !tally.is_broken(Rule::Restore) {
             let text = format!("{} restored in the middle of a sequence: same answers", tally.restored);
             rest.push(match tally.other_snapshots {
@@ -314,7 +317,7 @@ impl Subject<'_> {
         let otherwise = |text: String| Ok(Continued::Otherwise(text));
         let state = match original.snapshot() {
             Ok(state) => state.unwrap_or_default(),
-            Err(trap) => return otherwise(format!("snapshot trapped: {}", trap.text)),
+            Err(trap) => return otherwise(format!("snapshot trapped: {}", reason(&trap))),
         };
         let bytes = state.len();
         let mut restored = Trial::new(&self.loaded)?;
@@ -327,7 +330,10 @@ impl Subject<'_> {
                 return otherwise(format!("restore refuses a snapshot of {bytes} bytes of its own: {text}"));
             }
             Err(trap) => {
-                return otherwise(format!("restore trapped on a snapshot of {bytes} bytes of its own: {}", trap.text));
+                return otherwise(format!(
+                    "restore trapped on a snapshot of {bytes} bytes of its own: {}",
+                    reason(&trap)
+                ));
             }
         }
         let (a, b): (Vec<Called>, Vec<Called>) = (run(&mut original, after), run(&mut restored, after));

@@ -1,9 +1,9 @@
 //! State that nobody saved: of another version, another plugin, a bad disk.
 
-use sluice_plugin::{LoadError, Trial};
+use sluice_plugin::{LoadError, Trap, Trial};
 
-use super::run::{run, run_fresh, trap_in};
-use super::{Found, Outcome, Progress, Rule, Subject, count};
+use super::run::{is_same_trap, run, run_fresh, trap_in};
+use super::{Found, Outcome, Progress, Rule, Subject, count, reason};
 use crate::generate::{Random, Step};
 
 /// Rows and batches that an instance gets after it took over what it should not have.
@@ -13,9 +13,9 @@ const SHOWN: usize = 48;
 
 impl Subject<'_> {
     /// Gives bad state to fresh instances.
-    pub(super) fn bad_state(&self, progress: Progress<'_>) -> Result<Vec<Found>, LoadError> {
+    pub(super) fn bad_state(&self, known: &[Trap], progress: Progress<'_>) -> Result<Found, LoadError> {
         if !self.loaded.exports().1 {
-            return Ok(vec![Subject::found(Rule::BadState, Outcome::Skipped, "no `state`")]);
+            return Ok(Subject::found(Rule::BadState, Outcome::Skipped, "no `state`"));
         }
         let mut generator = self.generator(self.settings.seed);
         let after: Vec<Step> = (0..AFTER.1)
@@ -31,7 +31,7 @@ impl Subject<'_> {
         // Batches that trap anyway say nothing about state.
         let is_after_good = trap_in(&run_fresh(&self.loaded, &after)?).is_none();
         let states = bad_states(&good, self.settings.seed);
-        let (mut refused, mut taken, mut found) = (0, 0, Vec::new());
+        let (mut refused, mut taken) = (0, 0);
         for (at, (what, state)) in states.iter().enumerate() {
             progress("bad states", at, states.len());
             let mut trial = Trial::new(&self.loaded)?;
@@ -39,7 +39,8 @@ impl Subject<'_> {
                 Ok(Ok(true)) => {
                     taken += 1;
                     let answers = run(&mut trial, &after);
-                    let trap = trap_in(&answers).filter(|_| is_after_good);
+                    let is_new = |trap: &&Trap| is_after_good && !known.iter().any(|known| is_same_trap(known, trap));
+                    let trap = trap_in(&answers).filter(is_new);
                     trap.map(|trap| ("was taken over, and then process trapped", trap.clone()))
                 }
                 Ok(Ok(false) | Err(_)) => {
@@ -51,17 +52,13 @@ impl Subject<'_> {
             let Some((how, trap)) = problem else { continue };
             let mut details = vec![format!("state: {}", shown(state))];
             details.extend(trap.backtrace.iter().map(|frame| format!("at {frame}")));
-            let text = format!("{what}: {how}: {}", trap.text);
-            found.push(Found { details, ..Subject::found(Rule::BadState, Outcome::Broken, text) });
             // One is enough to go and look.
-            break;
+            let text = format!("{what}: {how}: {}", reason(&trap));
+            return Ok(Found { details, ..Subject::found(Rule::BadState, Outcome::Broken, text) });
         }
-        if found.is_empty() {
-            let text =
-                format!("{}: {refused} refused, {taken} taken over, no trap", count(states.len(), "state", "states"));
-            found.push(Subject::found(Rule::BadState, Outcome::Holds, text));
-        }
-        Ok(found)
+        let text =
+            format!("{}: {refused} refused, {taken} taken over, no trap", count(states.len(), "state", "states"));
+        Ok(Subject::found(Rule::BadState, Outcome::Holds, text))
     }
 }
 
@@ -111,5 +108,9 @@ fn bad_states(good: &[u8], seed: u64) -> Vec<(String, Vec<u8>)> {
 
 fn shown(state: &[u8]) -> String {
     let hex: String = state.iter().take(SHOWN).map(|byte| format!("{byte:02x}")).collect();
-    if state.len() > SHOWN { format!("{hex}... ({} bytes)", state.len()) } else { hex }
+    match state.len() {
+        0 => "nothing".to_owned(),
+        1..=SHOWN => hex,
+        bytes => format!("{hex}... ({bytes} bytes)"),
+    }
 }
