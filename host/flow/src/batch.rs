@@ -298,9 +298,16 @@ impl Batch {
     /// Keeps the rows whose bit is set (bit `r % 32` of word `r / 32`) and returns how many were
     /// dropped. Bits beyond the last row mean nothing; words that are missing count as 0.
     pub fn keep(&mut self, bitmap: &[u32]) -> usize {
-        let kept: Vec<u32> = (0..self.rows as u32)
-            .filter(|row| bitmap.get((row / 32) as usize).is_some_and(|word| word >> (row % 32) & 1 == 1))
-            .collect();
+        let words = bitmap.iter().take(self.rows.div_ceil(32)).enumerate();
+        let words = words
+            .map(|(at, word)| (at, if at == self.rows / 32 { word & ((1 << (self.rows % 32)) - 1) } else { *word }));
+        let mut kept: Vec<u32> = Vec::with_capacity(words.clone().map(|(_, word)| word.count_ones() as usize).sum());
+        for (at, mut word) in words {
+            while word != 0 {
+                kept.push(at as u32 * 32 + word.trailing_zeros());
+                word &= word - 1;
+            }
+        }
         let dropped = self.rows - kept.len();
         if dropped > 0 {
             *self = self.select(&kept);

@@ -130,16 +130,17 @@ impl Column {
     /// The column with only the rows listed, in their order. Rows out of range are left out.
     #[must_use]
     pub fn select(&self, rows: &[u32]) -> Column {
-        fn gather<T: Copy>(values: &[T], rows: &[u32]) -> Arc<Vec<T>> {
-            Arc::new(rows.iter().filter_map(|row| values.get(*row as usize).copied()).collect())
+        // The length of what comes out is known, which a filter would hide.
+        fn gather<T: Copy + Default>(values: &[T], rows: &[u32]) -> Vec<T> {
+            rows.iter().map(|row| values.get(*row as usize).copied().unwrap_or_default()).collect()
         }
         match self {
-            Column::U8(values) => Column::U8(gather(values, rows)),
-            Column::U16(values) => Column::U16(gather(values, rows)),
-            Column::U32(values) => Column::U32(gather(values, rows)),
-            Column::U64(values) => Column::U64(gather(values, rows)),
+            Column::U8(values) => Column::U8(Arc::new(gather(values, rows))),
+            Column::U16(values) => Column::U16(Arc::new(gather(values, rows))),
+            Column::U32(values) => Column::U32(Arc::new(gather(values, rows))),
+            Column::U64(values) => Column::U64(Arc::new(gather(values, rows))),
             Column::Text(texts) => {
-                let codes = rows.iter().filter_map(|row| texts.codes.get(*row as usize).copied()).collect();
+                let codes = gather(&texts.codes, rows);
                 Column::Text(Arc::new(Texts { words: texts.words.clone(), codes }))
             }
             Column::Lists(lists) => {

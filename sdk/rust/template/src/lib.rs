@@ -28,7 +28,8 @@ impl Plugin for TenantFilter {
         let port = batch.get_or_zero(columns::DST_PORT)?;
         let bytes = batch.get_or_zero(columns::BYTES)?;
         let keep = Bitmap::from_fn(batch.rows(), |row| {
-            proto[row] == TCP && port[row] == HTTPS && bytes[row] > self.min_bytes
+            // `&`, not `&&`: a branch that cannot be foreseen costs more than a comparison.
+            (proto[row] == TCP) & (port[row] == HTTPS) & (bytes[row] > self.min_bytes)
         });
         metrics::count("kept", keep.count() as u32);
         batch.keep(&keep)?;
