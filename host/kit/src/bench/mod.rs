@@ -124,11 +124,13 @@ pub struct Spread {
 #[non_exhaustive]
 pub enum BenchError {
     /// The plugin does not load.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// The component cannot be read.
-    #[error("the component cannot be read")]
-    Read(#[source] std::io::Error),
+    #[error("{component}: {}", error.kind)]
+    Load {
+        /// The file or built-in plugin.
+        component: String,
+        /// Why.
+        error: LoadError,
+    },
     /// It trapped on ordinary traffic.
     #[error("{plugin} trapped on ordinary traffic, {rows} rows a batch: {text}; `sluice plugin check` finds out more")]
     Trapped {
@@ -163,7 +165,8 @@ pub fn bench(
     let mut subjects = Vec::new();
     for spec in specs {
         progress(&format!("compiling {}", spec.component.describe()));
-        subjects.push(Subject::load(hosts, spec)?);
+        let load = Subject::load(hosts, spec);
+        subjects.push(load.map_err(|error| BenchError::Load { component: spec.component.describe(), error })?);
     }
     let reads = subjects.iter().fold(ColumnSet::EMPTY, |all, subject| all.union(subject.loaded.manifest().reads));
     let mut points = Vec::new();
@@ -184,12 +187,13 @@ struct Subject {
 }
 
 impl Subject {
-    fn load(hosts: &Hosts, spec: &StageSpec) -> Result<Subject, BenchError> {
+    fn load(hosts: &Hosts, spec: &StageSpec) -> Result<Subject, LoadError> {
         let mut spec = spec.clone();
         spec.services.log = LogOut::Kept(Arc::default());
         let bytes = match &spec.component {
             ComponentSource::Embedded { bytes, .. } => bytes.len(),
-            ComponentSource::File { path, .. } => std::fs::metadata(path).map_err(BenchError::Read)?.len() as usize,
+            // A file that is not there is found out when it is loaded.
+            ComponentSource::File { path, .. } => std::fs::metadata(path).map_or(0, |file| file.len() as usize),
         };
         let began = Instant::now();
         let loaded = Loaded::load(&hosts.plain, spec.clone())?;
@@ -234,6 +238,8 @@ fn point(
     progress: &mut dyn FnMut(&str),
 ) -> Result<Point, BenchError> {
     let Some(first) = subjects.first() else { return Ok(empty_point(rows)) };
+    // Once started they start again; what does not is found while it is measured.
+    let restarted = |error| BenchError::Load { component: "an instance".to_owned(), error };
     let schema = Arc::clone(&first.spec.schema);
     let batches = ordinary_batches(&schema, reads, rows, BATCHES);
     let mut counted = Vec::new();
@@ -241,10 +247,12 @@ fn point(
         progress(&format!("{}: counting, {rows} rows a batch", subject.name()));
         counted.push(count(subject, &batches)?);
     }
-    let mut lanes = vec![Lane::new(&copy_of(hosts, &first_spec(subjects), &Touched::default())?, &batches, "copy")?];
+    let lane = |loaded: &Arc<Loaded>, name: &str| Lane::new(loaded, &batches, name).map_err(restarted);
+    let copy = |like: &StageSpec, touched: &Touched| copy_of(hosts, like, touched).map_err(restarted);
+    let mut lanes = vec![lane(&copy(&subjects[0].spec, &Touched::default())?, "copy")?];
     for (subject, (touched, _)) in subjects.iter().zip(&counted) {
-        lanes.push(Lane::new(&subject.loaded, &batches, subject.name())?);
-        lanes.push(Lane::new(&copy_of(hosts, &subject.spec, touched)?, &batches, "copy")?);
+        lanes.push(lane(&subject.loaded, subject.name())?);
+        lanes.push(lane(&copy(&subject.spec, touched)?, "copy")?);
     }
     // A first round that does not count: memory is touched, and grows.
     for lane in &mut lanes {
@@ -286,10 +294,6 @@ fn point(
     Ok(Point { rows, plugins, empty: spread(&lanes[0].samples), ratio, fuel_ratio })
 }
 
-fn first_spec(subjects: &[Subject]) -> StageSpec {
-    subjects[0].spec.clone()
-}
-
 fn empty_point(rows: usize) -> Point {
     let empty = Spread { min: 0.0, median: 0.0 };
     Point { rows, plugins: Vec::new(), empty, ratio: None, fuel_ratio: None }
@@ -297,7 +301,8 @@ fn empty_point(rows: usize) -> Point {
 
 /// Columns touched and fuel used for the batches, once each, in a new instance.
 fn count(subject: &mut Subject, batches: &[Batch]) -> Result<(Touched, Option<u64>), BenchError> {
-    let mut trial = Trial::new(&subject.counted)?;
+    let restarted = |error| BenchError::Load { component: "an instance".to_owned(), error };
+    let mut trial = Trial::new(&subject.counted).map_err(restarted)?;
     let (mut touched, mut fuel) = (Touched::default(), None);
     for batch in batches {
         let called = trial.process(batch.clone());

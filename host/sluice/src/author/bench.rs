@@ -66,8 +66,10 @@ pub(super) fn bench(args: &BenchArgs) -> Result<(), Failure> {
     let measured = bench::bench(&hosts, &specs, &settings, &mut |what| shown.line(what));
     drop(shown);
     let measured = measured.map_err(|error| match error {
-        BenchError::Load(error) => Failure::usage(format!("{}{}", error.kind, with.hint())),
-        BenchError::Read(_) => Failure::Usage { what: args.plugin.display().to_string(), cause: Some(Box::new(error)) },
+        BenchError::Load { error: ref load, .. } => {
+            let hint = with.hint(&load.kind.to_string());
+            Failure::usage(format!("{error}{hint}"))
+        }
         error => Failure::failed(error.to_string()),
     })?;
     match args.format {
