@@ -86,6 +86,7 @@ pub struct Step {
 
 /// What is done to a plugin.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "there are a few per case")]
 pub enum Act {
     /// It is given a batch.
     Process(Batch),
@@ -238,7 +239,6 @@ impl Reader<'_> {
         }
         let shared = self.shared(table, shared)?;
         let (steps, start) = self.steps(table, &shared)?;
-        table.finish(doc, &[&["name", "rows", "rows_from", "expect", "step"], &SHARED_KEYS[..]].concat())?;
         let grant = match &shared.grant {
             None => Grant::Requested,
             Some(grant) => {
@@ -266,6 +266,8 @@ impl Reader<'_> {
         let tables = case.list(doc, "step")?;
         let batch = self.batch(case, shared.now_ms)?;
         let expect = self.expect(case)?;
+        // Before it is said what is missing: it may be there with a slip in its name.
+        case.finish(doc, &[&["name", "rows", "rows_from", "expect", "step"], &SHARED_KEYS[..]].concat())?;
         if tables.is_empty() {
             let Some(expect) = expect else {
                 let example = if self.is_update {
@@ -307,6 +309,8 @@ impl Reader<'_> {
         if let Some(restart) = restart.as_ref().filter(|restart| !restart.get_ref()) {
             return Err(doc.error(restart.span(), &table.path, "`restart` is true or not there"));
         }
+        let expect = self.expect(table)?;
+        table.finish(doc, &["rows", "rows_from", "tick_ms", "restart", "now_ms", "expect"])?;
         let (act, left_out) = match (batch, tick_ms, restart) {
             (Some((batch, left_out)), None, None) => (Act::Process(batch), left_out),
             (None, Some(tick_ms), None) => (Act::Tick(tick_ms), Vec::new()),
@@ -316,7 +320,6 @@ impl Reader<'_> {
                 return Err(doc.error(table.span(""), &table.path, problem));
             }
         };
-        let expect = self.expect(table)?;
         if let Some(expect) = &expect
             && !matches!(act, Act::Process(_))
             && let Some((key, span)) = expect.about_rows()
@@ -324,7 +327,6 @@ impl Reader<'_> {
             let problem = format!("`{key}` is about a batch, and this step has none");
             return Err(doc.error(span, &format!("{}.expect", table.path), problem));
         }
-        table.finish(doc, &["rows", "rows_from", "tick_ms", "restart", "now_ms", "expect"])?;
         Ok(Step { act, now_ms, expect, left_out })
     }
 

@@ -217,6 +217,13 @@ impl<'d> Table<'d> {
         })
     }
 
+    /// Checks that there are no other keys than `known`, before any is taken: of a mistyped key that is needed, the typing
+    /// is the mistake and not that the right one is missing.
+    pub fn only(&self, doc: &Document, known: &[&str]) -> Result<(), ConfigError> {
+        let Some((key, span)) = self.keys.iter().find(|(key, _)| !known.contains(&key.as_str())) else { return Ok(()) };
+        Err(doc.error(span.clone(), &self.path, unknown_key(key, known)))
+    }
+
     /// Checks that nothing is left; `known` are the keys that were taken.
     ///
     /// # Errors
@@ -312,6 +319,9 @@ fn in_our_words(message: &str) -> String {
     if message == "invalid socket address syntax" {
         return "no address and port; write e.g. \"[::]:2055\" or \"192.0.2.1:2055\"".to_owned();
     }
+    let message = ["usize", "u64", "u32", "u16", "u8"].iter().fold(message, |message, width| {
+        message.replacen(&format!(", expected {width}"), ", expected a whole number, 0 or more", 1)
+    });
     let message = message.replacen("unknown variant", "unknown value", 1).replacen("duplicate field", "key twice:", 1);
     let mut quoted = message.split('`').skip(1).step_by(2);
     if message.starts_with("unknown ")

@@ -28,6 +28,8 @@ pub struct Bench {
     host: Arc<Host>,
     component: ComponentSource,
     schema: Arc<Schema>,
+    /// Cases that were begun, in all runs.
+    begun: AtomicUsize,
 }
 
 /// What a case came to.
@@ -111,10 +113,13 @@ impl From<&LoadErrorKind> for Problem {
 impl Problem {
     /// How `what` trapped, and for a limit which one.
     fn trapped(what: &str, trap: &Trap, limits: &Limits) -> Problem {
-        let deadline_ms = if matches!(what, "process" | "tick") { limits.deadline_ms } else { limits.init_deadline_ms };
+        let (deadline_ms, key) = match what {
+            "process" | "tick" => (limits.deadline_ms, "deadline_ms"),
+            _ => (limits.init_deadline_ms, "init_deadline_ms"),
+        };
         let full = match trap.kind {
-            "deadline" => format!("{what} did not return within {deadline_ms} ms"),
-            "memory" => format!("{what} wanted more than {} bytes of memory: {}", limits.memory, trap.text),
+            "deadline" => format!("{what} did not return within the {deadline_ms} ms of limits.{key}"),
+            "memory" => format!("{what} wanted more than the {} bytes of limits.memory_bytes", limits.memory),
             _ => format!("{what} trapped: {}", trap.text),
         };
         let text = if trap.kind == "trap" { trap.text.clone() } else { full.clone() };
@@ -138,7 +143,7 @@ impl Bench {
     ) -> Result<Bench, PluginError> {
         let settings = HostSettings { cache_dir: cache_dir.map(Path::to_owned), fuel: true };
         let host = Host::new(settings, Metrics::new())?;
-        Ok(Bench { host, component, schema: Arc::clone(schema) })
+        Ok(Bench { host, component, schema: Arc::clone(schema), begun: AtomicUsize::new(0) })
     }
 
     /// Runs the cases of which `wanted` says yes to the name, several at a time, and gives what each came to, in
@@ -183,8 +188,8 @@ impl Bench {
         let began = Instant::now();
         let lines = Arc::default();
         let spec = StageSpec {
-            // Counters are those of a stage: each case has its own.
-            name: format!("{}:{}", fixture.doc.file.display(), case.name),
+            // Counters are those of a stage: each case has its own, each time it is run.
+            name: format!("case-{}", self.begun.fetch_add(1, Ordering::Relaxed)),
             component: self.component.clone(),
             config_json: case.config_json.clone(),
             grant: case.grant.clone(),

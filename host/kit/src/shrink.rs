@@ -28,12 +28,8 @@ pub(crate) fn shrink(steps: Vec<Step>, time: Duration, fails: impl FnMut(&[Step]
     shrinker.one_time();
     loop {
         let before = shrinker.attempts;
-        let is_smaller = [
-            shrinker.fewer_steps(),
-            shrinker.fewer_rows(),
-            shrinker.fewer_columns(),
-            shrinker.simpler_values(),
-        ];
+        let is_smaller =
+            [shrinker.fewer_steps(), shrinker.fewer_rows(), shrinker.fewer_columns(), shrinker.simpler_values()];
         if !is_smaller.contains(&true) || shrinker.is_over() || shrinker.attempts == before {
             break;
         }
@@ -292,7 +288,10 @@ mod tests {
     #[test]
     fn a_fault_of_one_row_becomes_one_row_with_the_smallest_value() {
         check(|batch, row| batch.number(col::BYTES, row) >= 10_000, "bytes 10000");
-        check(|batch, row| batch.number(col::PROTO, row) == 17 && batch.number(col::BYTES, row) > 99, "bytes proto 100 17");
+        check(
+            |batch, row| batch.number(col::PROTO, row) == 17 && batch.number(col::BYTES, row) > 99,
+            "bytes proto 100 17",
+        );
         check(|batch, row| batch.list(col::MPLS_LABELS, row).len() > 1, "mpls_labels 0,0");
     }
 

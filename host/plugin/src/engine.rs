@@ -34,9 +34,12 @@ pub struct Host {
     engine: Engine,
     cache: Option<Cache>,
     metrics: Arc<Metrics>,
-    /// What was compiled last, with its digest: a run of tests loads the same component for every case.
-    last: Option<Mutex<Option<([u8; 32], Component)>>>,
+    /// What was compiled last: a run of tests loads the same component for every case.
+    last: Option<Mutex<Option<Compiled>>>,
 }
+
+/// A component with the SHA-256 of its bytes.
+type Compiled = ([u8; 32], Component);
 
 impl std::fmt::Debug for Host {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -361,23 +361,23 @@ fn start(
 ) -> Result<(Instance, Manifest), LoadErrorKind> {
     let mut instance = Instance::new(host.engine(), pre, exports, shared).map_err(|error| match error {
         NoInstance::Misfit(error) => LoadErrorKind::Link { error },
-        NoInstance::Trapped(trapped) => not_started(shared, "starting", trapped),
+        NoInstance::Trapped(trapped) => LoadErrorKind::Start { error: trapped.text, backtrace: trapped.backtrace },
     })?;
     let manifest = match instance.init() {
         Ok(Ok(manifest)) => checked(&shared.schema, manifest)?,
         Ok(Err(message)) => return Err(LoadErrorKind::Config { message }),
-        Err(trapped) => return Err(not_started(shared, "init", trapped)),
+        Err(trapped) => return Err(init_trapped(shared, trapped)),
     };
     Ok((instance, manifest))
 }
 
-/// How `what` trapped, and for a limit which one.
-fn not_started(shared: &Shared, what: &str, trapped: Trapped) -> LoadErrorKind {
+/// How `init` trapped, and for a limit which one.
+fn init_trapped(shared: &Shared, trapped: Trapped) -> LoadErrorKind {
     let limits = &shared.limits;
     let error = match trapped.kind {
-        TrapKind::Deadline => format!("{what} did not return within {} ms", limits.init_deadline_ms),
-        TrapKind::Memory => format!("{what} wanted more than {} bytes of memory: {}", limits.memory, trapped.text),
-        TrapKind::Trap => format!("{what}: {}", trapped.text),
+        TrapKind::Deadline => format!("init did not return within {} ms", limits.init_deadline_ms),
+        TrapKind::Memory => format!("init wanted more than {} bytes of memory", limits.memory),
+        TrapKind::Trap => format!("init: {}", trapped.text),
     };
     LoadErrorKind::Start { error, backtrace: trapped.backtrace }
 }

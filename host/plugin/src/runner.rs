@@ -243,8 +243,7 @@ impl Runner {
 
     /// Records the batch that was noted last, if it is one of those to record whatever comes of them.
     fn sample(&self, how: &str, text: &str, rows_kept: Option<usize>) {
-        let is_sampled =
-            self.loaded.shared.recorder.as_ref().is_some_and(|recorder| recorder.is_sampled(self.batches));
+        let is_sampled = self.loaded.shared.recorder.as_ref().is_some_and(|recorder| recorder.is_sampled(self.batches));
         if let Some(live) = self.live.as_ref().filter(|_| is_sampled) {
             let ended = Ended { how: how.to_owned(), text: text.to_owned(), rows_kept, backtrace: Vec::new() };
             self.record(&live.store.data().used, ended);

@@ -133,6 +133,8 @@ pub struct Touched {
     pub written: ColumnSet,
     /// Columns that it wanted to read or write, and may not: they are not in its manifest, or not granted.
     pub refused: ColumnSet,
+    /// Bytes of columns, bitmaps and routes that were copied in or out. What a kernel reads stays where it is.
+    pub copied: u64,
 }
 
 impl State {
@@ -210,6 +212,11 @@ impl State {
         };
         self.touch(|touched| touched.written.insert(column));
         Ok(width)
+    }
+
+    /// Notes that so much was copied between the batch and the plugin.
+    pub(crate) fn copied(&self, bytes: usize) {
+        self.touch(|touched| touched.copied += bytes as u64);
     }
 
     fn touch(&self, note: impl FnOnce(&mut Touched)) {

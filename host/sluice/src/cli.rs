@@ -97,27 +97,29 @@ pub(crate) enum PluginCommand {
         #[arg(default_value = ".")]
         dir: PathBuf,
     },
-    /// Look for what breaks a plugin: made-up batches of every kind, and rules that hold for every plugin, whatever it does.
-    /// Exit 1 if one is broken; a case that shows it is written for `plugin test`.
-    #[command(after_help = "Example: sluice plugin check build/tenant-filter.wasm --config '{\"customer_id\": 7}'")]
-    Check(CheckArgs),
-    /// Measure what a plugin costs on made-up traffic: time and fuel a row at several sizes of batch, memory, compiling, and
-    /// what part of it is bringing columns across. Two plugins are compared side by side.
-    #[command(after_help = "Example: sluice plugin bench old.wasm build/tenant-filter.wasm --config '{\"customer_id\": 7}'")]
-    Bench(BenchArgs),
-    /// Make a recorded call of a plugin again, and say whether it ends as it did (exit 0) or not (1).
-    #[command(after_help = "Example: sluice plugin replay recordings/tenants.trap-0123456789ab.recording")]
-    Replay(ReplayArgs),
     /// Run the cases in tests/*.toml against a plugin, in the host that runs it in production, and compare what comes
     /// out. Opens no socket. Exit 1: a case failed; 2: they could not be run.
     #[command(after_help = "Example: sluice plugin test --junit report.xml")]
     Test(TestArgs),
+    /// Look for what breaks a plugin: made-up batches of every kind, and rules that hold for every plugin, whatever it does.
+    /// Exit 1 if one is broken; a case that shows it is written for `plugin test`.
+    #[command(after_help = "Example: sluice plugin check build/tenant-filter.wasm --config '{\"customer_id\": 7}'")]
+    Check(CheckArgs),
+    /// Measure what a plugin costs: nanoseconds and fuel a row at several sizes of batches, memory, and what of it is copying,
+    /// beside a plugin that does nothing; and what another version costs in comparison.
+    #[command(
+        after_help = "Example: sluice plugin bench old.wasm build/tenant-filter.wasm --config '{\"customer_id\": 7}'"
+    )]
+    Bench(BenchArgs),
+    /// Make a recorded call of a plugin again, and say whether it ends as it did (exit 0) or not (1).
+    #[command(after_help = "Example: sluice plugin replay recordings/tenants.trap-0123456789ab.recording")]
+    Replay(ReplayArgs),
     /// Print what the plugin in FILE is, what it imports, reads and writes, and what loading it costs. Starts it, and
     /// gives it no batch.
     #[command(after_help = "Example: sluice plugin inspect build/tenant-filter.wasm --config '{\"customer_id\": 7}'")]
     Inspect(InspectArgs),
-    /// Make a component of the core module CORE, as compilers write it: embeds the contract if it is not in there, and
-    /// adapts what was built for WASI preview 1.
+    /// Make a component of the core module CORE, as compilers write it: embeds the contract, and adapts what was built
+    /// for WASI preview 1.
     #[command(after_help = "Example: sluice plugin pack build/core.wasm -o build/tenant-filter.wasm")]
     Pack {
         /// The core module.

@@ -48,7 +48,9 @@ pub fn fixture(name: &str, comment: &[String], header: &str, case: &Case, writte
             Some(expected) => text.push_str(&expect(expected, written)),
             None if at == last && !expects_something => {
                 text.push_str("[case.step.expect]\n");
-                text.push_str("# Any answer will do, for now: what is right is for you to say, e.g. with `rows` or `error`.\n");
+                text.push_str(
+                    "# Any answer will do, for now: what is right is for you to say, e.g. with `rows` or `error`.\n",
+                );
                 text.push_str("no_logs = [\"panicked\"]\n");
             }
             None => {}

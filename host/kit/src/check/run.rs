@@ -85,7 +85,8 @@ pub(super) fn difference(a: &Called, b: &Called) -> Option<String> {
     }
     let different = a.alerts.iter().zip(&b.alerts).find(|(a, b)| format!("{a:?}") != format!("{b:?}"));
     different.map(|(a, b)| {
-        let shown = |alert: &sluice_pipeline::Event| format!("`{}` about `{}` ({})", alert.kind, alert.subject, alert.value);
+        let shown =
+            |alert: &sluice_pipeline::Event| format!("`{}` about `{}` ({})", alert.kind, alert.subject, alert.value);
         format!("alert {} in one, {} in the other", shown(a), shown(b))
     })
 }

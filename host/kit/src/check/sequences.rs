@@ -174,8 +174,7 @@ impl Subject<'_> {
             Ok(first_difference(&run_fresh(&self.loaded, steps)?, &run_fresh(&self.loaded, steps)?))
         };
         let Some((at, difference)) = twice(made)? else { return Ok(()) };
-        let case =
-            self.smallest(Rule::Repeat, made, progress, |steps| twice(steps).is_ok_and(|found| found.is_some()));
+        let case = self.smallest(Rule::Repeat, made, progress, |steps| twice(steps).is_ok_and(|found| found.is_some()));
         let text = format!("two new instances answer call {} of the same calls differently: {difference}", at + 1);
         tally.found.push(Found { case, ..Subject::found(Rule::Repeat, Outcome::Broken, text) });
         Ok(())
@@ -257,7 +256,8 @@ impl Subject<'_> {
         }
         if !keeps_state {
             let outcome = if is_stateful { Outcome::Warning } else { Outcome::Skipped };
-            let text = if is_stateful { "keeps state and does not export `state`: a trap loses it" } else { "no `state`" };
+            let text =
+                if is_stateful { "keeps state and does not export `state`: a trap loses it" } else { "no `state`" };
             rest.push(Subject::found(Rule::Restore, outcome, text));
         } else if tally.restored == 0 {
             rest.push(skipped(Rule::Restore, "not seen: the trap above came first"));
@@ -323,9 +323,15 @@ impl Subject<'_> {
         let mut restored = Trial::new(&self.loaded)?;
         match restored.restore(state) {
             Ok(Ok(true)) => {}
-            Ok(Ok(false)) => return otherwise(format!("restore does not understand a snapshot of {bytes} bytes of its own")),
-            Ok(Err(text)) => return otherwise(format!("restore refuses a snapshot of {bytes} bytes of its own: {text}")),
-            Err(trap) => return otherwise(format!("restore trapped on a snapshot of {bytes} bytes of its own: {}", reason(&trap))),
+            Ok(Ok(false)) => {
+                return otherwise(format!("restore does not understand a snapshot of {bytes} bytes of its own"));
+            }
+            Ok(Err(text)) => {
+                return otherwise(format!("restore refuses a snapshot of {bytes} bytes of its own: {text}"));
+            }
+            Err(trap) => {
+                return otherwise(format!("restore trapped on a snapshot of {bytes} bytes of its own: {}", reason(&trap)));
+            }
         }
         let (a, b): (Vec<Called>, Vec<Called>) = (run(&mut original, after), run(&mut restored, after));
         if let Some((at, difference)) = first_difference(&a, &b) {
@@ -347,9 +353,7 @@ impl Subject<'_> {
 /// The step as it is when it was written to TOML and read again.
 fn as_written(step: &Step, schema: &Arc<Schema>) -> Step {
     match step {
-        Step::Batch(batch) => {
-            Step::Batch(rows::to_batch(&rows::of_batch(batch), schema, batch.id(), batch.now_ms()))
-        }
+        Step::Batch(batch) => Step::Batch(rows::to_batch(&rows::of_batch(batch), schema, batch.id(), batch.now_ms())),
         Step::Tick(now_ms) => Step::Tick(*now_ms),
     }
 }

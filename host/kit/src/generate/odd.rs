@@ -17,9 +17,26 @@ const LONG_LIST: usize = 2000;
 
 /// Addresses from which the first to the last of a kind, and what is none, can be told.
 const ADDRESSES_OF_NOTE: &[&str] = &[
-    "0.0.0.0", "0.0.0.1", "10.0.0.0", "127.0.0.1", "192.0.2.1", "192.0.2.255", "198.51.100.7", "203.0.113.0",
-    "224.0.0.1", "255.255.255.255", "::1", "::2", "2001:db8::", "2001:db8::1", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff",
-    "64:ff9b::192.0.2.1", "fe80::1", "fc00::", "ff02::1", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+    "0.0.0.0",
+    "0.0.0.1",
+    "10.0.0.0",
+    "127.0.0.1",
+    "192.0.2.1",
+    "192.0.2.255",
+    "198.51.100.7",
+    "203.0.113.0",
+    "224.0.0.1",
+    "255.255.255.255",
+    "::1",
+    "::2",
+    "2001:db8::",
+    "2001:db8::1",
+    "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff",
+    "64:ff9b::192.0.2.1",
+    "fe80::1",
+    "fc00::",
+    "ff02::1",
+    "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
 ];
 
 /// What a column is like in one batch.
@@ -158,8 +175,26 @@ fn addresses(rows: usize, random: &mut Random) -> (Vec<u64>, Vec<u64>) {
 /// Texts: empty, long, in other scripts, twice the same, unused.
 fn texts(rows: usize, random: &mut Random) -> Texts {
     let all = [
-        "", "a", "DE", "de", " ", "0", "-1", "a b", "naïve", "日本語", "👩‍👩‍👧‍👦", "\u{202e}abc", "e\u{301}", "\0", "line\nbreak", "\"'`\\",
-        "{}%s$x", "../../etc", "\u{feff}", "\u{10ffff}",
+        "",
+        "a",
+        "DE",
+        "de",
+        " ",
+        "0",
+        "-1",
+        "a b",
+        "naïve",
+        "日本語",
+        "👩‍👩‍👧‍👦",
+        "\u{202e}abc",
+        "e\u{301}",
+        "\0",
+        "line\nbreak",
+        "\"'`\\",
+        "{}%s$x",
+        "../../etc",
+        "\u{feff}",
+        "\u{10ffff}",
     ];
     let mut words: Vec<Arc<str>> = (0..1 + random.below(12)).map(|_| random.pick(&all).into()).collect();
     if random.is_one_of(1, 4) {
@@ -187,8 +222,7 @@ fn lists(rows: usize, random: &mut Random) -> Lists {
             _ if row == long_row => LONG_LIST,
             _ => random.below(2) as usize,
         };
-        let list: Vec<u32> =
-            (0..length).map(|_| extreme(u64::from(u32::MAX), 0, random) as u32).collect();
+        let list: Vec<u32> = (0..length).map(|_| extreme(u64::from(u32::MAX), 0, random) as u32).collect();
         lists.push(&list);
     }
     lists

@@ -95,7 +95,7 @@ fn untouched(text: &mut String, report: &Report<'_>, coverage: &Coverage) {
     add("asked for and refused", &report.names(coverage.refused));
     add("in `metrics` of a case, and never counted", &coverage.never_counted);
     if lines.is_empty() {
-        writeln!(text, "columns of the manifest: all {columns} were touched").expect("a string grows");
+        writeln!(text, "columns of the manifest: {columns}, all touched").expect("a string grows");
         return;
     }
     writeln!(text, "columns of the manifest: {columns}").expect("a string grows");

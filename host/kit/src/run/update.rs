@@ -21,17 +21,21 @@ pub struct Change {
     pub line: usize,
     /// What was written: keys of `expect`.
     pub keys: Vec<&'static str>,
+    /// What should have been, and is written as tables under headers of their own, `[[case.expect.rows]]`, so that there
+    /// is no one place for it.
+    pub not_written: Vec<&'static str>,
 }
 
 /// A value that takes the place of another in the text.
 struct Edit {
-    key: &'static str,
+    keys: Vec<&'static str>,
     span: Range<usize>,
     text: String,
 }
 
 /// The text of a file with the expectations that were not met changed to what came out, and what was changed: `rows`,
-/// `routes`, `alerts`, `metrics`, `error` and `max_fuel`; an `expect` that is empty gets `rows` and `metrics`. Everything
+/// `row_count`, `kept`, `routes`, `alerts`, `metrics`, `error` and `max_fuel`; an `expect` that is empty gets `rows` and
+/// `metrics`. Everything
 /// else stays as it is, to the byte. None if there is nothing to change.
 #[must_use]
 pub fn update(fixture: &Fixture, outcomes: &[Option<Outcome>]) -> Option<(String, Vec<Change>)> {
@@ -44,14 +48,20 @@ pub fn update(fixture: &Fixture, outcomes: &[Option<Outcome>]) -> Option<(String
             if found.is_empty() {
                 continue;
             }
-            let mut keys: Vec<&'static str> = found.iter().map(|edit| edit.key).collect();
-            keys.dedup();
+            let is_in_place = |edit: &Edit| !fixture.doc.text()[edit.span.clone()].starts_with("[[");
+            let (written, not_written): (Vec<Edit>, Vec<Edit>) = found.into_iter().partition(is_in_place);
+            let keys = |edits: &[Edit]| {
+                let mut keys: Vec<&'static str> = edits.iter().flat_map(|edit| edit.keys.iter().copied()).collect();
+                keys.dedup();
+                keys
+            };
             let line = fixture.doc.line(expect.span.start);
-            changes.push(Change { case: case.name.clone(), line, keys });
-            edits.extend(found);
+            let (keys, not_written) = (keys(&written), keys(&not_written));
+            changes.push(Change { case: case.name.clone(), line, keys, not_written });
+            edits.extend(written);
         }
     }
-    if edits.is_empty() {
+    if changes.is_empty() {
         return None;
     }
     // From the end, so that the places before stay right.
@@ -84,7 +94,7 @@ fn changed(text: &str, case: &Case, outcome: &Outcome, expect: &Expect, seen: &S
     let found = compare::compare(expect, seen);
     let is_wrong = |key: &str| found.iter().any(|found| found.what == key);
     let mut edits = Vec::new();
-    let mut edit = |key, span: &Range<usize>, text| edits.push(Edit { key, span: span.clone(), text });
+    let mut edit = |key, span: &Range<usize>, text| edits.push(Edit { keys: vec![key], span: span.clone(), text });
     if let (Some(error), Some(problem)) = (&expect.error, &seen.problem)
         && is_wrong("error")
     {
@@ -93,6 +103,12 @@ fn changed(text: &str, case: &Case, outcome: &Outcome, expect: &Expect, seen: &S
     if let Some(after) = &seen.after {
         if let Some(rows) = expect.rows.as_ref().filter(|_| is_wrong("rows")) {
             edit("rows", &rows.span, list(&alike(&rows.value, of_batch(after), case, outcome)));
+        }
+        if let Some(count) = expect.row_count.as_ref().filter(|_| is_wrong("row_count")) {
+            edit("row_count", &count.span, after.rows().to_string());
+        }
+        if let Some(kept) = expect.kept.as_ref().filter(|_| is_wrong("kept")) {
+            edit("kept", &kept.span, format!("{:?}", seen.kept));
         }
         if let Some(routes) = expect.routes.as_ref().filter(|_| is_wrong("routes")) {
             let found: Vec<String> = compare::routes(after).iter().map(|route| toml_text(route)).collect();
@@ -120,43 +136,41 @@ fn changed(text: &str, case: &Case, outcome: &Outcome, expect: &Expect, seen: &S
     {
         edit("max_fuel", &limit.span, roomy(fuel).to_string());
     }
-    // Tables under headers of their own have no one place that could be exchanged.
-    edits.retain(|edit| !text.get(edit.span.clone()).is_some_and(|old| old.starts_with("[[")));
     edits
 }
 
 /// What goes into an `expect` that says nothing.
 fn filled(text: &str, case: &Case, outcome: &Outcome, expect: &Expect, seen: &Seen) -> Option<Edit> {
-    let mut lines = Vec::new();
+    let mut lines: Vec<(&'static str, String)> = Vec::new();
     if let Some(problem) = &seen.problem {
-        lines.push(format!("error = {}", toml_text(&problem.text)));
+        lines.push(("error", toml_text(&problem.text)));
     } else {
-        if let Some(after) = &seen.after {
-            if after.rows() <= MAX_NEW_ROWS {
-                lines.push(format!("rows = {}", list(&alike(&[], of_batch(after), case, outcome))));
-            } else {
-                lines.push(format!("row_count = {}", after.rows()));
+        match &seen.after {
+            Some(after) if after.rows() <= MAX_NEW_ROWS => {
+                lines.push(("rows", list(&alike(&[], of_batch(after), case, outcome))));
             }
+            Some(after) => lines.push(("row_count", after.rows().to_string())),
+            None => {}
         }
         if !seen.metrics.is_empty() {
             let cells: Vec<String> =
                 seen.metrics.iter().map(|(name, value)| format!("{name} = {}", number(*value))).collect();
-            lines.push(format!("metrics = {{ {} }}", cells.join(", ")));
+            lines.push(("metrics", format!("{{ {} }}", cells.join(", "))));
         }
     }
     if lines.is_empty() {
         return None;
     }
-    let old = text.get(expect.span.clone())?;
-    if old.starts_with('{') {
-        // Only the last of them can have lines of its own.
+    let keys = lines.iter().map(|(key, _)| *key).collect();
+    let lines: Vec<String> = lines.into_iter().map(|(key, value)| format!("{key} = {value}")).collect();
+    if text.get(expect.span.clone())?.starts_with('{') {
         let text = format!("{{ {} }}", lines.join(", "));
-        return Some(Edit { key: "rows", span: expect.span.clone(), text });
+        return Some(Edit { keys, span: expect.span.clone(), text });
     }
     // Below the header, and below a comment behind it.
     let end = text[expect.span.start..].find('\n').map_or(text.len(), |end| expect.span.start + end);
     let text = lines.iter().map(|line| format!("\n{line}")).collect();
-    Some(Edit { key: "rows", span: end..end, text })
+    Some(Edit { keys, span: end..end, text })
 }
 
 /// `found` with the columns that `written` is about: row by row if there are as many, else all that it names in any row;

@@ -17,7 +17,10 @@ macro_rules! column {
     ($linker:ident, $get:literal, $set:literal, $variant:ident, $type:ty, $buffer:ident) => {
         $linker.func_wrap($get, |cx: Context<'_>, (column,): (ColumnId,)| {
             Ok((match cx.data().readable(column) {
-                Ok((Some(Column::$variant(values)), _)) => Ok(Arc::clone(values)),
+                Ok((Some(Column::$variant(values)), _)) => {
+                    cx.data().copied(size_of_val(values.as_slice()));
+                    Ok(Arc::clone(values))
+                }
                 Ok(_) => Err(unreadable(cx.data(), column, Width::$variant)),
                 Err(denied) => Err(denied),
             },))
@@ -35,6 +38,7 @@ macro_rules! column {
                 Err(denied) => return Ok((Err(denied),)),
             };
             buffer.extend(values.as_le_slice(&cx).iter().map(|value| <$type>::from_le(*value)));
+            cx.data().copied(size_of_val(buffer.as_slice()));
             let current = cx.data_mut().current_mut();
             Ok((current.map(|current| current.put(column, Some(Column::$variant(Arc::new(buffer))))),))
         })?;
@@ -56,15 +60,28 @@ pub(super) fn link(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<(
     column!(linker, "u16s", "set-u16s", U16, u16, u16s);
     column!(linker, "u32s", "set-u32s", U32, u32, u32s);
     column!(linker, "u64s", "set-u64s", U64, u64, u64s);
-    linker.func_wrap("f64s", |cx: Context<'_>, (column,): (ColumnId,)| Ok((floats(cx.data(), column),)))?;
-    linker.func_wrap("raw", |cx: Context<'_>, (column,): (ColumnId,)| Ok((raw(cx.data(), column),)))?;
+    linker.func_wrap("f64s", |cx: Context<'_>, (column,): (ColumnId,)| {
+        let values = floats(cx.data(), column);
+        cx.data().copied(values.as_ref().map_or(0, |values| size_of_val(values.as_slice())));
+        Ok((values,))
+    })?;
+    linker.func_wrap("raw", |cx: Context<'_>, (column,): (ColumnId,)| {
+        let bytes = raw(cx.data(), column);
+        cx.data().copied(bytes.as_ref().map_or(0, |bytes| bytes.len()));
+        Ok((bytes,))
+    })?;
     linker.func_wrap("set-raw", |mut cx: Context<'_>, (column, bytes): (ColumnId, WasmList<u8>)| {
+        cx.data().copied(bytes.len());
         let values = column_of_bytes(cx.data(), column, bytes.as_le_slice(&cx));
         Ok((values.and_then(|values| put(cx.data_mut(), column, Some(values))),))
     })?;
     linker.func_wrap("texts", |cx: Context<'_>, (column,): (ColumnId,)| {
         Ok((match cx.data().readable(column) {
-            Ok((Some(Column::Text(texts)), _)) => Ok((texts.words.clone(), texts.codes.clone())),
+            Ok((Some(Column::Text(texts)), _)) => {
+                let words: usize = texts.words.iter().map(|word| word.len()).sum();
+                cx.data().copied(words + size_of_val(texts.codes.as_slice()));
+                Ok((texts.words.clone(), texts.codes.clone()))
+            }
             Ok(_) => Err(unreadable(cx.data(), column, Width::Text)),
             Err(denied) => Err(denied),
         },))
@@ -72,13 +89,17 @@ pub(super) fn link(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<(
     linker.func_wrap(
         "set-texts",
         |mut cx: Context<'_>, (column, words, codes): (ColumnId, Vec<String>, WasmList<u32>)| {
+            cx.data().copied(words.iter().map(String::len).sum::<usize>() + 4 * codes.len());
             let values = texts(cx.data(), column, words, codes.as_le_slice(&cx));
             Ok((values.and_then(|values| put(cx.data_mut(), column, Some(values))),))
         },
     )?;
     linker.func_wrap("u32-lists", |cx: Context<'_>, (column,): (ColumnId,)| {
         Ok((match cx.data().readable(column) {
-            Ok((Some(Column::Lists(lists)), _)) => Ok((lists.offsets.clone(), lists.values.clone())),
+            Ok((Some(Column::Lists(lists)), _)) => {
+                cx.data().copied(4 * (lists.offsets.len() + lists.values.len()));
+                Ok((lists.offsets.clone(), lists.values.clone()))
+            }
             Ok(_) => Err(unreadable(cx.data(), column, Width::Lists)),
             Err(denied) => Err(denied),
         },))
@@ -86,6 +107,7 @@ pub(super) fn link(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<(
     linker.func_wrap(
         "set-u32-lists",
         |mut cx: Context<'_>, (column, offsets, values): (ColumnId, WasmList<u32>, WasmList<u32>)| {
+            cx.data().copied(4 * (offsets.len() + values.len()));
             let values = lists(cx.data(), column, offsets.as_le_slice(&cx), values.as_le_slice(&cx));
             Ok((values.and_then(|values| put(cx.data_mut(), column, Some(values))),))
         },
@@ -95,10 +117,12 @@ pub(super) fn link(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<(
         Ok((allowed.and_then(|_| put(cx.data_mut(), column, None)),))
     })?;
     linker.func_wrap("keep", |mut cx: Context<'_>, (bitmap,): (WasmList<u32>,)| {
+        cx.data().copied(4 * bitmap.len());
         let words = bitmap.as_le_slice(&cx).iter().map(|word| u32::from_le(*word)).collect();
         Ok((keep(cx.data_mut(), words),))
     })?;
     linker.func_wrap("route", |mut cx: Context<'_>, (names, index): (Vec<String>, WasmList<u16>)| {
+        cx.data().copied(2 * index.len());
         let index = index.as_le_slice(&cx).iter().map(|index| u16::from_le(*index)).collect();
         Ok((route(cx.data_mut(), names, index),))
     })?;

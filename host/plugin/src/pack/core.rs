@@ -14,8 +14,6 @@ pub(super) struct Core {
     /// Module and name of each import.
     pub(super) imports: Vec<(String, String)>,
     pub(super) exports: BTreeSet<String>,
-    /// Whether the compiler left the contract in it.
-    pub(super) has_world: bool,
     /// Whether it was built for WASI preview 1.
     pub(super) is_preview1: bool,
 }
@@ -46,7 +44,6 @@ impl Core {
                         core.exports.insert(export.map_err(invalid)?.name.to_owned());
                     }
                 }
-                Payload::CustomSection(section) => core.has_world |= section.name().starts_with("component-type"),
                 _ => {}
             }
         }
@@ -54,11 +51,12 @@ impl Core {
     }
 }
 
-/// The module with other names for imports and exports; each rename is used or an error.
-pub(super) fn renamed(bytes: &[u8], renames: &Renames) -> Result<Vec<u8>, PackError> {
-    if renames.is_empty() {
-        return Ok(bytes.to_vec());
-    }
+/// The module with other names for imports and exports (each rename is used or an error), and without the world
+/// that a compiler's bindings may have left in it.
+///
+/// That world says nothing that imports and exports do not, and reading it is not for strangers' files: damaged ones made
+/// `wit-component` 0.254 overflow its stack, which ends the process.
+pub(super) fn rewritten(bytes: &[u8], renames: &Renames) -> Result<Vec<u8>, PackError> {
     let mut module = Module::new();
     let mut unused: BTreeSet<&str> = renames.keys().map(String::as_str).collect();
     for payload in Parser::new(0).parse_all(bytes) {
@@ -99,6 +97,7 @@ pub(super) fn renamed(bytes: &[u8], renames: &Renames) -> Result<Vec<u8>, PackEr
                 }
                 module.section(&section);
             }
+            Payload::CustomSection(section) if section.name().starts_with("component-type") => {}
             other => {
                 if let Some((id, range)) = other.as_section() {
                     module.section(&RawSection { id, data: &bytes[range] });

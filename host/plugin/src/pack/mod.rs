@@ -1,7 +1,7 @@
 //! From a core module, which is what most compilers write, to a component.
 //!
-//! Does in one call what takes three tools otherwise: embeds the contract where the compiler's bindings did
-//! not, adapts what was built for WASI preview 1, and wraps the module.
+//! Does in one call what takes three tools otherwise: embeds the contract, adapts what was built for WASI preview 1,
+//! and wraps the module.
 
 mod contract;
 mod core;
@@ -64,14 +64,6 @@ pub enum PackError {
         /// The exports.
         missing: Vec<String>,
     },
-    /// The bindings in it are of a world with more exports than it has.
-    #[error("is built for a world that exports {interface}, and does not export {}", missing.join(", "))]
-    WorldNotMet {
-        /// The first interface of the world that the module does not export, or not in whole.
-        interface: String,
-        /// The exports.
-        missing: Vec<String>,
-    },
     /// It imports what no plugin is given.
     #[error("imports {}, which a plugin is not given", imports.join(", "))]
     UnknownImports {
@@ -95,9 +87,8 @@ impl From<OtherVersion> for PackError {
 
 /// Makes a component of the core module `bytes`.
 ///
-/// Where the compiler left the contract in the module (a `component-type` section), that is the world;
-/// else the world has the interfaces that the module exports. Imports from `wasi_snapshot_preview1` are adapted
-/// to WASI 0.2, of which the collector answers what is harmless.
+/// The component has those interfaces of the contract that the module exports and imports. Imports from
+/// `wasi_snapshot_preview1` are adapted to WASI 0.2, of which the collector answers what is harmless.
 ///
 /// # Errors
 /// If `bytes` are no core module, if it lacks exports of the contract or has imports beyond it (each is
@@ -109,16 +100,12 @@ pub fn pack(bytes: &[u8], renames: &Renames) -> Result<Vec<u8>, PackError> {
         Err(found) => return Err(PackError::NotWasm { found }),
     }
     core::validate(bytes)?;
-    let mut module = core::renamed(bytes, renames)?;
+    let mut module = core::rewritten(bytes, renames)?;
     let contract = Contract::new();
     let core = Core::read(&module)?;
     contract.check(&core)?;
-    if core.has_world {
-        contract::check_world(&module, &core)?;
-    } else {
-        let (resolve, world) = contract.world(&core);
-        wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).map_err(misfit)?;
-    }
+    let (resolve, world) = contract.world(&core);
+    wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).map_err(misfit)?;
     // The encoder is made for what compilers write, and a file may hold anything: of the collector that looks
     // at a changed file it must not take a thread along.
     let encoded = catch_unwind(AssertUnwindSafe(|| encode(&module, core.is_preview1)));

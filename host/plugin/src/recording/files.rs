@@ -103,7 +103,9 @@ impl Recorder {
     fn make_room(&self, stage: &str, kind: &str, bytes: u64) -> io::Result<()> {
         let max = self.spec.max_bytes;
         if bytes > max {
-            return Err(io::Error::other(format!("it has {bytes} bytes, `max_bytes` of the stage's `record` is {max}")));
+            return Err(io::Error::other(format!(
+                "it has {bytes} bytes, `max_bytes` of the stage's `record` is {max}"
+            )));
         }
         let mut old: Vec<(SystemTime, String, u64)> = Vec::new();
         for entry in fs::read_dir(&self.spec.dir)? {

@@ -201,8 +201,7 @@ fn parse(bytes: &[u8]) -> Result<Recording, Wrong> {
 }
 
 fn contents(about: About, schema: &Arc<Schema>, parts: &[Part<'_>]) -> Result<Recording, String> {
-    let mut recording =
-        Recording { about, snapshot: None, calls: Vec::new(), tables: Vec::new(), assets: Vec::new() };
+    let mut recording = Recording { about, snapshot: None, calls: Vec::new(), tables: Vec::new(), assets: Vec::new() };
     let mut room = MAX_EXPANDED;
     for part in parts {
         let mut from = Take { rest: part.bytes, room: &mut room };

@@ -132,16 +132,16 @@ proptest! {
     #[test]
     fn any_bytes_are_a_table_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..300), text in "[0-9a-f.:/,\"# \n]{0,80}") {
         let path = PathBuf::from("t");
-        drop(Table::parse(&TableSpec::Prefix { path: path.clone() }, bytes.clone()));
-        drop(Table::parse(&TableSpec::Prefix { path: path.clone() }, text.into_bytes()));
+        drop(Table::parse(&TableSpec::Prefix { path: path.clone() }, &bytes));
+        drop(Table::parse(&TableSpec::Prefix { path: path.clone() }, text.as_bytes()));
         let mut mmdb = country().finish();
-        drop(Table::parse(&TableSpec::Mmdb { path: path.clone(), field: "a.b".into() }, bytes.clone()));
+        drop(Table::parse(&TableSpec::Mmdb { path: path.clone(), field: "a.b".into() }, &bytes));
         // Damage somewhere in a good file.
         for (at, byte) in bytes.chunks_exact(3).map(|chunk| (usize::from(chunk[0]) << 8 | usize::from(chunk[1]), chunk[2])) {
             let len = mmdb.len();
             mmdb[at % len] = byte;
         }
-        drop(Table::parse(&TableSpec::Mmdb { path, field: "country.iso_code".into() }, mmdb));
+        drop(Table::parse(&TableSpec::Mmdb { path, field: "country.iso_code".into() }, &mmdb));
     }
 }
 
@@ -151,7 +151,7 @@ fn an_mmdb_tree_that_points_back_is_broken() {
     // The left side of the second node is the root.
     bytes[6..9].copy_from_slice(&[0, 0, 0]);
     let spec = TableSpec::Mmdb { path: "t".into(), field: "country.iso_code".into() };
-    assert_eq!(Table::parse(&spec, bytes).unwrap_err().to_string(), "t: the search tree is broken");
+    assert_eq!(Table::parse(&spec, &bytes).unwrap_err().to_string(), "t: the search tree is broken");
 }
 
 fn country() -> MmdbWriter {

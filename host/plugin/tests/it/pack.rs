@@ -177,6 +177,21 @@ fn a_core_module_is_loaded_as_its_component_is_and_pinned_by_its_own_digest() {
     assert_eq!(bench.load().digest(), digest);
 }
 
+/// The section that bindings leave in a module is read by nobody: a damaged one once overflowed the stack.
+#[test]
+fn the_world_in_a_module_counts_for_nothing() {
+    let section = |name: &str, data: &[u8]| {
+        let mut section = vec![0, (1 + name.len() + data.len()) as u8, name.len() as u8];
+        section.extend(name.as_bytes());
+        section.extend(data);
+        section
+    };
+    let whole = tiny(&[]);
+    let packed = pack(&whole, &Renames::new()).unwrap();
+    let odd = [whole, section("component-type:plugin", b"\0asm\x0d\0\x01\0 and then nothing of the kind")].concat();
+    assert_eq!(pack(&odd, &Renames::new()).unwrap(), packed);
+}
+
 /// Every run tries other bytes: whatever a module holds, packing and loading it is an answer.
 #[test]
 fn broken_modules_are_refused_or_run_and_never_panic() {

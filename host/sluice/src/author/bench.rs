@@ -1,13 +1,10 @@
-//! `sluice plugin bench`: what a plugin costs, before anybody runs it.
+//! `sluice plugin bench`: what a plugin costs, and what another version of it costs beside it.
 
 use std::fmt::Write;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde_json::{Value, json};
-use sluice_flow::Schema;
-use sluice_kit::bench::{self, BenchError, BenchSettings, Hosts, Measured, MeasuredPlugin, Point, Spread};
-use sluice_kit::rows;
+use sluice_kit::bench::{self, Bench, BenchError, Size};
 use sluice_pipeline::Metrics;
 use sluice_plugin::{Host, HostSettings};
 
@@ -16,172 +13,141 @@ use crate::author::print;
 use crate::author::subject::{self, Shown, With};
 use crate::failure::Failure;
 
+/// Rows that a batch may have.
+const MOST_ROWS: usize = 65_536;
+
 /// `sluice plugin bench`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BenchArgs {
-    /// A component or core module, or the name of a built-in plugin.
-    pub(crate) plugin: PathBuf,
-    /// Another one, to be measured side by side: what it costs is told as a ratio, too.
-    pub(crate) other: Option<PathBuf>,
-    /// Configuration for `init`, of both.
+    /// A component or core module, or the name of a built-in plugin. Of two, the second is compared with the first.
+    #[arg(required = true, num_args = 1..=2, value_name = "PLUGIN")]
+    pub(crate) plugins: Vec<PathBuf>,
+    /// Configuration for its `init`.
     #[arg(long, value_name = "JSON", default_value = "{}")]
     pub(crate) config: String,
-    /// Lend them the `[tables.NAME]`, `[keys.NAME]` and `[assets.NAME]` of this file, e.g. of a pipeline's configuration.
+    /// Lend it the `[tables.NAME]`, `[keys.NAME]` and `[assets.NAME]` of this file, e.g. of a pipeline's configuration.
     #[arg(long, value_name = "FILE.toml")]
     pub(crate) with: Option<PathBuf>,
-    /// Rows of a batch, each size measured.
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 64, 1024, 8192], value_parser = clap::value_parser!(u32).range(1..=65_535))]
-    pub(crate) rows: Vec<u32>,
-    /// Samples of each measurement.
-    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub(crate) samples: u16,
-    /// Milliseconds that a sample takes at least.
-    #[arg(long, value_name = "MS", default_value_t = 20)]
-    pub(crate) sample_ms: u64,
-    /// How it is printed.
+    /// Rows of the batches to measure with.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 64, 1024, 8192], value_parser = rows)]
+    pub(crate) rows: Vec<usize>,
+    /// How the measurements are printed.
     #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
     pub(crate) format: ReportFormat,
+}
+
+fn rows(text: &str) -> Result<usize, String> {
+    let rows = text.parse().ok().filter(|rows| (1..=MOST_ROWS).contains(rows));
+    rows.ok_or_else(|| format!("a batch has 1 to {MOST_ROWS} rows"))
 }
 
 /// Measures and prints.
 pub(super) fn bench(args: &BenchArgs) -> Result<(), Failure> {
     subject::config(&args.config)?;
     let with = With::read(args.with.as_deref())?;
-    let services = with.services()?;
-    let plugins = [Some(&args.plugin), args.other.as_ref()];
-    let specs = plugins.into_iter().flatten().map(|plugin| {
-        Ok(subject::stage(subject::component(plugin)?, &args.config, services.clone()))
-    });
-    let specs = specs.collect::<Result<Vec<_>, Failure>>()?;
-    // How long compiling takes is part of it.
-    let plain = Host::new(HostSettings::default(), Metrics::new())
-        .map_err(|error| Failure::running("plugins cannot be run", error))?;
-    let hosts = Hosts { plain, counting: subject::host(true)? };
-    let settings = BenchSettings {
-        rows: args.rows.iter().map(|rows| *rows as usize).collect(),
-        samples: usize::from(args.samples),
-        sample_time: Duration::from_millis(args.sample_ms),
-    };
+    // Without a cache of compiled code: how long compiling takes is part of it.
+    let timed = Host::new(HostSettings::default(), Metrics::new());
+    let timed = timed.map_err(|error| Failure::running("plugins cannot be run", error))?;
+    let hosts = (timed, subject::host(true)?);
     let mut shown = Shown::new();
-    let measured = bench::bench(&hosts, &specs, &settings, &mut |what| shown.line(what));
+    let mut benches = Vec::new();
+    for plugin in &args.plugins {
+        let component = subject::component(plugin)?;
+        let name = component.describe();
+        let spec = subject::stage(component, &args.config, with.services()?);
+        let measured = bench::bench((&hosts.0, &hosts.1), &spec, &args.rows, &mut |what| shown.line(what));
+        benches.push(measured.map_err(|error| refused(&name, &with, &error))?);
+    }
+    shown.line("a plugin that does nothing");
+    let idle = subject::stage(bench::null(), "{}", sluice_plugin::Services::default());
+    let null = bench::bench((&hosts.0, &hosts.1), &idle, &args.rows, &mut |_| {});
+    let null = null.map_err(|error| refused("the plugin that does nothing", &with, &error))?;
+    let copy_ns = bench::copy_ns(&hosts.0, &idle);
+    let copy_ns = copy_ns.map_err(|error| refused("the plugin that copies", &with, &error))?;
     drop(shown);
-    let measured = measured.map_err(|error| match error {
-        BenchError::Load { error: ref load, .. } => {
-            let hint = with.hint(&load.kind.to_string());
-            Failure::usage(format!("{error}{hint}"))
-        }
-        error => Failure::failed(error.to_string()),
-    })?;
     match args.format {
-        ReportFormat::Text => print(&text(args, &measured)),
-        ReportFormat::Json => print(&format!("{:#}\n", as_json(&measured))),
+        ReportFormat::Text => print(&text(&benches, &null, copy_ns)),
+        ReportFormat::Json => print(&format!("{:#}\n", as_json(&benches, &null, copy_ns))),
     }
 }
 
-fn text(args: &BenchArgs, measured: &Measured) -> String {
+fn refused(name: &str, with: &With, error: &BenchError) -> Failure {
+    match error {
+        BenchError::Load(error) => {
+            let problem = error.kind.to_string();
+            let problem = problem.strip_prefix(&format!("{name} ")).unwrap_or(&problem);
+            Failure::usage(format!("{name}: {problem}{}", with.hint(problem)))
+        }
+        failed => Failure::failed(format!("{name}: {failed}")),
+    }
+}
+
+/// The part of a row's time that goes into copying it, in percent.
+fn copy_share(size: &Size, copy_ns: f64) -> f64 {
+    if size.min_ns > 0.0 { (100.0 * size.copied * copy_ns / size.min_ns).min(100.0) } else { 0.0 }
+}
+
+fn text(benches: &[Bench], null: &Bench, copy_ns: f64) -> String {
     let mut text = String::new();
-    for (number, plugin) in measured.plugins.iter().enumerate() {
-        let Some(name) = [Some(&args.plugin), args.other.as_ref()][number] else { continue };
-        text.push_str(&about(&name.display().to_string(), plugin));
-        text.push_str(&format!(
-            "{:>8} {:>12} {:>10} {:>12} {:>10} {:>10} {:>8}\n",
-            "rows", "ns a row", "at best", "fuel a row", "bytes", "empty", "copying"
+    let mut line = |line: std::fmt::Arguments<'_>| writeln!(text, "{line}").expect("a string grows");
+    for (at, bench) in benches.iter().enumerate() {
+        if at > 0 {
+            line(format_args!(""));
+        }
+        let compile_ms = bench.compile.as_micros() as f64 / 1000.0;
+        let start_us = bench.start.as_nanos() as f64 / 1000.0;
+        let memory = bench.memory as f64 / 1024.0;
+        line(format_args!(
+            "{}: compiles in {compile_ms:.0} ms, starts in {start_us:.0} us, {memory:.0} KiB of memory",
+            bench.plugin
         ));
-        for point in &measured.points {
-            text.push_str(&line(point, number));
+        let against = if at > 0 { "   against the first: ns     fuel" } else { "" };
+        line(format_args!("    rows   ns a row  (median)   fuel a row   bytes copied   share   idle ns{against}"));
+        for (at_size, size) in bench.sizes.iter().enumerate() {
+            let Size { rows, min_ns, median_ns, fuel, copied } = size;
+            let (share, idle) = (copy_share(size, copy_ns), null.sizes[at_size].min_ns);
+            let mut row = format!(
+                "{rows:>8} {min_ns:>10.2} {median_ns:>9.2} {fuel:>12.1} {copied:>14.1} {share:>6.0} % {idle:>8.2}"
+            );
+            if let Some(first) = benches.first().filter(|_| at > 0) {
+                let first = &first.sizes[at_size];
+                let (ns, fuel) = (min_ns / first.min_ns, fuel / first.fuel);
+                write!(row, "   {ns:>18.2}x {fuel:>7.2}x").expect("a string grows");
+            }
+            line(format_args!("{row}"));
         }
-        text.push('\n');
     }
-    if measured.plugins.len() > 1 {
-        writeln!(text, "{:>8} {:>12} {:>12}", "rows", "time, 2nd:1st", "fuel, 2nd:1st").expect("a string grows");
-        for point in &measured.points {
-            let ratio = |ratio: Option<f64>| ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.3}"));
-            writeln!(text, "{:>8} {:>12} {:>12}", point.rows, ratio(point.ratio), ratio(point.fuel_ratio))
-                .expect("a string grows");
-        }
-        text.push('\n');
-    }
-    text.push_str(
-        "ns a row: the median of the samples; empty: of a plugin that does nothing; copying: at most this share is spent on\n\
-         bringing the columns across, found with a plugin that reads and writes the same columns and nothing else.\n",
-    );
+    line(format_args!(""));
+    line(format_args!(
+        "ns a row: the fastest of several samples, with taking over and committing the batch. share: what copying between\n\
+         batch and plugin is of it, at {copy_ns:.3} ns a byte. idle: a plugin that does nothing. Fuel is the same on every machine."
+    ));
     text
 }
 
-fn about(name: &str, plugin: &MeasuredPlugin) -> String {
-    let schema = Schema::standard();
-    let columns = |set| match rows::names_of(&schema, set) {
-        names if names.is_empty() => "nothing".to_owned(),
-        names => names.join(" "),
-    };
-    let mut text = format!("{name}: {} {}, {} bytes\n", plugin.manifest.name, plugin.manifest.version, plugin.bytes);
-    let fuel = plugin.start_fuel.map_or(String::new(), |fuel| format!(" ({fuel} fuel)"));
-    let (compile, start) = (ms(plugin.compile), ms(plugin.start));
-    writeln!(text, "compiled in {compile:.1} ms, started in {start:.2} ms{fuel}").expect("a string grows");
-    let (at_start, at_end) = (plugin.memory_at_start, plugin.memory_at_end);
-    writeln!(text, "memory {at_start} bytes at the start, {at_end} at the end").expect("a string grows");
-    let (read, written) = (columns(plugin.touched.read), columns(plugin.touched.written));
-    writeln!(text, "read {read}; wrote {written}").expect("a string grows");
-    if plugin.refused > 0 {
-        writeln!(text, "refused {} batches: what it costs is what refusing costs", plugin.refused).expect("a string grows");
-    }
-    text
-}
-
-fn line(point: &Point, number: usize) -> String {
-    let cost = &point.plugins[number];
-    let fuel = cost.fuel.map_or("-".to_owned(), |fuel| format!("{fuel:.1}"));
-    let share = format!("{:.0} %", cost.copy_share(&point.empty) * 100.0);
-    let Spread { min, median } = cost.ns;
-    format!(
-        "{:>8} {median:>12.1} {min:>10.1} {fuel:>12} {:>10.1} {:>10.1} {share:>8}\n",
-        point.rows, cost.bytes, point.empty.median
-    )
-}
-
-fn as_json(measured: &Measured) -> Value {
-    let schema = Schema::standard();
-    let spread = |spread: &Spread| json!({ "min": spread.min, "median": spread.median });
-    let plugin = |plugin: &MeasuredPlugin| {
-        json!({
-            "plugin": plugin.manifest.name,
-            "version": plugin.manifest.version,
-            "bytes": plugin.bytes,
-            "compile_ms": ms(plugin.compile),
-            "start_ms": ms(plugin.start),
-            "start_fuel": plugin.start_fuel,
-            "memory_bytes_at_start": plugin.memory_at_start,
-            "memory_bytes_at_end": plugin.memory_at_end,
-            "read": rows::names_of(&schema, plugin.touched.read),
-            "written": rows::names_of(&schema, plugin.touched.written),
-            "refused_batches": plugin.refused,
-        })
-    };
-    let point = |point: &Point| {
-        let cost = |cost: &bench::Cost| {
+fn as_json(benches: &[Bench], null: &Bench, copy_ns: f64) -> Value {
+    let one = |bench: &Bench| {
+        let size = |size: &Size| {
             json!({
-                "ns_per_row": spread(&cost.ns),
-                "fuel_per_row": cost.fuel,
-                "fuel_total": cost.fuel_total,
-                "bytes_per_row": cost.bytes,
-                "copy_ns_per_row": spread(&cost.copy),
-                "copy_share": cost.copy_share(&point.empty),
+                "rows": size.rows,
+                "min_ns": size.min_ns,
+                "median_ns": size.median_ns,
+                "fuel": size.fuel,
+                "copied_bytes": size.copied,
+                "copy_share_percent": copy_share(size, copy_ns),
             })
         };
         json!({
-            "rows": point.rows,
-            "plugins": point.plugins.iter().map(cost).collect::<Vec<_>>(),
-            "empty_ns_per_row": spread(&point.empty),
-            "time_ratio": point.ratio,
-            "fuel_ratio": point.fuel_ratio,
+            "plugin": bench.plugin,
+            "compile_ms": bench.compile.as_micros() as f64 / 1000.0,
+            "start_us": bench.start.as_nanos() as f64 / 1000.0,
+            "memory_bytes": bench.memory,
+            "sizes": bench.sizes.iter().map(size).collect::<Vec<_>>(),
         })
     };
     json!({
-        "plugins": measured.plugins.iter().map(plugin).collect::<Vec<_>>(),
-        "points": measured.points.iter().map(point).collect::<Vec<_>>(),
+        "plugins": benches.iter().map(one).collect::<Vec<_>>(),
+        "null": one(null),
+        "copy_ns_per_byte": copy_ns,
     })
-}
-
-fn ms(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
 }

@@ -138,9 +138,16 @@ fn text(args: &CheckArgs, report: &CheckReport, saved: &[Option<PathBuf>]) -> St
         }
         if let Some(case) = &found.case {
             let (calls, _, rows) = case.size();
-            let smallest = format!("{} with {} in all, found in {}", count(calls, "call"), count(rows, "row"), count(case.attempts, "attempt"));
+            let smallest = format!(
+                "{} with {} in all, found in {}",
+                count(calls, "call"),
+                count(rows, "row"),
+                count(case.attempts, "attempt")
+            );
             match saved {
-                Some(path) => line("", &format!("  case: {} ({smallest}); `sluice plugin test` runs it", path.display())),
+                Some(path) => {
+                    line("", &format!("  case: {} ({smallest}); `sluice plugin test` runs it", path.display()))
+                }
                 None => line("", &format!("  case: {smallest}; not one that `sluice plugin test` could show")),
             }
         }

@@ -23,6 +23,7 @@ pub(super) struct Inspected {
 }
 
 /// What became of `init`.
+#[allow(clippy::large_enum_variant, reason = "there is one")]
 pub(super) enum Init {
     Done {
         manifest: Manifest,

@@ -135,8 +135,11 @@ mod tests {
         assert_eq!(without_new("[new.sdk]\n\"sdk\" = \"../x\"\n[build]\n"), "[build]\n");
     }
 
+    /// A language, and the places of its template's and its SDK's files.
+    type Places = (String, Vec<String>, Vec<String>);
+
     /// The places of a made-up language's files.
-    fn collected(new: &str) -> Result<Vec<(String, Vec<String>, Vec<String>)>, String> {
+    fn collected(new: &str) -> Result<Vec<Places>, String> {
         let folder = tempfile::tempdir().unwrap();
         let put = |path: &str, text: &str| {
             let path = folder.path().join(path);

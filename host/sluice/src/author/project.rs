@@ -95,21 +95,21 @@ fn parse(doc: Document, root: &Path) -> Result<Project, ConfigError> {
         let problem = "this is a template; make a project of it with: sluice plugin new NAME --lang LANGUAGE";
         return Err(doc.error(new.span(""), "", problem));
     }
+    top.only(&doc, &["plugin", "build"])?;
     let mut plugin = top.table(&doc, "plugin")?.ok_or_else(|| absent("plugin"))?;
+    plugin.only(&doc, &["name", "language"])?;
     let name: Spanned<String> = plugin.need(&doc, "name", "\"tenant-filter\"")?;
     check_name(name.get_ref()).map_err(|problem| doc.error(name.span(), "plugin.name", problem))?;
     // For people and their tools; nothing depends on it.
     plugin.take::<String>(&doc, "language")?;
-    plugin.finish(&doc, &["name", "language"])?;
 
     let mut build = top.table(&doc, "build")?.ok_or_else(|| absent("build"))?;
+    build.only(&doc, &["commands", "core", "component", "rename", "env", "tools"])?;
     let tools = tools(&doc, &mut build)?;
     let lines: Vec<Spanned<String>> = build.need(&doc, "commands", "[\"make\"]")?;
     let commands = lines.into_iter().map(|line| command(&doc, &line, &tools)).collect::<Result<_, _>>()?;
     let output = output(&doc, &mut build)?;
     let env = build.take(&doc, "env")?.unwrap_or_default();
-    build.finish(&doc, &["commands", "core", "component", "rename", "env", "tools"])?;
-    top.finish(&doc, &["plugin", "build"])?;
     Ok(Project { root: root.to_owned(), name: name.into_inner(), commands, output, env, tools, doc })
 }
 
@@ -141,10 +141,10 @@ fn tools(doc: &Document, build: &mut Table<'_>) -> Result<Vec<Tool>, ConfigError
     let mut tools = Vec::new();
     for (name, mut table) in build.tables(doc, "tools")? {
         let span = table.span("");
+        table.only(doc, &["try", "check", "install"])?;
         let candidates: Vec<Spanned<String>> = table.need(doc, "try", "[\"zig\"]")?;
         let check: Spanned<String> = table.need(doc, "check", "\"--version\"")?;
         let install = table.need(doc, "install", "\"pip install ziglang\"")?;
-        table.finish(doc, &["try", "check", "install"])?;
         let words = |line: &Spanned<String>| {
             split(line.get_ref()).map_err(|problem| doc.error(line.span(), &table.path, problem))
         };

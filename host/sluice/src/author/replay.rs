@@ -58,7 +58,8 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<(), Failure> {
     let replayed = replay::replay(&recording, &subject::host(false)?, component.clone(), &given);
     let mut replayed = replayed.map_err(|error| match &error {
         ReplayError::Earlier { trap, .. } => {
-            let places: Vec<String> = trap.backtrace.iter().map(|frame| format!("\n  at {}", printable(frame))).collect();
+            let places: Vec<String> =
+                trap.backtrace.iter().map(|frame| format!("\n  at {}", printable(frame))).collect();
             Failure::failed(format!("{}{}", printable(&error.to_string()), places.concat()))
         }
         _ => Failure::usage(printable(&error.to_string())),
@@ -69,7 +70,9 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<(), Failure> {
     let verdict = replay::verdict(&about.ended, &replayed.ended);
     match args.format {
         ReportFormat::Text => print(&text(args, &recording, &replayed, verdict, case.as_deref()))?,
-        ReportFormat::Json => print(&format!("{:#}\n", as_json(args, &recording, &replayed, verdict, case.as_deref())))?,
+        ReportFormat::Json => {
+            print(&format!("{:#}\n", as_json(args, &recording, &replayed, verdict, case.as_deref())))?
+        }
     }
     if is_fine(args, &replayed, verdict) {
         return Ok(());
@@ -103,8 +106,8 @@ fn find(about: &About, dir: Option<&Path>) -> Result<ComponentSource, Failure> {
     let built_in = BUILT_IN.iter().map(|(name, bytes)| ComponentSource::Embedded { name, bytes });
     let mut files: Vec<PathBuf> = about.plugin.file.iter().cloned().collect();
     if let Some(dir) = dir {
-        let entries = fs::read_dir(dir)
-            .map_err(|error| Failure::usage(format!("--plugin-dir {}: {error}", dir.display())))?;
+        let entries =
+            fs::read_dir(dir).map_err(|error| Failure::usage(format!("--plugin-dir {}: {error}", dir.display())))?;
         let mut found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
         found.retain(|path| path.extension().is_some_and(|extension| extension == "wasm"));
         found.sort();
@@ -169,11 +172,17 @@ fn save(args: &ReplayArgs, recording: &Recording, dir: &Path) -> Result<PathBuf,
     }
     let steps = recording.calls.iter().map(|call| CaseStep { step: step(call), restart: false, expected: None });
     let case = Case { steps: steps.collect(), attempts: 0, is_writable: true };
-    let mut comment = vec![
-        format!("Recorded in stage `{}`: {} {} ended with {}", about.stage, about.plugin.name, about.plugin.version, said(&about.ended)),
-    ];
+    let mut comment = vec![format!(
+        "Recorded in stage `{}`: {} {} ended with {}",
+        about.stage,
+        about.plugin.name,
+        about.plugin.version,
+        said(&about.ended)
+    )];
     if recording.snapshot.as_ref().is_some_and(|state| !state.is_empty()) {
-        comment.push("The state that it had before these calls is not in this case, and it may not fail without.".to_owned());
+        comment.push(
+            "The state that it had before these calls is not in this case, and it may not fail without.".to_owned(),
+        );
     }
     let name = format!("replay of {stem}");
     let text = check::fixture(&name, &comment, &header, &case, ColumnSet::EMPTY);
@@ -216,14 +225,23 @@ fn step(call: &Recorded) -> Step {
     Step::Batch(standard)
 }
 
-fn text(args: &ReplayArgs, recording: &Recording, replayed: &Replayed, verdict: Verdict, case: Option<&Path>) -> String {
+fn text(
+    args: &ReplayArgs,
+    recording: &Recording,
+    replayed: &Replayed,
+    verdict: Verdict,
+    case: Option<&Path>,
+) -> String {
     let about = &recording.about;
     let mut text = String::new();
     let mut line = |what: &str, value: &str| {
         writeln!(text, "{what:<9} {}", printable(value)).expect("a string grows");
     };
     let plugin = &about.plugin;
-    line("recorded", &format!("{} {} in stage `{}`, by {}", plugin.name, plugin.version, about.stage, about.written_by));
+    line(
+        "recorded",
+        &format!("{} {} in stage `{}`, by {}", plugin.name, plugin.version, about.stage, about.written_by),
+    );
     line("sha256", &plugin.sha256);
     line("call", &call(recording));
     line("ended", &said(&about.ended));
@@ -286,7 +304,13 @@ fn said(ended: &Ended) -> String {
     format!("{}{text}{rows}", ended.how)
 }
 
-fn as_json(args: &ReplayArgs, recording: &Recording, replayed: &Replayed, verdict: Verdict, case: Option<&Path>) -> Value {
+fn as_json(
+    args: &ReplayArgs,
+    recording: &Recording,
+    replayed: &Replayed,
+    verdict: Verdict,
+    case: Option<&Path>,
+) -> Value {
     let log: Vec<&str> = replayed.log.iter().map(|line| line.text.as_str()).collect();
     json!({
         "recorded": recording.about,

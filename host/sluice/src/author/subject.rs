@@ -28,8 +28,8 @@ impl With {
     /// Reads `[tables.NAME]`, `[keys.NAME]` and `[assets.NAME]` of a file, which may be a whole configuration.
     pub(super) fn read(file: Option<&Path>) -> Result<With, Failure> {
         let Some(path) = file else { return Ok(With { file: None, lent: Lent::default(), doc: None }) };
-        let text = fs::read_to_string(path)
-            .map_err(|error| Failure::usage(format!("--with {}: {error}", path.display())))?;
+        let text =
+            fs::read_to_string(path).map_err(|error| Failure::usage(format!("--with {}: {error}", path.display())))?;
         let doc = Document::new(path, text);
         let base = path.parent().unwrap_or(Path::new(""));
         let lent = Lent::read(&doc, &mut doc.parse()?, base)?;

@@ -131,7 +131,13 @@ fn change(fixtures: &[Fixture], outcomes: &[Vec<Option<Outcome>>]) -> Result<boo
         let file = &fixture.doc.file;
         write_whole(file, text.as_bytes())?;
         for change in changes {
-            eprintln!("{}:{}: wrote {} of `{}`", file.display(), change.line, change.keys.join(", "), change.case);
+            let place = format!("{}:{}", file.display(), change.line);
+            if !change.keys.is_empty() {
+                eprintln!("{place}: wrote {} of `{}`", change.keys.join(", "), change.case);
+            }
+            for key in change.not_written {
+                eprintln!("{place}: {key} of `{}` is left alone; to have it written, say `{key} = [...]`", change.case);
+            }
         }
     }
     Ok(is_changed)

@@ -163,8 +163,19 @@ fn stage(doc: &Document, table: &mut Table<'_>) -> Result<Stage, ConfigError> {
             None => "{}".to_owned(),
         },
     };
-    let known =
-        ["inputs", "plugin", "sha256", "grant", "on_error", "private", "instances", "state", "record", "limits", "config"];
+    let known = [
+        "inputs",
+        "plugin",
+        "sha256",
+        "grant",
+        "on_error",
+        "private",
+        "instances",
+        "state",
+        "record",
+        "limits",
+        "config",
+    ];
     table.finish(doc, &known)?;
     Ok(stage)
 }

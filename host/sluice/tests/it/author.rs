@@ -366,7 +366,9 @@ fn a_build_that_fails_says_where_and_what_to_do() {
     );
     check(
         &COPY.replace("commands", "command"),
-        expect![[r#"2 sluice: plugin.toml:5:1: build: no `commands`; add `commands = ["make"]`"#]],
+        expect![
+            "2 sluice: plugin.toml:6:1: build: unknown key `command`, expected one of `commands`, `core`, `component`, `rename`, `env`, `tools`; did you mean `commands`?"
+        ],
     );
     check(
         &format!("{COPY}\ncore_ = 1"),

@@ -63,6 +63,9 @@ fn check(language: &str) {
     let tested = run(sluice().current_dir(&project).args(["plugin", "test", "--format", "json"]));
     let tested: Value = serde_json::from_slice(&tested.stdout).unwrap();
     assert_eq!((tested["passed"].as_u64(), tested["failed"].as_u64()), (Some(11), Some(0)), "{tested}");
+    // No trap, the same answers, and memory that does not grow in 10 000 batches.
+    let check = ["plugin", "check", "build/my-filter.wasm", "--config", "{\"customer_id\": 7}"];
+    run(sluice().current_dir(&project).args(check));
     pipeline(folder.path());
 }
 
