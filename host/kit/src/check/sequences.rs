@@ -330,7 +330,10 @@ impl Subject<'_> {
                 return otherwise(format!("restore refuses a snapshot of {bytes} bytes of its own: {text}"));
             }
             Err(trap) => {
-                return otherwise(format!("restore trapped on a snapshot of {bytes} bytes of its own: {}", reason(&trap)));
+                return otherwise(format!(
+                    "restore trapped on a snapshot of {bytes} bytes of its own: {}",
+                    reason(&trap)
+                ));
             }
         }
         let (a, b): (Vec<Called>, Vec<Called>) = (run(&mut original, after), run(&mut restored, after));

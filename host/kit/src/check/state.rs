@@ -56,7 +56,8 @@ impl Subject<'_> {
             let text = format!("{what}: {how}: {}", reason(&trap));
             return Ok(Found { details, ..Subject::found(Rule::BadState, Outcome::Broken, text) });
         }
-        let text = format!("{}: {refused} refused, {taken} taken over, no trap", count(states.len(), "state", "states"));
+        let text =
+            format!("{}: {refused} refused, {taken} taken over, no trap", count(states.len(), "state", "states"));
         Ok(Subject::found(Rule::BadState, Outcome::Holds, text))
     }
 }

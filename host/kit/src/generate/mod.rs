@@ -24,6 +24,7 @@ const TICK_MS: u64 = 1000;
 
 /// One call.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "nearly all are batches")]
 pub enum Step {
     /// `process` on a batch.
     Batch(Batch),

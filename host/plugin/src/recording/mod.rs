@@ -60,6 +60,7 @@ pub struct Recording {
 
 /// One call.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "nearly all are batches")]
 pub enum Recorded {
     /// `stage.process`, with the columns that the plugin could read.
     Process(Batch),
