@@ -8,6 +8,7 @@ mod failure;
 mod loading;
 mod pack;
 mod per_partition;
+mod recording;
 mod services;
 mod swap;
 mod transaction;

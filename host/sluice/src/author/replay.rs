@@ -12,6 +12,7 @@ use sluice_kit::generate::Step;
 use sluice_kit::lent::TableConfig;
 use sluice_kit::replay::{self, Given, ReplayError, Replayed, Verdict};
 use sluice_kit::rows::toml_text;
+use sluice_pipeline::chain;
 use sluice_plugin::recording::{About, Ended, GrantedNames, Recorded, Recording};
 use sluice_plugin::tables::TableSpec;
 use sluice_plugin::{ComponentSource, digest_of};
@@ -47,7 +48,7 @@ pub(crate) struct ReplayArgs {
 
 /// Replays, and prints what came of it.
 pub(super) fn replay(args: &ReplayArgs) -> Result<(), Failure> {
-    let recording = Recording::read(&args.recording).map_err(|error| cannot("replay", error))?;
+    let recording = Recording::read(&args.recording).map_err(|error| Failure::usage(printable(&chain(&error))))?;
     let about = &recording.about;
     let component = match &args.plugin {
         Some(plugin) => subject::component(plugin)?,
@@ -94,10 +95,6 @@ fn is_fine(args: &ReplayArgs, replayed: &Replayed, verdict: Verdict) -> bool {
 
 fn is_trap(ended: &Ended) -> bool {
     ["trap", "deadline", "memory"].contains(&ended.how.as_str())
-}
-
-fn cannot(what: &str, error: impl std::error::Error + Send + Sync + 'static) -> Failure {
-    Failure::Usage { what: what.to_owned(), cause: Some(Box::new(error)) }
 }
 
 /// The component that was recorded, wherever it is.
