@@ -204,6 +204,13 @@ fn another_version_is_tried_on_what_broke_the_first() {
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(said(&output).contains("the other component fails too"), "{}", said(&output));
 
+    // One that does nothing does not trap either.
+    let tiny = wat::parse_str(include_str!("../../../plugin/tests/guest/tiny.wat")).unwrap();
+    fs::write(folder.path().join("tiny.wasm"), tiny).unwrap();
+    let output = replay(folder.path(), &files[0], &["--plugin", "tiny.wasm"]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(said(&output).contains("the other component passes"), "{}", said(&output));
+
     // Elsewhere, the component is found by its digest.
     let elsewhere = tempfile::tempdir().unwrap();
     fs::rename(folder.path().join("guest.wasm"), elsewhere.path().join("renamed.wasm")).unwrap();
