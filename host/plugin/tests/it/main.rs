@@ -4,6 +4,7 @@
 #[path = "../guest/mod.rs"]
 mod guest;
 
+mod corpus;
 mod failure;
 mod loading;
 mod pack;

@@ -57,7 +57,7 @@ fn on_a_small_disk(folder: &Path) {
     });
     let said = run.wait_for("sink unavailable, trying again until it is back");
     let why = said["error"].as_str().unwrap().to_owned();
-    assert!(why.ends_with("kafka.queue cannot be written"), "{why}");
+    assert!(why.ends_with("kafka.queue cannot be written: No space left on device (os error 28)"), "{why}");
     fs::remove_file(&filler).unwrap();
     run.wait_for("sink is back");
     broker.restart().unwrap();

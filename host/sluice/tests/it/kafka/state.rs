@@ -61,8 +61,8 @@ linger_ms = 5
 #[test]
 #[cfg_attr(not(kafka), ignore = "needs Apache Kafka: cargo xtask kafka --fetch")]
 fn state_goes_with_its_partition() {
-    let (name, cluster) = ("counted", Cluster::shared());
-    let (from, to) = (cluster.topic("counted-in", PARTITIONS as i32), cluster.topic("counted-out", 1));
+    let (name, cluster) = ("goes-along", Cluster::shared());
+    let (from, to) = (cluster.topic("goes-along-in", PARTITIONS as i32), cluster.topic("goes-along-out", 1));
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path().to_str().unwrap();
     std::fs::write(folder.path().join("guest.wasm"), guest::guest()).unwrap();
