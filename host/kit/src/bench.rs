@@ -22,6 +22,8 @@ const COPIED_ROWS: usize = 8192;
 pub struct Bench {
     /// Name and version, as the plugin says.
     pub plugin: String,
+    /// To read, compile and link it; next to nothing if the host has a cache that it is in.
+    pub compile: Duration,
     /// To start another instance, with its `init`.
     pub start: Duration,
     /// Bytes of linear memory after everything.
@@ -90,7 +92,9 @@ pub fn bench(
     progress: &mut dyn FnMut(&str),
 ) -> Result<Bench, BenchError> {
     progress("compiling");
+    let began = Instant::now();
     let loaded = Loaded::load(timed, spec.clone())?;
+    let load = began.elapsed();
     let fueled = Loaded::load(counted, spec.clone())?;
     let manifest = loaded.manifest();
     // The first instance was started when the plugin was loaded.
@@ -114,7 +118,9 @@ pub fn bench(
         measured.push(Size { rows, min_ns, median_ns, fuel: fuel as f64 / all, copied: copied as f64 / all });
     }
     let plugin = format!("{} {}", manifest.name, manifest.version);
-    Ok(Bench { plugin, start, memory: trial.memory(), sizes: measured })
+    // Loading starts an instance, too.
+    let compile = load.saturating_sub(start);
+    Ok(Bench { plugin, compile, start, memory: trial.memory(), sizes: measured })
 }
 
 /// Nanoseconds that it takes to copy a byte between batch and plugin, by a plugin that does only that.

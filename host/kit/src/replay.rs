@@ -24,7 +24,7 @@ pub struct Replayed {
     pub sha256: String,
     /// How the last call ended.
     pub ended: Ended,
-    /// Fuel of the last call.
+    /// Fuel of the last call, if the host counts it.
     pub fuel: Option<u64>,
     /// Time of the last call.
     pub time: Duration,

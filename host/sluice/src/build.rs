@@ -141,10 +141,7 @@ fn stage_spec(config: &Config, stage: &Named<Stage>, services: Services) -> Resu
         None if is_built_in => Grant::Requested,
         None => Grant::Listed(Granted::default()),
     };
-    // What holds a key, or is our own anonymiser, hides something.
-    let hides = value.plugin.get_ref() == "reducer"
-        || value.grant.as_ref().is_some_and(|grant| !grant.get_ref().keys.is_empty());
-    let is_private = value.is_private.unwrap_or(hides);
+    let is_private = hides(value);
     let on_error = match value.on_error.get_ref() {
         OnErrorConfig::Pass if is_private => {
             let problem = "`on_error = \"pass\"` would let rows through that this stage is there to hide; \
@@ -174,6 +171,12 @@ fn stage_spec(config: &Config, stage: &Named<Stage>, services: Services) -> Resu
         services,
         schema: Arc::clone(&config.schema),
     })
+}
+
+/// Whether the stage hides something: if it says so, is our own anonymiser or holds a key.
+fn hides(stage: &Stage) -> bool {
+    let holds_key = stage.grant.as_ref().is_some_and(|grant| !grant.get_ref().keys.is_empty());
+    stage.is_private.unwrap_or(stage.plugin.get_ref() == "reducer" || holds_key)
 }
 
 /// What paths in the file are relative to.
@@ -272,6 +275,11 @@ impl Prepared {
             sources.push(SourceEntry { runners, account, queue: source.value.queue, edges });
         }
 
+        for stage in self.config.stages.iter().filter(|stage| stage.value.record.is_some()) {
+            if hides(&stage.value) {
+                tracing::warn!(stage = %stage.name, "recordings of this stage hold what it is there to hide");
+            }
+        }
         let mut stages = Vec::new();
         for (at, edges) in std::mem::take(&mut self.plan.stages).into_iter().enumerate() {
             let account = self.metrics.account(Kind::Stage, &self.config.stages[at].name);

@@ -204,7 +204,10 @@ pub fn check(
     let log = Arc::default();
     spec.services.log = LogOut::Kept(Arc::clone(&log));
     let loaded = Loaded::load(host, spec.clone())?;
-    let subject = Subject { loaded, spec, settings, log };
+    // Metrics are those of a stage: each of the two has its own.
+    let twin = |name: &str| Loaded::load(host, StageSpec { name: name.to_owned(), ..spec.clone() });
+    let twins = [twin("first")?, twin("second")?];
+    let subject = Subject { loaded, twins, spec, settings, log };
     let (mut found, traps) = subject.sequences(progress)?;
     found.push(subject.bad_state(&traps, progress)?);
     found.push(subject.memory(&traps, progress)?);
@@ -216,6 +219,8 @@ pub fn check(
 /// The plugin, and how to look.
 struct Subject<'a> {
     loaded: Arc<Loaded>,
+    /// Two more, which are given the same calls and no others.
+    twins: [Arc<Loaded>; 2],
     spec: StageSpec,
     settings: &'a CheckSettings,
     /// What was logged since somebody looked.

@@ -1,8 +1,10 @@
 //! Sequences of calls in fresh instances, and whether two instances answered the same.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sluice_flow::{Batch, Column, ColumnId, ColumnSet};
+use sluice_pipeline::Event;
 use sluice_plugin::{Answer, Called, LoadError, Loaded, Trap, Trial};
 
 use crate::generate::Step;
@@ -83,11 +85,26 @@ pub(super) fn difference(a: &Called, b: &Called) -> Option<String> {
     if a.alerts.len() != b.alerts.len() {
         return Some(format!("{} alerts in one, {} in the other", a.alerts.len(), b.alerts.len()));
     }
-    let different = a.alerts.iter().zip(&b.alerts).find(|(a, b)| format!("{a:?}") != format!("{b:?}"));
-    different.map(|(a, b)| {
-        let shown =
-            |alert: &sluice_pipeline::Event| format!("`{}` about `{}` ({})", alert.kind, alert.subject, alert.value);
-        format!("alert {} in one, {} in the other", shown(a), shown(b))
+    let different = a.alerts.iter().zip(&b.alerts).find(|(a, b)| facts(a) != facts(b));
+    different.map(|(a, b)| format!("alert {} in one, {} in the other", shown(a), shown(b)))
+}
+
+/// What an alert says, as text: a number that is none is equal to itself there. Who says it is not part of it.
+fn facts(alert: &Event) -> String {
+    let Event { stage: _, time_ms, kind, severity, subject, value, threshold, note } = alert;
+    format!("{time_ms} {kind:?} {severity} {subject:?} {value} {threshold} {note:?}")
+}
+
+fn shown(alert: &Event) -> String {
+    format!("`{}` about `{}` ({})", alert.kind, alert.subject, alert.value)
+}
+
+/// How counters and gauges differ.
+pub(super) fn difference_of_metrics(a: &BTreeMap<String, f64>, b: &BTreeMap<String, f64>) -> Option<String> {
+    let names = a.keys().chain(b.keys());
+    let shown = |value: Option<&f64>| value.map_or("nothing".to_owned(), f64::to_string);
+    names.map(|name| (name, shown(a.get(name)), shown(b.get(name)))).find(|(_, a, b)| a != b).map(|(name, a, b)| {
+        format!("the same calls in the same way, and the metric `{name}` is {a} in one, {b} in the other")
     })
 }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use sluice_flow::{ColumnId, Schema};
 use sluice_plugin::{Answer, Called, LoadError, Trap, Trial};
 
-use super::run::{difference, first_difference, is_same_trap, refused_in, run, run_fresh, trap_in};
+use super::run::{
+    difference, difference_of_metrics, first_difference, is_same_trap, refused_in, run, run_fresh, trap_in,
+};
 use super::{Case, CaseStep, Expected, Found, Outcome, Progress, Rule, Subject, count, reason};
 use crate::generate::Step;
 use crate::rows;
@@ -94,7 +96,8 @@ impl Subject<'_> {
         if !self.loaded.manifest().stateful && !self.ticks() && !tally.is_broken(Rule::Order) {
             self.order(made, tally, progress)?;
         }
-        if keeps_state && !tally.is_broken(Rule::Restore) {
+        // What is remembered and should not be is not saved either.
+        if keeps_state && !tally.is_broken(Rule::Restore) && !tally.is_broken(Rule::Order) {
             self.restore(made, tally, progress)?;
         }
         Ok(())
@@ -170,12 +173,16 @@ impl Subject<'_> {
     }
 
     fn repeat(&self, made: &[Step], tally: &mut Tally, progress: Progress<'_>) -> Result<(), LoadError> {
-        let twice = |steps: &[Step]| -> Result<_, LoadError> {
-            Ok(first_difference(&run_fresh(&self.loaded, steps)?, &run_fresh(&self.loaded, steps)?))
+        let twice = |steps: &[Step]| -> Result<Option<String>, LoadError> {
+            let [mut one, mut other] = [Trial::new(&self.twins[0])?, Trial::new(&self.twins[1])?];
+            if let Some((at, difference)) = first_difference(&run(&mut one, steps), &run(&mut other, steps)) {
+                return Ok(Some(format!("call {} of the same calls differently: {difference}", at + 1)));
+            }
+            Ok(difference_of_metrics(&one.metrics(), &other.metrics()))
         };
-        let Some((at, difference)) = twice(made)? else { return Ok(()) };
+        let Some(difference) = twice(made)? else { return Ok(()) };
         let case = self.smallest(Rule::Repeat, made, progress, |steps| twice(steps).is_ok_and(|found| found.is_some()));
-        let text = format!("two new instances answer call {} of the same calls differently: {difference}", at + 1);
+        let text = format!("two new instances answer {difference}");
         tally.found.push(Found { case, ..Subject::found(Rule::Repeat, Outcome::Broken, text) });
         Ok(())
     }
@@ -260,7 +267,7 @@ impl Subject<'_> {
                 if is_stateful { "keeps state and does not export `state`: a trap loses it" } else { "no `state`" };
             rest.push(Subject::found(Rule::Restore, outcome, text));
         } else if tally.restored == 0 {
-            rest.push(skipped(Rule::Restore, "not seen: the trap above came first"));
+            rest.push(skipped(Rule::Restore, "not seen: what is above came first"));
         } else if !tally.is_broken(Rule::Restore) {
             let text = format!("{} restored in the middle of a sequence: same answers", tally.restored);
             rest.push(match tally.other_snapshots {

@@ -9,6 +9,7 @@ mod failure;
 mod loading;
 mod pack;
 mod per_partition;
+mod recording;
 mod services;
 mod swap;
 mod transaction;

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use sluice_kit::bench::{self, Bench, BenchError, Size};
+use sluice_pipeline::Metrics;
+use sluice_plugin::{Host, HostSettings};
 
 use crate::author::check::ReportFormat;
 use crate::author::print;
@@ -43,7 +45,10 @@ fn rows(text: &str) -> Result<usize, String> {
 pub(super) fn bench(args: &BenchArgs) -> Result<(), Failure> {
     subject::config(&args.config)?;
     let with = With::read(args.with.as_deref())?;
-    let hosts = (subject::host(false)?, subject::host(true)?);
+    // Without a cache of compiled code: how long compiling takes is part of it.
+    let timed = Host::new(HostSettings::default(), Metrics::new());
+    let timed = timed.map_err(|error| Failure::running("plugins cannot be run", error))?;
+    let hosts = (timed, subject::host(true)?);
     let mut shown = Shown::new();
     let mut benches = Vec::new();
     for plugin in &args.plugins {
@@ -71,7 +76,7 @@ fn refused(name: &str, with: &With, error: &BenchError) -> Failure {
         BenchError::Load(error) => {
             let problem = error.kind.to_string();
             let problem = problem.strip_prefix(&format!("{name} ")).unwrap_or(&problem);
-            Failure::usage(format!("{name}: {problem}{}", with.hint()))
+            Failure::usage(format!("{name}: {problem}{}", with.hint(problem)))
         }
         failed => Failure::failed(format!("{name}: {failed}")),
     }
@@ -89,9 +94,13 @@ fn text(benches: &[Bench], null: &Bench, copy_ns: f64) -> String {
         if at > 0 {
             line(format_args!(""));
         }
+        let compile_ms = bench.compile.as_micros() as f64 / 1000.0;
         let start_us = bench.start.as_nanos() as f64 / 1000.0;
         let memory = bench.memory as f64 / 1024.0;
-        line(format_args!("{}: starts in {start_us:.0} us, {memory:.0} KiB of memory", bench.plugin));
+        line(format_args!(
+            "{}: compiles in {compile_ms:.0} ms, starts in {start_us:.0} us, {memory:.0} KiB of memory",
+            bench.plugin
+        ));
         let against = if at > 0 { "   against the first: ns     fuel" } else { "" };
         line(format_args!("    rows   ns a row  (median)   fuel a row   bytes copied   share   idle ns{against}"));
         for (at_size, size) in bench.sizes.iter().enumerate() {
@@ -130,6 +139,7 @@ fn as_json(benches: &[Bench], null: &Bench, copy_ns: f64) -> Value {
         };
         json!({
             "plugin": bench.plugin,
+            "compile_ms": bench.compile.as_micros() as f64 / 1000.0,
             "start_us": bench.start.as_nanos() as f64 / 1000.0,
             "memory_bytes": bench.memory,
             "sizes": bench.sizes.iter().map(size).collect::<Vec<_>>(),

@@ -71,7 +71,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), Failure> {
     let report = checked.map_err(|error| {
         let problem = error.kind.to_string();
         let problem = problem.strip_prefix(&format!("{name} ")).unwrap_or(&problem);
-        Failure::usage(format!("{name}: {problem}{}", with.hint()))
+        Failure::usage(format!("{name}: {problem}{}", with.hint(problem)))
     })?;
 
     let header = format!("{}{}", subject::config_toml(&config), with.to_toml(&args.save));

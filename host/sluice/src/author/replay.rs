@@ -12,7 +12,8 @@ use sluice_kit::generate::Step;
 use sluice_kit::lent::TableConfig;
 use sluice_kit::replay::{self, Given, ReplayError, Replayed, Verdict};
 use sluice_kit::rows::toml_text;
-use sluice_plugin::recording::{About, Ended, Recorded, Recording};
+use sluice_pipeline::chain;
+use sluice_plugin::recording::{About, Ended, GrantedNames, Recorded, Recording};
 use sluice_plugin::tables::TableSpec;
 use sluice_plugin::{ComponentSource, digest_of};
 
@@ -47,7 +48,7 @@ pub(crate) struct ReplayArgs {
 
 /// Replays, and prints what came of it.
 pub(super) fn replay(args: &ReplayArgs) -> Result<(), Failure> {
-    let recording = Recording::read(&args.recording).map_err(|error| cannot("replay", error))?;
+    let recording = Recording::read(&args.recording).map_err(|error| Failure::usage(printable(&chain(&error))))?;
     let about = &recording.about;
     let component = match &args.plugin {
         Some(plugin) => subject::component(plugin)?,
@@ -55,8 +56,8 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<(), Failure> {
     };
     let given = given(&With::read(args.with.as_deref())?)?;
     let case = args.save_case.as_ref().map(|dir| save(args, &recording, dir)).transpose()?;
-    let host = subject::host(true)?;
-    let replayed = replay::replay(&recording, &host, component, &given).map_err(|error| match &error {
+    let replayed = replay::replay(&recording, &subject::host(false)?, component.clone(), &given);
+    let mut replayed = replayed.map_err(|error| match &error {
         ReplayError::Earlier { trap, .. } => {
             let places: Vec<String> =
                 trap.backtrace.iter().map(|frame| format!("\n  at {}", printable(frame))).collect();
@@ -64,6 +65,9 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<(), Failure> {
         }
         _ => Failure::usage(printable(&error.to_string())),
     })?;
+    // Counting costs time, of which a deadline leaves only so much: what it is like is seen without.
+    let counted = replay::replay(&recording, &subject::host(true)?, component, &given);
+    replayed.fuel = counted.ok().and_then(|counted| counted.fuel);
     let verdict = replay::verdict(&about.ended, &replayed.ended);
     match args.format {
         ReportFormat::Text => print(&text(args, &recording, &replayed, verdict, case.as_deref()))?,
@@ -91,10 +95,6 @@ fn is_fine(args: &ReplayArgs, replayed: &Replayed, verdict: Verdict) -> bool {
 
 fn is_trap(ended: &Ended) -> bool {
     ["trap", "deadline", "memory"].contains(&ended.how.as_str())
-}
-
-fn cannot(what: &str, error: impl std::error::Error + Send + Sync + 'static) -> Failure {
-    Failure::Usage { what: what.to_owned(), cause: Some(Box::new(error)) }
 }
 
 /// The component that was recorded, wherever it is.
@@ -197,35 +197,13 @@ fn config_toml(about: &About) -> String {
     let mut text = serde_json::from_str(&about.config).map_or(String::new(), |config| subject::config_toml(&config));
     let limits = &about.limits;
     text.push_str(&format!("limits = {{ memory_bytes = {}, deadline_ms = {} }}\n", limits.memory, limits.deadline_ms));
-    let Some(grant) = &about.grant else { return text };
-    let list = |names: &[String]| {
-        let names: Vec<String> = names.iter().map(|name| toml_text(name)).collect();
-        format!("[{}]", names.join(", "))
-    };
-    text.push_str(&format!(
-        "grant = {{ read = {}, write = {}, events = {}, tables = {}, keys = {}, assets = {} }}\n",
-        list(&grant.read),
-        list(&grant.write),
-        grant.events,
-        // What it did not open is not there.
-        list(
-            &grant
-                .tables
-                .iter()
-                .filter(|name| about.tables.iter().any(|used| used.name == **name))
-                .cloned()
-                .collect::<Vec<_>>()
-        ),
-        list(&grant.keys.iter().filter(|name| about.keys.contains(name)).cloned().collect::<Vec<_>>()),
-        list(
-            &grant
-                .assets
-                .iter()
-                .filter(|name| about.assets.iter().any(|used| used.name == **name))
-                .cloned()
-                .collect::<Vec<_>>()
-        ),
-    ));
+    // A grant of what is not in the recording cannot be written; without one a test grants what the manifest asks for.
+    let is_whole = |grant: &&GrantedNames| grant.tables.is_empty() && grant.keys.is_empty() && grant.assets.is_empty();
+    if let Some(grant) = about.grant.as_ref().filter(is_whole) {
+        let list = |names: &[String]| names.iter().map(|name| toml_text(name)).collect::<Vec<_>>().join(", ");
+        let (read, write) = (list(&grant.read), list(&grant.write));
+        text.push_str(&format!("grant = {{ read = [{read}], write = [{write}], events = {} }}\n", grant.events));
+    }
     text
 }
 
@@ -318,7 +296,8 @@ fn call(recording: &Recording) -> String {
 
 fn said(ended: &Ended) -> String {
     let rows = ended.rows_kept.map_or(String::new(), |rows| format!(", {rows} rows kept"));
-    let text = if ended.text.is_empty() { String::new() } else { format!(": {}", ended.text) };
+    let text = ended.text.strip_prefix("wasm trap: ").unwrap_or(&ended.text);
+    let text = if text.is_empty() { String::new() } else { format!(": {text}") };
     format!("{}{text}{rows}", ended.how)
 }
 

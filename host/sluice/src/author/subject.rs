@@ -71,11 +71,12 @@ impl With {
         text
     }
 
-    /// What to do about a plugin that does not start for want of something.
-    pub(super) fn hint(&self) -> &'static str {
+    /// What to do about a plugin that does not start, if it says what it misses.
+    pub(super) fn hint(&self, problem: &str) -> &'static str {
+        let is_missing = ["no table `", "no key `", "no asset `"].iter().any(|missing| problem.contains(missing));
         match self.file {
-            None => "; tables, keys and assets that it wants are given with --with FILE.toml",
-            Some(_) => "",
+            None if is_missing => "; give it with --with FILE.toml",
+            _ => "",
         }
     }
 }

@@ -59,6 +59,114 @@ fn a_row_that_traps_is_found_and_becomes_a_case_of_one_row_that_fails() {
     assert!(said.contains("0 passed, 1 failed"), "{said}");
 }
 
+/// Checks the test plugin in `mode`, whose only broken rule is to be `broken`; what is said of it, and the case that was
+/// saved of it.
+fn broken(mode: &str, arg: u64, broken: &str) -> (String, Option<String>) {
+    let folder = tempfile::tempdir().unwrap();
+    let (report, code) = check(folder.path(), mode, arg);
+    assert_eq!(code, Some(1), "{report:#}");
+    for rule in report["rules"].as_array().unwrap() {
+        assert_eq!(rule["outcome"] == "broken", rule["rule"] == broken, "{report:#}");
+    }
+    let found = rule(&report, broken);
+    let case = found["case"]["file"].as_str().map(|file| {
+        // Whatever it is, it fails as a test, too.
+        let tested = plugin(folder.path(), &["test", "guest.wasm", "--tests", file]);
+        let said = String::from_utf8_lossy(&tested.stdout);
+        assert!(tested.status.code() == Some(1) && said.contains("0 passed, 1 failed"), "{said}");
+        fs::read_to_string(folder.path().join(file)).unwrap()
+    });
+    (found["text"].as_str().unwrap().to_owned(), case)
+}
+
+#[test]
+fn a_trap_that_takes_many_rows_is_found_by_adding_up() {
+    let (text, case) = broken("count-to", 12, "trap");
+    assert!(text.contains("process trapped"), "{text}");
+    assert_eq!(case.unwrap().matches("  {}").count(), 12);
+}
+
+#[test]
+fn a_plugin_that_says_it_forgets_and_does_not_is_found_out() {
+    let (text, case) = broken("calls", 1, "order");
+    assert!(text.contains("`customer_id`"), "{text}");
+    let case = case.unwrap();
+    assert_eq!(case.matches("[[case.step]]").count(), 2, "{case}");
+    assert!(case.contains("customer_id = 1"), "what a new instance says: {case}");
+}
+
+#[test]
+fn state_that_is_not_the_same_when_it_was_restored_is_found() {
+    let (text, case) = broken("half-state", 0, "restore");
+    assert!(text.contains("restored state is not the same"), "{text}");
+    assert!(case.as_deref().is_some_and(|case| case.contains("restart = true")), "{case:?}");
+}
+
+#[test]
+fn bad_state_that_traps_is_found() {
+    let (text, case) = broken("brittle-state", 0, "bad-state");
+    assert!(text.contains("restore trapped") && case.is_none(), "{text}");
+}
+
+#[test]
+fn a_leak_is_found() {
+    let (text, _) = broken("leak", 10_000, "memory");
+    assert!(text.starts_with("grows: "), "{text}");
+}
+
+#[test]
+fn a_column_that_is_not_in_the_manifest_is_found() {
+    let (text, _) = broken("asks", 0, "columns");
+    assert!(text.contains("`proto` (column 29)"), "{text}");
+}
+
+#[test]
+fn a_refusal_is_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let (report, code) = check(folder.path(), "fatal", 0);
+    assert_eq!((code, &rule(&report, "refusal")["outcome"]), (Some(0), &"warning".into()), "{report:#}");
+    assert!(rule(&report, "refusal")["text"].as_str().unwrap().contains("these rows are not for me"), "{report:#}");
+}
+
+#[test]
+fn the_built_in_plugins_break_no_rule() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/enrich.toml");
+    let examples = examples.to_str().unwrap();
+    let enrich = r#"{"customers": {"table": "customers"}, "direction": {"mode": "prefixes", "table": "customers"},
+        "country": {"table": "countries"}, "as": {"names": "as-names"}, "proto_name": true, "scale": {"fallback_rate": 1}}"#;
+    let detect =
+        r#"{"protect": "customers", "window_s": 2, "hosts": {"total": {"bits": 1000000}, "udp": {"packets": 50}}}"#;
+    let cases = [
+        ("enricher", enrich),
+        ("splitter", r#"{"name": "customer-{customer_id}", "allow": ["1001-1006"], "default": "other"}"#),
+        ("reducer", r#"{"drop": ["src_mac", "next_hop"], "mode": "truncate", "fields": ["src_addr", "dst_addr"]}"#),
+        ("dos-detector", detect),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    for (name, config) in cases {
+        let args = ["check", name, "--config", config, "--with", examples, "--memory-batches", "1000"];
+        let output = plugin(folder.path(), &args);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(said.contains("ok       trap: ") && !said.contains("warning"), "{said}");
+    }
+}
+
+#[test]
+fn the_same_seed_finds_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = |seed: &str| {
+        let config = "{\"mode\":\"trap\",\"arg\":12345}";
+        let args = ["check", "guest.wasm", "--config", config, "--batches", "60", "--memory-batches", "0"];
+        let output = plugin(folder.path(), &[&args[..], &["--seed", seed]].concat());
+        let said = String::from_utf8(output.stdout).unwrap();
+        // How long a batch takes is not the same.
+        said.lines().filter(|line| !line.contains("time: ")).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(report("5"), report("5"));
+    assert_ne!(report("5"), report("6"));
+}
+
 #[test]
 fn a_plugin_that_does_not_come_back_is_stopped_and_told() {
     let folder = tempfile::tempdir().unwrap();
