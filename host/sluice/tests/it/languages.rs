@@ -120,6 +120,63 @@ fn pipeline(folder: &Path) {
     assert_eq!(ended.books("filter"), (sent, kept, sent - kept));
 }
 
+/// Builds the plugins that an SDK tests itself with, and runs their cases.
+fn fixtures(language: &str, names: &[&str]) {
+    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sdk").join(language);
+    let folder = tempfile::tempdir().unwrap();
+    for name in names {
+        let project = if language == "go" {
+            // Modules within the SDK, which they find beside them.
+            copy(&sdk, &folder.path().join("go"));
+            folder.path().join("go/tests").join(name)
+        } else {
+            // What differs from the template.
+            run(sluice().current_dir(folder.path()).args(["plugin", "new", name, "--lang", language]));
+            copy(&sdk.join("tests").join(name), &folder.path().join(name));
+            folder.path().join(name)
+        };
+        if project.join("package.json").is_file() {
+            tools::install_node_modules(&project).unwrap();
+        }
+        run(sluice().current_dir(&project).args(["plugin", "build"]));
+        run(sluice().current_dir(&project).args(["plugin", "test"]));
+    }
+}
+
+/// Copies a folder into another one, which may be there; of what is built nothing.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (path, name) = (entry.as_ref().unwrap().path(), entry.as_ref().unwrap().file_name());
+        if name == "build" || name == "node_modules" {
+            continue;
+        }
+        if path.is_dir() {
+            copy(&path, &to.join(name));
+        } else {
+            fs::copy(&path, to.join(name)).unwrap();
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(not(go), ignore = "needs Go: cargo xtask sdks")]
+fn fixtures_in_go() {
+    fixtures("go", &["calls", "counter"]);
+}
+
+#[test]
+#[cfg_attr(not(node), ignore = "needs componentize-qjs: cargo xtask sdks")]
+fn fixtures_in_js() {
+    fixtures("js", &["basics", "services", "stateful"]);
+}
+
+#[test]
+#[cfg_attr(not(python), ignore = "needs componentize-py: cargo xtask sdks")]
+fn fixtures_in_python() {
+    fixtures("python", &["basics", "services", "stateful"]);
+}
+
 #[test]
 fn rust() {
     check("rust");
