@@ -4,21 +4,17 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 /// Sets `cfg(zig)`, `cfg(go)`, `cfg(python)` and `cfg(node)` where `cargo xtask sdks` has put the tools of
-/// that language into the cache, or (Go) they are installed.
+/// that language into the cache, or (Go) has found them installed.
 pub(crate) fn set() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=XDG_CACHE_HOME");
-    println!("cargo:rerun-if-env-changed=PATH");
     let cache = env::var("XDG_CACHE_HOME").ok().filter(|cache| !cache.is_empty()).map(PathBuf::from);
     let home = || PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(".cache");
     let tools = cache.unwrap_or_else(home).join("sluice/tools");
-    let path = env::var_os("PATH").unwrap_or_default();
     for language in ["zig", "go", "python", "node"] {
         println!("cargo:rustc-check-cfg=cfg({language})");
         // Of whatever version: a test that finds the wrong one says how to get the right one.
-        let is_fetched = is_there(&tools, language);
-        let is_installed = language == "go" && env::split_paths(&path).any(|dir| dir.join("go").is_file());
-        if is_fetched || is_installed {
+        if is_there(&tools, language) {
             println!("cargo:rustc-cfg={language}");
         }
     }

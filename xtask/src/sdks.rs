@@ -52,9 +52,12 @@ pub(crate) fn fetch() -> Vec<(&'static Tools, Outcome)> {
 }
 
 fn fetch_one(tools: &Tools) -> Outcome {
-    let is_installed = tools.language == "go" && system::has_go();
-    if tools.are_there() || is_installed {
+    if tools.are_there() {
         return Ok(());
+    }
+    if tools.language == "go" && system::has_go() {
+        mark(&tools.marker())?;
+        return kafka::build_scripts_look_again();
     }
     let what = format!("fetching {} for plugins in {}", tools.packages.join(" "), tools.purpose);
     let python = folder().join("python");

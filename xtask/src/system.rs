@@ -94,9 +94,11 @@ pub(crate) fn check_npm() -> Outcome {
     if is_there(NPM[0].program) { Ok(()) } else { Err(explain(&NPM.each_ref())) }
 }
 
-/// Whether a Go is installed.
+/// Whether a Go is installed that can make plugins, as those from 1.24 on can.
 pub(crate) fn has_go() -> bool {
-    let asked = Command::new("go").arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let mut go = Command::new("go");
+    go.args(["list", "-buildmode=c-shared", "unsafe"]).envs([("GOOS", "wasip1"), ("GOARCH", "wasm")]);
+    let asked = go.env("GOTOOLCHAIN", "local").stdout(Stdio::null()).stderr(Stdio::null()).status();
     asked.is_ok_and(|status| status.success())
 }
 
