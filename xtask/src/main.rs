@@ -4,6 +4,7 @@
 
 mod bench;
 mod config_page;
+mod contract;
 mod generate;
 mod kafka;
 mod sdks;
