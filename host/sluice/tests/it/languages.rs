@@ -160,6 +160,11 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
+fn fixtures_in_rust() {
+    fixtures("rust", &["quota"]);
+}
+
+#[test]
 #[cfg_attr(not(go), ignore = "needs Go: cargo xtask sdks")]
 fn fixtures_in_go() {
     fixtures("go", &["calls", "counter"]);
