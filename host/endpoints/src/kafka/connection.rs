@@ -17,6 +17,8 @@ use crate::Invalid;
 
 /// Time that a start waits for an answer of the brokers before it goes on without one.
 const PROBE: Duration = Duration::from_secs(10);
+/// Time in which brokers that are down may turn out to have refused us.
+const AWAY: Duration = Duration::from_secs(1);
 
 /// `tls` of a Kafka source or sink.
 #[derive(Clone, Debug, Deserialize)]
@@ -299,6 +301,7 @@ pub(crate) fn probe(
 ) -> Result<(), KafkaError> {
     let end = Instant::now() + PROBE;
     let brokers = || brokers.join(",");
+    let mut away_since = None;
     loop {
         let answer = ask(Duration::from_millis(500));
         match (answer, events.trouble()) {
@@ -306,6 +309,8 @@ pub(crate) fn probe(
             (Err(_), Some(Trouble::Refused { reason, remedy })) => {
                 return Err(KafkaError::Refused { brokers: brokers(), reason, remedy });
             }
+            // That they are down may be told before why.
+            (Err(_), Some(Trouble::Away)) if away_since.get_or_insert_with(Instant::now).elapsed() < AWAY => {}
             (Err(error), Some(Trouble::Away)) => {
                 warn!(component = name, brokers = brokers(), %error, "Kafka brokers are away, going on until they are back");
                 return Ok(());
