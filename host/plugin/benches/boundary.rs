@@ -14,7 +14,7 @@ use sluice_pipeline::Metrics;
 use sluice_plugin::keys::{Key, KeySpec};
 use sluice_plugin::tables::{Table, TableSpec};
 use sluice_plugin::{
-    ComponentSource, Grant, Granted, Host, HostSettings, Limits, Loaded, OnError, Services, StageSpec,
+    ComponentSource, Grant, Granted, Host, HostSettings, Limits, Loaded, OnError, Renames, Services, StageSpec, pack,
 };
 
 const ROWS: usize = 4096;
@@ -137,5 +137,81 @@ fn keys(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, boundary, tables, keys);
+/// A plugin that calls one kernel, and forgets what it says.
+fn caller(kernel: &str, params: &str, call: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(module
+          (import "sluice:plugin/kernels@0.1.0" "{kernel}" (func $kernel (param {params})))
+          (memory (export "memory") 8)
+          (global $free (mut i32) (i32.const 1024))
+          (func (export "sluice:plugin/stage@0.1.0#init") (param i32 i32) (result i32) (i32.const 200))
+          (func (export "sluice:plugin/stage@0.1.0#process") (result i32)
+            (global.set $free (i32.const 1024))
+            ;; Every other row, for kernels that take a bitmap.
+            (memory.fill (i32.const 262144) (i32.const 0x55) (i32.const {bytes}))
+            (call $kernel {call} (i32.const 400))
+            (i32.const 300))
+          (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+            (global.set $free (i32.and (i32.add (global.get $free) (i32.const 15)) (i32.const -16)))
+            (global.get $free)
+            (global.set $free (i32.add (global.get $free) (local.get 3))))
+          (data (i32.const 100) "caller0.1.0")
+          ;; Columns 12, 13, 20, 29 and 31 are read, 128 is written.
+          (data (i32.const 120) "\0c\00\0d\00\14\00\1d\00\1f\00" "\80\00")
+          (data (i32.const 200) "\00\00\00\00" "\64\00\00\00\06\00\00\00" "\6a\00\00\00\05\00\00\00"
+            "\78\00\00\00\05\00\00\00" "\82\00\00\00\01\00\00\00"))"#,
+        bytes = ROWS / 8,
+    );
+    let core = wat::parse_str(text).expect("good text");
+    pack(&core, &Renames::default()).expect("a plugin")
+}
+
+/// Each kernel on a whole batch, with the call and the answer that cross.
+fn kernels(c: &mut Criterion) {
+    let host = Host::new(HostSettings::default(), Metrics::new()).expect("an engine");
+    let mut flows = batch(ROWS);
+    let numbers = 0..ROWS as u64;
+    flows.set(col::PROTO, Column::U8(Arc::new(numbers.clone().map(|n| (n % 18) as u8).collect()))).expect("schema");
+    flows.set(col::DST_PORT, Column::U16(Arc::new(numbers.clone().map(|n| n as u16).collect()))).expect("schema");
+    flows.set(col::BYTES, Column::U64(Arc::new(numbers.map(|n| n * 37 % 20_011).collect()))).expect("schema");
+    let bitmap = format!("(i32.const 262144) (i32.const {})", ROWS / 32);
+    let compare = "i32 i32 i64 i32";
+    let cases = [
+        ("test/u8", "test", compare, "(i32.const 29) (i32.const 0) (i64.const 6)".to_owned()),
+        ("test/u16", "test", compare, "(i32.const 31) (i32.const 0) (i64.const 443)".to_owned()),
+        ("test/u64", "test", compare, "(i32.const 20) (i32.const 4) (i64.const 10000)".to_owned()),
+        ("test-in/u16 of 4", "test-in", "i32 i32 i32 i32", "(i32.const 31) (i32.const 1024) (i32.const 4)".to_owned()),
+        ("test-prefix", "test-prefix", "i32 i32 i64 i64 i32 i32", {
+            "(i32.const 12) (i32.const 13) (i64.const 0) (i64.const 0xffff0a000000) (i32.const 112)".to_owned()
+        }),
+        ("fill-u32", "fill-u32", "i32 i32 i32 i32 i32", format!("(i32.const 128) {bitmap} (i32.const 7)")),
+        ("sum/u64", "sum", "i32 i32 i32 i32", format!("(i32.const 20) {bitmap}")),
+    ];
+    let mut group = c.benchmark_group("kernels");
+    group.throughput(Throughput::Elements(ROWS as u64));
+    for (name, kernel, params, call) in cases {
+        let component: &'static [u8] = caller(kernel, params, &call).leak();
+        let spec = StageSpec {
+            name: "bench".to_owned(),
+            component: ComponentSource::Embedded { name: "caller", bytes: component },
+            config_json: "{}".to_owned(),
+            grant: Grant::Requested,
+            on_error: OnError::Stop,
+            limits: Limits::default(),
+            is_private: false,
+            state: None,
+            record: None,
+            services: Services::default(),
+            schema: Arc::new(Schema::standard()),
+        };
+        let loaded = Loaded::load(&host, spec).expect("the caller loads");
+        let mut stage = loaded.instance();
+        group.bench_function(name, |b| {
+            b.iter(|| stage.process(black_box(flows.clone())).out.expect("no failure"));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, boundary, kernels, tables, keys);
 criterion_main!(benches);
