@@ -137,6 +137,7 @@ pub fn replay(
         limits: within_reason(&about.limits),
         is_private: about.private,
         state: None,
+        rollback_window: std::time::Duration::ZERO,
         record: None,
         services,
         schema,

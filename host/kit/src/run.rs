@@ -197,6 +197,7 @@ impl Bench {
             limits: case.limits.clone(),
             is_private: false,
             state: None,
+            rollback_window: std::time::Duration::ZERO,
             record: None,
             services: Services {
                 tables: Arc::clone(&case.loaned.tables),

@@ -176,6 +176,7 @@ fn compare<P: Plugin>(c: &mut Criterion, name: &'static str, config: &str) {
         limits: Limits::default(),
         is_private: false,
         state: None,
+        rollback_window: std::time::Duration::ZERO,
         record: None,
         services: Services { tables: Arc::clone(&tables), keys, ..Services::default() },
         schema: Arc::new(Schema::standard()),

@@ -26,12 +26,14 @@ mod per_partition;
 pub mod recording;
 mod runner;
 mod saved;
+mod shadow;
 mod shared;
 mod spec;
 mod stamp;
 mod state;
 pub mod tables;
 mod trial;
+mod version;
 mod wasi;
 
 pub use abi::Level as LogLevel;
@@ -42,11 +44,13 @@ pub use limits::{
     Limits, MAX_ALERTS_PER_CALL, MAX_COMPONENT_BYTES, MAX_KEPT_LINES, MAX_LOG_LINE, MAX_METRIC_NAME,
     MAX_PLUGIN_METRICS, MAX_ROUTE_BYTES, MAX_ROUTES, MAX_WORD_BYTES, MAX_WORDS, RETRIES, SNAPSHOT_INTERVAL_MS,
 };
-pub use load::{Loaded, Manifest, Reloaded, grant_names};
+pub use load::{Candidate, Loaded, Manifest, Reloaded};
 pub use pack::{PackError, Renames, pack};
+pub use shadow::{ColumnChange, ShadowReport};
 pub use spec::{Assets, ComponentSource, Grant, Granted, LogLine, LogOut, OnError, Services, StageSpec};
 pub use state::Touched;
 pub use trial::{Answer, Called, Trap, Trial};
+pub use version::grant_names;
 
 /// SHA-256 of a component.
 ///

@@ -1,28 +1,25 @@
 //! A plugin that is loaded, checked and can be exchanged while it runs.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
-use sluice_flow::{ADDRESSES, ColumnId, ColumnSet, Schema};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use sluice_flow::ColumnSet;
 use sluice_pipeline::Stage;
-use wasmtime::component::InstancePre;
 
-use crate::abi;
-use crate::admit::{self, Exports};
+use crate::admit;
 use crate::engine::Host;
 use crate::error::{LoadError, LoadErrorKind};
 use crate::hex;
-use crate::instance::{Instance, NoInstance, TrapKind, Trapped};
+use crate::instance::Instance;
 use crate::per_partition::PerPartition;
 use crate::runner::Runner;
+use crate::shadow::Shadow;
 use crate::shared::Shared;
-use crate::spec::{ComponentSource, Grant, OnError, StageSpec};
+use crate::spec::{ComponentSource, OnError, StageSpec};
 use crate::stamp::Stamp;
-use crate::state::State;
-
-/// Bytes that a plugin's name and version may have: both are label values.
-const MAX_NAME_BYTES: usize = 64;
+use crate::version::Version;
 
 /// What a plugin is and what it asks for, as it said in `init`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +38,7 @@ pub struct Manifest {
     pub tick_ms: Option<u32>,
 }
 
-/// What [`Loaded::reload`] did.
+/// What [`Loaded::reload`] and [`Loaded::publish`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reloaded {
     /// The file is the one that runs.
@@ -57,27 +54,76 @@ pub enum Reloaded {
     },
 }
 
-/// One version of a stage's plugin.
+/// What a stage is to run from now on.
 pub(crate) struct Generation {
     pub(crate) number: u64,
-    pub(crate) digest: [u8; 32],
-    pub(crate) manifest: Manifest,
-    pre: InstancePre<State>,
-    exports: Exports,
+    pub(crate) version: Arc<Version>,
+    pub(crate) came: Came,
+}
+
+/// How a version came to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Came {
+    /// It was not there before.
+    New,
+    /// It ran before, and the one after it failed: what that one knew is not to be trusted.
+    BackByItself,
+    /// It ran before, and an operator wants it back.
+    BackAsAsked,
+}
+
+/// A version that was checked, and is not published.
+pub struct Candidate {
+    version: Arc<Version>,
+    stamp: Option<Stamp>,
+}
+
+impl std::fmt::Debug for Candidate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let manifest = &self.version.manifest;
+        write!(f, "Candidate({} {} {})", self.version.shared.name, manifest.name, manifest.version)
+    }
+}
+
+impl Candidate {
+    /// Columns that it may read.
+    #[must_use]
+    pub fn reads(&self) -> ColumnSet {
+        self.version.ceiling.0
+    }
+
+    /// What it says it is.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.version.manifest
+    }
+
+    /// SHA-256 of its component.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        self.version.digest
+    }
+}
+
+/// The version that ran before the published one.
+struct Previous {
+    version: Arc<Version>,
+    until: Instant,
 }
 
 /// The plugin of one stage: compiled, linked as far as granted, tried once.
 pub struct Loaded {
-    host: Arc<Host>,
-    pub(crate) shared: Arc<Shared>,
-    source: ComponentSource,
+    pub(crate) host: Arc<Host>,
     current: ArcSwap<Generation>,
-    /// What no version may go beyond: the grant, or for [`Grant::Requested`] what the first version asked for.
-    ceiling: (ColumnSet, ColumnSet),
+    /// A candidate that runs on copies of batches.
+    shadow: ArcSwapOption<Shadow>,
     /// The instance that was tried: the first worker takes it.
     first: Mutex<Option<Instance>>,
-    /// Locked while a reload is under way: one at a time.
+    /// Locked while a file is looked at: one at a time.
+    looking: Mutex<()>,
     seen: Mutex<Seen>,
+    /// What may be gone back to. Locked while another version is published.
+    previous: Mutex<Option<Previous>>,
 }
 
 /// The file of a plugin as it was last looked at.
@@ -96,8 +142,8 @@ enum Refused {
 
 impl std::fmt::Debug for Loaded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let current = self.current.load();
-        write!(f, "Loaded({} {} {})", self.shared.name, current.manifest.name, current.manifest.version)
+        let version = self.version();
+        write!(f, "Loaded({} {} {})", version.shared.name, version.manifest.name, version.manifest.version)
     }
 }
 
@@ -109,50 +155,39 @@ impl Loaded {
     /// If the component is none, was built for another contract, imports or asks for what is not
     /// granted, does not start, or refuses its configuration; each names the stage and the way out.
     pub fn load(host: &Arc<Host>, spec: StageSpec) -> Result<Arc<Loaded>, LoadError> {
-        let at = |kind: LoadErrorKind| kind.at(&spec.name);
-        if spec.is_private && spec.on_error == OnError::Pass {
-            return Err(at(LoadErrorKind::PassOnPrivate));
-        }
-        let shared = Arc::new(Shared::new(&spec, host.metrics()));
-        let stamp = stamp_of(&spec.component);
-        let (bytes, digest) = admit::read(&spec.component).map_err(at)?;
-        let prepared = prepare(host, &shared, &spec.component, &bytes, digest, 1).map_err(at)?;
-        let (generation, instance) = prepared;
-        let ceiling = match &spec.grant {
-            Grant::Listed(granted) => (granted.read, granted.write),
-            Grant::Requested => (generation.manifest.reads, generation.manifest.writes),
-        };
-        check_grant(&shared.schema, &generation.manifest, ceiling).map_err(at)?;
+        let name = spec.name.clone();
+        let shared = Shared::new(&spec, host.metrics());
+        let (version, stamp, instance) = prepare(host, shared, &spec).map_err(|kind| kind.at(&name))?;
+        let generation = Generation { number: 1, version: Arc::new(version), came: Came::New };
         let loaded = Loaded {
             host: Arc::clone(host),
-            shared,
-            source: spec.component,
             current: ArcSwap::from_pointee(generation),
-            ceiling,
-            first: Mutex::new(None),
+            shadow: ArcSwapOption::empty(),
+            first: Mutex::new(Some(instance)),
+            looking: Mutex::default(),
             seen: Mutex::new(Seen { stamp, refused: None }),
+            previous: Mutex::default(),
         };
-        *loaded.first.lock().unwrap_or_else(PoisonError::into_inner) = Some(loaded.granted(instance));
-        loaded.publish_info(&loaded.current.load(), true);
+        publish_info(&loaded.current.load(), true);
         Ok(Arc::new(loaded))
     }
 
     /// Name of the stage.
     #[must_use]
-    pub fn stage(&self) -> &str {
-        &self.shared.name
+    pub fn stage(&self) -> String {
+        self.version().shared.name.to_string()
     }
 
     /// What the published version says it is.
     #[must_use]
     pub fn manifest(&self) -> Manifest {
-        self.current.load().manifest.clone()
+        self.version().manifest.clone()
     }
 
     /// SHA-256 of the published version.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
-        self.current.load().digest
+        self.version().digest
     }
 
     /// Number of the published version: 1, and one more with each that is taken up.
@@ -161,55 +196,46 @@ impl Loaded {
         self.current.load().number
     }
 
-    /// Columns that any version of the plugin may read. What a later version may read has to be decoded
-    /// before it comes.
+    /// Columns that the plugin may read, whichever version of it is in the file. What a later version may read has to
+    /// be decoded before it comes.
     #[must_use]
     pub fn reads(&self) -> ColumnSet {
-        self.ceiling.0
+        self.version().ceiling.0
     }
 
-    /// Columns that any version of the plugin may write.
+    /// Columns that the plugin may write, whichever version of it is in the file.
     #[must_use]
     pub fn writes(&self) -> ColumnSet {
-        self.ceiling.1
+        self.version().ceiling.1
     }
 
     /// `stateful` if the plugin exports `timer` or `state`, else `plugin`.
     #[must_use]
     pub fn world(&self) -> &'static str {
-        let exports = &self.current.load().exports;
-        if exports.tick.is_some() || exports.snapshot.is_some() { "stateful" } else { "plugin" }
+        self.version().world()
     }
 
     /// Whether the plugin exports `timer` and whether it exports `state`.
     #[must_use]
     pub fn exports(&self) -> (bool, bool) {
-        let exports = &self.current.load().exports;
-        (exports.tick.is_some(), exports.snapshot.is_some() && exports.restore.is_some())
+        self.version().exports()
     }
 
-    /// Where the component comes from.
-    pub(crate) fn source(&self) -> &ComponentSource {
-        &self.source
-    }
-
-    /// The file to watch, if the component is one.
+    /// Where the component of the published version comes from.
     #[must_use]
-    pub fn watch_path(&self) -> Option<&Path> {
-        match &self.source {
-            ComponentSource::File { path, .. } => Some(path),
-            ComponentSource::Embedded { .. } => None,
-        }
+    pub fn source(&self) -> ComponentSource {
+        self.version().source.clone()
     }
 
     /// An instance for one worker, or for all of them to share.
     pub fn instance(self: &Arc<Self>) -> Box<dyn Stage> {
-        Box::new(Runner::new(Arc::clone(self), self.take_first(), self.shared.state.clone()))
+        let state = self.version().shared.state.clone();
+        Box::new(Runner::new(Arc::clone(self), self.take_first(), state))
     }
 
     /// The instance that was tried when the plugin was loaded, unless somebody has taken it.
     pub(crate) fn take_first(&self) -> Option<Instance> {
-        self.first.lock().unwrap_or_else(PoisonError::into_inner).take()
+        lock(&self.first).take()
     }
 
     /// An instance for each partition that batches are of, each with its own state, and one for batches of none. The
@@ -221,8 +247,8 @@ impl Loaded {
     /// Reads the component again if its file changed. If it is another one, it is compiled and checked
     /// beside the running one, which takes as long as it takes and disturbs no batch; then it is
     /// published, and every instance exchanges itself between two batches: the old one's `snapshot` goes to
-    /// the new one's `restore`. Where that fails, that instance keeps the old code, says so in the log and
-    /// counts it. A look at a file that did not change costs a `stat`.
+    /// the new one's `restore`. Where that fails, or the new version traps within the stage's `rollback_window`, the old
+    /// one is put back. A look at a file that did not change costs a `stat`.
     ///
     /// # Errors
     /// If the new component is refused, for the reasons of [`load`](Self::load), or because it asks for more
@@ -242,87 +268,158 @@ impl Loaded {
     }
 
     fn look(&self, is_asked: bool) -> Result<Reloaded, LoadError> {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamp = stamp_of(&self.source);
-        if is_asked {
-            seen.refused = None;
-        } else if Stamp::is_same(stamp, seen.stamp) {
-            return Ok(Reloaded::Unchanged);
+        let _one_at_a_time = lock(&self.looking);
+        let old = self.version();
+        let stamp = stamp_of(&old.source);
+        {
+            let mut seen = lock(&self.seen);
+            if is_asked {
+                seen.refused = None;
+            } else if Stamp::is_same(stamp, seen.stamp) {
+                return Ok(Reloaded::Unchanged);
+            }
+            seen.stamp = stamp;
         }
-        seen.stamp = stamp;
-        self.try_reload(&mut seen).map_err(|kind| {
-            self.shared.meters.swaps_refused.inc();
-            kind.at(&self.shared.name)
+        self.try_reload(&old).map_err(|kind| {
+            old.shared.meters.swaps_refused.inc();
+            kind.at(&old.shared.name)
         })
     }
 
-    fn try_reload(&self, seen: &mut Seen) -> Result<Reloaded, LoadErrorKind> {
-        let old = self.current.load_full();
-        let (bytes, digest) = match admit::read(&self.source) {
-            Ok(read) => read,
-            Err(_) if seen.refused == Some(Refused::Unreadable) => return Ok(Reloaded::Unchanged),
-            Err(error) => {
-                seen.refused = Some(Refused::Unreadable);
-                return Err(error);
+    fn try_reload(&self, old: &Arc<Version>) -> Result<Reloaded, LoadErrorKind> {
+        let read = admit::read(&old.source);
+        let (bytes, digest) = {
+            let mut seen = lock(&self.seen);
+            let (bytes, digest) = match read {
+                Ok(read) => read,
+                Err(_) if seen.refused == Some(Refused::Unreadable) => return Ok(Reloaded::Unchanged),
+                Err(error) => {
+                    seen.refused = Some(Refused::Unreadable);
+                    return Err(error);
+                }
+            };
+            if digest == old.digest {
+                seen.refused = None;
+                return Ok(Reloaded::Unchanged);
             }
+            if seen.refused == Some(Refused::Digest(digest)) {
+                return Ok(Reloaded::Unchanged);
+            }
+            // Until it has been taken up.
+            seen.refused = Some(Refused::Digest(digest));
+            (bytes, digest)
         };
-        if digest == old.digest {
-            seen.refused = None;
-            return Ok(Reloaded::Unchanged);
-        }
-        if seen.refused == Some(Refused::Digest(digest)) {
-            return Ok(Reloaded::Unchanged);
-        }
-        // Until it has been taken up.
-        seen.refused = Some(Refused::Digest(digest));
-        let number = old.number + 1;
-        let (new, _) = prepare(&self.host, &self.shared, &self.source, &bytes, digest, number)?;
-        check_grant(&self.shared.schema, &new.manifest, self.ceiling)?;
-        if new.manifest.stateful && !old.manifest.stateful {
-            // The running one may have an instance per worker, which would split the state.
-            let problem = "says that it keeps state, and the running version does not: restart to change that";
-            return Err(LoadErrorKind::Manifest { problem: problem.to_owned() });
-        }
-        let reloaded = Reloaded::Swapped {
-            from: old.manifest.version.clone(),
-            to: new.manifest.version.clone(),
-            generation: number,
-        };
-        self.publish_info(&old, false);
-        self.publish_info(&new, true);
-        self.current.store(Arc::new(new));
-        seen.refused = None;
+        let (new, _) = Version::prepare(&self.host, &old.shared, &old.source, &bytes, digest)?;
+        check_exchange(old, &new)?;
+        let reloaded = self.publish_version(Arc::new(new));
+        lock(&self.seen).refused = None;
         Ok(reloaded)
     }
 
-    fn publish_info(&self, generation: &Generation, is_current: bool) {
-        let meters = &self.shared.meters;
-        let Manifest { name, version, .. } = &generation.manifest;
-        meters.info(name, version, &hex(&generation.digest), is_current);
-        if is_current {
-            meters.generation.set(generation.number as f64);
-        }
+    /// Checks what a stage is to be from now on: another component, configuration, grant, limit or policy. Nothing
+    /// changes until it is [published](Self::publish).
+    ///
+    /// # Errors
+    /// As [`load`](Self::load); and if it keeps state while the running version does not.
+    pub fn candidate(&self, spec: &StageSpec) -> Result<Candidate, LoadError> {
+        let running = self.version();
+        let checked = prepare(&self.host, running.shared.next(spec), spec).and_then(|(version, stamp, _)| {
+            check_exchange(&running, &version)?;
+            Ok(Candidate { version: Arc::new(version), stamp })
+        });
+        checked.map_err(|kind| {
+            running.shared.meters.swaps_refused.inc();
+            kind.at(&running.shared.name)
+        })
     }
 
-    /// The published version.
+    /// Publishes what was checked: every instance takes it up at its next batch or tick.
+    pub fn publish(&self, candidate: Candidate) -> Reloaded {
+        let _one_at_a_time = lock(&self.looking);
+        *lock(&self.seen) = Seen { stamp: candidate.stamp, refused: None };
+        self.publish_version(candidate.version)
+    }
+
+    fn publish_version(&self, new: Arc<Version>) -> Reloaded {
+        let mut previous = lock(&self.previous);
+        let old = self.current.load_full();
+        let reloaded = Reloaded::Swapped {
+            from: old.version.manifest.version.clone(),
+            to: new.manifest.version.clone(),
+            generation: old.number + 1,
+        };
+        let until = Instant::now() + new.shared.rollback_window;
+        *previous =
+            (!new.shared.rollback_window.is_zero()).then(|| Previous { version: Arc::clone(&old.version), until });
+        self.store(&old, Generation { number: old.number + 1, version: new, came: Came::New });
+        reloaded
+    }
+
+    fn store(&self, old: &Generation, new: Generation) {
+        publish_info(old, false);
+        publish_info(&new, true);
+        self.current.store(Arc::new(new));
+    }
+
+    /// Puts the version back that ran before `from`, if `from` is published and its window is not over. For when
+    /// `from` failed.
+    pub(crate) fn roll_back_from(&self, from: &Arc<Version>, why: &str) -> bool {
+        let is_back = self.go_back(Came::BackByItself, |version| Arc::ptr_eq(version, from)).is_some();
+        if is_back {
+            let (stage, version) = (&from.shared.name, &from.manifest.version);
+            tracing::error!(%stage, version, why, "the new version failed, the one before is put back");
+        }
+        is_back
+    }
+
+    /// Puts the version back that ran before the published one, as an operator asks: `None` if there is none, or the
+    /// stage's `rollback_window` is over. What the newer version knew is handed over if the older one understands it.
+    pub fn roll_back(&self) -> Option<Reloaded> {
+        self.go_back(Came::BackAsAsked, |_| true)
+    }
+
+    fn go_back(&self, came: Came, is_it: impl Fn(&Arc<Version>) -> bool) -> Option<Reloaded> {
+        let mut previous = lock(&self.previous);
+        let old = self.current.load_full();
+        let is_open = previous.as_ref().is_some_and(|previous| Instant::now() <= previous.until);
+        if !is_open || !is_it(&old.version) {
+            return None;
+        }
+        let Previous { version, .. } = previous.take()?;
+        // Else the file would be taken up again at the next look.
+        let refused = Refused::Digest(old.version.digest);
+        *lock(&self.seen) = Seen { stamp: None, refused: Some(refused) };
+        let reloaded = Reloaded::Swapped {
+            from: old.version.manifest.version.clone(),
+            to: version.manifest.version.clone(),
+            generation: old.number + 1,
+        };
+        version.shared.meters.rollbacks.inc();
+        self.store(&old, Generation { number: old.number + 1, version, came });
+        Some(reloaded)
+    }
+
+    /// How long the version before can still be put back; none if there is none.
+    #[must_use]
+    pub fn can_roll_back_for(&self) -> Option<Duration> {
+        let left =
+            lock(&self.previous).as_ref().map(|previous| previous.until.saturating_duration_since(Instant::now()));
+        left.filter(|left| !left.is_zero())
+    }
+
+    /// What is to run.
     pub(crate) fn current(&self) -> arc_swap::Guard<Arc<Generation>> {
         self.current.load()
     }
 
-    /// Starts an instance of a version; its manifest is within the grant or it is refused, for a
-    /// plugin may answer differently each time.
-    pub(crate) fn start(&self, generation: &Generation) -> Result<Instance, LoadErrorKind> {
-        let (instance, manifest) = start(&self.host, &self.shared, &generation.pre, &generation.exports)?;
-        check_grant(&self.shared.schema, &manifest, self.ceiling)?;
-        Ok(self.granted(instance))
+    /// The published version.
+    pub(crate) fn version(&self) -> Arc<Version> {
+        Arc::clone(&self.current.load().version)
     }
+}
 
-    /// Lets the instance have its columns.
-    fn granted(&self, mut instance: Instance) -> Instance {
-        let state = instance.store.data_mut();
-        (state.read, state.write) = self.ceiling;
-        instance
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn stamp_of(source: &ComponentSource) -> Option<Stamp> {
@@ -332,98 +429,89 @@ fn stamp_of(source: &ComponentSource) -> Option<Stamp> {
     }
 }
 
-/// Compiles and tries one version.
+/// Reads, compiles and tries what `spec` names.
 fn prepare(
     host: &Arc<Host>,
-    shared: &Arc<Shared>,
-    source: &ComponentSource,
-    bytes: &[u8],
-    digest: [u8; 32],
-    number: u64,
-) -> Result<(Generation, Instance), LoadErrorKind> {
-    let name = source.describe();
-    let component = admit::component(&name, bytes)?;
-    let component = host.compile(&name, &component)?;
-    let exports = admit::exports(host, &name, &component)?;
-    let linker = admit::link(host, &component, shared.grant.linkable())?;
-    let misfit = |error: wasmtime::Error| LoadErrorKind::Link { error: format!("{error:#}") };
-    let pre = linker.instantiate_pre(&component).map_err(misfit)?;
-    let (instance, manifest) = start(host, shared, &pre, &exports)?;
-    Ok((Generation { number, digest, manifest, pre, exports }, instance))
-}
-
-/// Instantiates and calls `init`.
-fn start(
-    host: &Host,
-    shared: &Arc<Shared>,
-    pre: &InstancePre<State>,
-    exports: &Exports,
-) -> Result<(Instance, Manifest), LoadErrorKind> {
-    let mut instance = Instance::new(host.engine(), pre, exports, shared).map_err(|error| match error {
-        NoInstance::Misfit(error) => LoadErrorKind::Link { error },
-        NoInstance::Trapped(trapped) => LoadErrorKind::Start { error: trapped.text, backtrace: trapped.backtrace },
-    })?;
-    let manifest = match instance.init() {
-        Ok(Ok(manifest)) => checked(&shared.schema, manifest)?,
-        Ok(Err(message)) => return Err(LoadErrorKind::Config { message }),
-        Err(trapped) => return Err(init_trapped(shared, trapped)),
-    };
-    Ok((instance, manifest))
-}
-
-/// How `init` trapped, and for a limit which one.
-fn init_trapped(shared: &Shared, trapped: Trapped) -> LoadErrorKind {
-    let limits = &shared.limits;
-    let error = match trapped.kind {
-        TrapKind::Deadline => format!("init did not return within {} ms", limits.init_deadline_ms),
-        TrapKind::Memory => format!("init wanted more than {} bytes of memory", limits.memory),
-        TrapKind::Trap => format!("init: {}", trapped.text),
-    };
-    LoadErrorKind::Start { error, backtrace: trapped.backtrace }
-}
-
-fn checked(schema: &Schema, manifest: abi::Manifest) -> Result<Manifest, LoadErrorKind> {
-    let bad = |problem: String| Err(LoadErrorKind::Manifest { problem });
-    for (what, text) in [("name", &manifest.name), ("version", &manifest.version)] {
-        let is_good = (1..=MAX_NAME_BYTES).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic());
-        if !is_good {
-            return bad(format!("has a {what} that is not 1 to {MAX_NAME_BYTES} visible ASCII characters"));
-        }
+    shared: Shared,
+    spec: &StageSpec,
+) -> Result<(Version, Option<Stamp>, Instance), LoadErrorKind> {
+    if spec.is_private && spec.on_error == OnError::Pass {
+        return Err(LoadErrorKind::PassOnPrivate);
     }
-    if let Some(unknown) = manifest.reads.iter().chain(&manifest.writes).find(|column| schema.width(**column).is_none())
-    {
-        return bad(format!("names column {unknown}, which does not exist"));
-    }
-    Ok(Manifest {
-        name: manifest.name,
-        version: manifest.version,
-        reads: manifest.reads.into_iter().collect(),
-        writes: manifest.writes.into_iter().collect(),
-        stateful: manifest.stateful,
-        tick_ms: manifest.tick_ms.filter(|tick_ms| *tick_ms > 0),
-    })
+    let stamp = stamp_of(&spec.component);
+    let (bytes, digest) = admit::read(&spec.component)?;
+    let (version, instance) = Version::prepare(host, &Arc::new(shared), &spec.component, &bytes, digest)?;
+    Ok((version, stamp, instance))
 }
 
-fn check_grant(schema: &Schema, manifest: &Manifest, granted: (ColumnSet, ColumnSet)) -> Result<(), LoadErrorKind> {
-    for (access, asked, granted) in [("read", manifest.reads, granted.0), ("write", manifest.writes, granted.1)] {
-        let missing = asked.minus(granted);
-        if !missing.is_empty() {
-            let names = grant_names(schema, missing);
-            let (word, them) = if names.len() == 1 { ("column", "it") } else { ("columns", "them") };
-            return Err(LoadErrorKind::NotGranted { access, columns: format!("{word} {}", names.join(", ")), them });
-        }
+/// What cannot be exchanged in a running pipeline.
+fn check_exchange(old: &Version, new: &Version) -> Result<(), LoadErrorKind> {
+    if new.manifest.stateful && !old.manifest.stateful {
+        // The running one may have an instance per worker, which would split the state.
+        let problem = "says that it keeps state, and the running version does not: restart to change that";
+        return Err(LoadErrorKind::Manifest { problem: problem.to_owned() });
     }
     Ok(())
 }
 
-/// What columns are called in a grant: the halves of an address are granted by its name.
-#[must_use]
-pub fn grant_names(schema: &Schema, columns: ColumnSet) -> Vec<String> {
-    let name = |column: ColumnId| {
-        let address = ADDRESSES.iter().find(|address| address.hi == column || address.lo == column);
-        address.map_or_else(|| schema.name(column).unwrap_or("?").to_owned(), |address| address.name.to_owned())
-    };
-    let mut names: Vec<String> = columns.iter().map(name).collect();
-    names.dedup();
-    names
+fn publish_info(generation: &Generation, is_current: bool) {
+    let version = &generation.version;
+    let Manifest { name, version: text, .. } = &version.manifest;
+    version.shared.meters.info(name, text, &hex(&version.digest), is_current);
+    if is_current {
+        version.shared.meters.generation.set(generation.number as f64);
+    }
+}
+
+/// The candidate that runs beside the published version.
+impl Loaded {
+    /// Runs `candidate` on a copy of every `every`th batch of each instance, and compares. What it does has no effect.
+    /// One that ran before it is let go.
+    pub fn shadow(&self, candidate: Candidate, every: u32) {
+        self.shadow.store(Some(Arc::new(Shadow::new(&candidate.version, every, self.host.metrics()))));
+    }
+
+    /// What was seen of the candidate; none if none runs.
+    #[must_use]
+    pub fn shadow_report(&self) -> Option<crate::ShadowReport> {
+        self.shadow.load().as_ref().map(|shadow| shadow.report())
+    }
+
+    /// Lets the candidate go: whether there was one.
+    pub fn end_shadow(&self) -> bool {
+        self.shadow.swap(None).is_some()
+    }
+
+    /// Publishes the candidate.
+    pub fn promote(&self) -> Option<Reloaded> {
+        let shadow = self.shadow.swap(None)?;
+        let stamp = stamp_of(&shadow.candidate.source);
+        Some(self.publish(Candidate { version: Arc::clone(&shadow.candidate), stamp }))
+    }
+
+    /// The candidate as the instances see it.
+    pub(crate) fn shadowed_by(&self) -> arc_swap::Guard<Option<Arc<Shadow>>> {
+        self.shadow.load()
+    }
+
+    /// Where the component of the candidate comes from; none if none runs.
+    #[must_use]
+    pub fn shadow_source(&self) -> Option<ComponentSource> {
+        self.shadow.load().as_ref().map(|shadow| shadow.candidate.source.clone())
+    }
+
+    /// Path of the file of the published version, if it is one.
+    #[must_use]
+    pub fn path(&self) -> Option<std::path::PathBuf> {
+        match self.source() {
+            ComponentSource::File { path, .. } => Some(path),
+            ComponentSource::Embedded { .. } => None,
+        }
+    }
+
+    /// Whether the component of the published version is the file at `path`.
+    #[must_use]
+    pub fn is_from(&self, path: &Path) -> bool {
+        self.path().is_some_and(|own| own == path)
+    }
 }

@@ -62,7 +62,7 @@ impl PerPartition {
     }
 
     fn state_file(&self, partition: &Partition) -> Option<PathBuf> {
-        Some(self.loaded.shared.state.as_ref()?.join(format!("{}.state", partition.name())))
+        Some(self.loaded.version().shared.state.as_ref()?.join(format!("{}.state", partition.name())))
     }
 }
 

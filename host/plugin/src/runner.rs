@@ -2,19 +2,22 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use sluice_flow::Batch;
 use sluice_pipeline::{Processed, Stage};
 
 use crate::abi::Failure;
 use crate::error::LoadErrorKind;
-use crate::instance::{Instance, Trapped};
+use crate::instance::{Instance, Trapped, cpu_ns};
 use crate::limits::{RETRIES, SNAPSHOT_INTERVAL_MS};
-use crate::load::{Generation, Loaded};
+use crate::load::{Came, Loaded};
 use crate::recording::{Ended, History};
 use crate::saved;
+use crate::shadow::{Candidate, Running};
 use crate::spec::OnError;
 use crate::state::Used;
+use crate::version::Version;
 
 /// Reasons under which a stage drops rows, beside those of [`TrapKind`](crate::instance::TrapKind).
 mod reason {
@@ -35,11 +38,15 @@ mod reason {
 /// learned since is lost. With a file for the state, the snapshot is in it too, and the next process begins with it. A snapshot that the plugin trapped on again before it finished a batch is not used twice.
 pub(crate) struct Runner {
     loaded: Arc<Loaded>,
+    /// Number of the exchange that this instance took note of last.
+    generation: u64,
     /// The version that this instance runs, or ran until it trapped.
-    version: Arc<Generation>,
+    version: Arc<Version>,
     live: Option<Instance>,
-    /// The newest version that could not take over from this instance.
-    refused: Option<u64>,
+    /// What ran before, for as long as it may be put back.
+    fallback: Option<Fallback>,
+    /// The instance of the candidate that runs beside, if there is one.
+    candidate: Option<Candidate>,
     /// State of the plugin some time ago, and batch time then.
     kept: Option<Arc<Vec<u8>>>,
     kept_at_ms: Option<u64>,
@@ -53,20 +60,33 @@ pub(crate) struct Runner {
     state_file: Option<PathBuf>,
 }
 
+/// The instance that an exchange put aside, as it was then.
+struct Fallback {
+    version: Arc<Version>,
+    live: Option<Instance>,
+    kept: Option<Arc<Vec<u8>>>,
+    until: Instant,
+}
+
 impl Runner {
     pub(crate) fn new(loaded: Arc<Loaded>, live: Option<Instance>, state_file: Option<PathBuf>) -> Runner {
-        let version = Arc::clone(&loaded.current());
+        let (generation, version) = {
+            let current = loaded.current();
+            (current.number, Arc::clone(&current.version))
+        };
         // The tried instance is of the first version.
-        let live = live.filter(|_| version.number == 1);
+        let live = live.filter(|_| generation == 1);
         let kept = state_file.as_ref().and_then(|path| saved_state(path, &loaded, &version));
         // What is restored goes into an instance that has seen nothing.
         let live = live.filter(|_| kept.is_none());
-        let history = loaded.shared.recorder.as_ref().map(|_| History::default());
+        let history = version.shared.recorder.as_ref().map(|_| History::default());
         let mut runner = Runner {
             loaded,
+            generation,
             version,
             live,
-            refused: None,
+            fallback: None,
+            candidate: None,
             kept,
             kept_at_ms: None,
             is_kept_in_doubt: false,
@@ -75,7 +95,7 @@ impl Runner {
             state_file,
         };
         runner.begin_history(false);
-        if let Some(recorder) = &runner.loaded.shared.recorder
+        if let Some(recorder) = &runner.version.shared.recorder
             && let Err(error) = recorder.prepare()
         {
             runner.warn("recordings cannot be written", &format!("{}: {error}", recorder.spec.dir.display()));
@@ -95,7 +115,7 @@ impl Runner {
         if self.live.is_some() {
             return Ok(());
         }
-        let mut instance = self.loaded.start(&self.version)?;
+        let mut instance = self.version.start()?;
         if self.is_kept_in_doubt {
             self.kept = None;
             self.is_kept_in_doubt = false;
@@ -110,7 +130,7 @@ impl Runner {
                 Err(problem) => {
                     self.warn("state not restored, starting empty", &problem);
                     self.kept = None;
-                    instance = self.loaded.start(&self.version)?;
+                    instance = self.version.start()?;
                 }
             }
         }
@@ -134,33 +154,99 @@ impl Runner {
 
     /// Takes up the published version, if it is another one. Between batches only.
     fn exchange(&mut self) {
-        let number = self.loaded.current().number;
-        if number == self.version.number || self.refused == Some(number) {
+        let (number, came, new) = {
+            let current = self.loaded.current();
+            if current.number == self.generation {
+                if self.fallback.as_ref().is_some_and(|fallback| Instant::now() > fallback.until) {
+                    self.fallback = None;
+                }
+                return;
+            }
+            (current.number, current.came, Arc::clone(&current.version))
+        };
+        self.generation = number;
+        if Arc::ptr_eq(&new, &self.version) {
+            // Put back before this instance had taken up what failed elsewhere.
+            self.fallback = None;
             return;
         }
-        let new = Arc::clone(&self.loaded.current());
-        let shared = Arc::clone(&self.loaded.shared);
-        match self.take_over(&new) {
+        let began = Instant::now();
+        let taken = match came {
+            Came::New => self.take_over(&new),
+            Came::BackByItself | Came::BackAsAsked => self.take_back(&new, came),
+        };
+        match taken {
             Ok((instance, is_restored)) => {
-                self.live = Some(instance);
-                self.version = new;
+                let old = std::mem::replace(&mut self.version, new);
+                let live = self.live.replace(instance);
+                let window = self.version.shared.rollback_window;
+                self.fallback = (came == Came::New && !window.is_zero()).then(|| Fallback {
+                    version: old,
+                    live,
+                    kept: self.kept.clone(),
+                    until: Instant::now() + window,
+                });
                 self.begin_history(is_restored);
                 // Restored in the new version already: a trap there says nothing about these bytes.
                 self.is_kept_in_doubt = false;
-                shared.meters.swaps.inc();
-                let version = &self.version.manifest.version;
-                tracing::info!(stage = %self.loaded.stage(), version, "plugin exchanged");
+                let meters = &self.version.shared.meters;
+                meters.swaps.inc();
+                meters.swap_seconds.observe(began.elapsed().as_secs_f64());
+                let manifest = &self.version.manifest;
+                tracing::info!(stage = %self.loaded.stage(), version = manifest.version, "plugin exchanged");
             }
             Err(problem) => {
-                self.refused = Some(new.number);
-                shared.meters.swaps_refused.inc();
+                self.version.shared.meters.swaps_refused.inc();
                 self.warn("new version not taken up, the old one runs on", &problem);
+                self.loaded.roll_back_from(&new, &problem);
             }
         }
     }
 
+    /// An instance of the version before: with what the newer one knew, if that can be trusted and the older one
+    /// understands it, or as it was put aside.
+    fn take_back(&mut self, old: &Arc<Version>, came: Came) -> Result<(Instance, bool), String> {
+        let aside = self.fallback.take().filter(|fallback| Arc::ptr_eq(&fallback.version, old));
+        if came == Came::BackAsAsked
+            && let Some(live) = self.live.as_mut().filter(|live| live.keeps_state())
+            && let Ok(Some(state)) = live.snapshot()
+        {
+            let mut instance = old.start().map_err(|error| error.to_string())?;
+            let state = Arc::new(state);
+            if instance.keeps_state() && restore(&mut instance, Arc::clone(&state)) == Ok(true) {
+                self.kept = Some(state);
+                return Ok((instance, true));
+            }
+        }
+        self.kept = aside.as_ref().and_then(|fallback| fallback.kept.clone());
+        if let Some(live) = aside.and_then(|fallback| fallback.live) {
+            return Ok((live, self.kept.is_some()));
+        }
+        let mut instance = old.start().map_err(|error| error.to_string())?;
+        let mut is_restored = false;
+        if let Some(state) = self.kept.clone().filter(|_| instance.keeps_state()) {
+            is_restored = restore(&mut instance, state)?;
+        }
+        Ok((instance, is_restored))
+    }
+
+    /// After a failure of the version that runs: puts the one before back if it is still there. Whether this instance has
+    /// gone back, and the batch can be tried again.
+    fn went_back(&mut self, why: &str) -> bool {
+        let failed = Arc::clone(&self.version);
+        // Another instance may have been first.
+        let is_back = self.loaded.roll_back_from(&failed, why) || {
+            let current = self.loaded.current();
+            current.number != self.generation && current.came == Came::BackByItself
+        };
+        if is_back {
+            self.exchange();
+        }
+        is_back && !Arc::ptr_eq(&failed, &self.version)
+    }
+
     /// An instance of the new version, and whether it was given the state of the old one.
-    fn take_over(&mut self, new: &Generation) -> Result<(Instance, bool), String> {
+    fn take_over(&mut self, new: &Version) -> Result<(Instance, bool), String> {
         if let Some(live) = &mut self.live
             && live.keeps_state()
         {
@@ -172,7 +258,7 @@ impl Runner {
                 }
             }
         }
-        let mut instance = self.loaded.start(new).map_err(|error| error.to_string())?;
+        let mut instance = new.start().map_err(|error| error.to_string())?;
         let is_given = self.kept.is_some() && instance.keeps_state();
         if let Some(state) = self.kept.clone() {
             if !instance.keeps_state() {
@@ -224,7 +310,7 @@ impl Runner {
     }
 
     fn trapped(&self, function: &str, trapped: &Trapped) {
-        self.loaded.shared.meters.trap(trapped.kind.name());
+        self.version.shared.meters.trap(trapped.kind.name());
         tracing::warn!(
             stage = %self.loaded.stage(),
             plugin = %self.version.manifest.name,
@@ -237,13 +323,14 @@ impl Runner {
 
     /// Records the call that was noted last.
     fn record(&self, used: &Used, ended: Ended) {
-        let (Some(recorder), Some(history)) = (&self.loaded.shared.recorder, &self.history) else { return };
-        recorder.record(&self.loaded, &self.version, used, history, ended);
+        let (Some(recorder), Some(history)) = (&self.version.shared.recorder, &self.history) else { return };
+        recorder.record(&self.version, used, history, ended);
     }
 
     /// Records the batch that was noted last, if it is one of those to record whatever comes of them.
     fn sample(&self, how: &str, text: &str, rows_kept: Option<usize>) {
-        let is_sampled = self.loaded.shared.recorder.as_ref().is_some_and(|recorder| recorder.is_sampled(self.batches));
+        let is_sampled =
+            self.version.shared.recorder.as_ref().is_some_and(|recorder| recorder.is_sampled(self.batches));
         if let Some(live) = self.live.as_ref().filter(|_| is_sampled) {
             let ended = Ended { how: how.to_owned(), text: text.to_owned(), rows_kept, backtrace: Vec::new() };
             self.record(&live.store.data().used, ended);
@@ -252,7 +339,7 @@ impl Runner {
 
     /// What the stage's policy makes of a batch that failed.
     fn failed(&self, batch: Batch, reason: &'static str, why: &str) -> Processed {
-        match self.loaded.shared.on_error {
+        match self.version.shared.on_error {
             OnError::Drop => Processed::drop(reason, batch.rows()),
             OnError::Pass => Processed::pass(batch),
             OnError::DeadLetter => Processed { dead: Some(batch), ..Processed::default() },
@@ -272,9 +359,14 @@ impl Drop for Runner {
     }
 }
 
+/// A copy of the batch, if it is the turn of a candidate.
+fn copy_for_candidate(loaded: &Loaded, batch: &Batch, batches: u64) -> Option<Batch> {
+    loaded.shadowed_by().as_ref().filter(|shadow| shadow.wants(batches)).map(|_| batch.clone())
+}
+
 /// The state that an earlier process left.
-fn saved_state(path: &Path, loaded: &Loaded, version: &Generation) -> Option<Arc<Vec<u8>>> {
-    match saved::load(path, &version.manifest.name, loaded.shared.limits.snapshot_bytes) {
+fn saved_state(path: &Path, loaded: &Loaded, version: &Version) -> Option<Arc<Vec<u8>>> {
+    match saved::load(path, &version.manifest.name, version.shared.limits.snapshot_bytes) {
         Ok(state) => state.map(Arc::new),
         Err(error) => {
             let error = sluice_pipeline::chain(&error);
@@ -318,16 +410,26 @@ impl Stage for Runner {
                 return self.failed(batch, reason::NO_INSTANCE, "no instance");
             };
             if let Some(history) = &mut self.history {
-                history.process(&batch, &self.loaded.reads());
+                history.process(&batch, &self.version.ceiling.0);
             }
+            let copy = copy_for_candidate(&self.loaded, &batch, self.batches);
+            let began = copy.as_ref().map(|_| cpu_ns());
             live.store.data_mut().begin(batch);
             let answer = live.process();
+            let took = began.map_or(0, |began| cpu_ns().saturating_sub(began));
             let state = live.store.data_mut();
             let current = state.current.take().expect("begin put it there");
             let mut alerts = std::mem::take(&mut state.alerts);
             match answer {
                 Ok(Ok(())) => {
-                    let shared = &self.loaded.shared;
+                    if let Some(copy) = copy {
+                        let memory = state.limiter.used();
+                        let running = Running { current: &current, alerts: &alerts, cpu_ns: took, memory };
+                        // The candidate begins with what the running version knows now, this batch included.
+                        let known = || live.snapshot().ok().flatten();
+                        self.candidate = Candidate::compare(self.candidate.take(), &self.loaded, copy, &running, known);
+                    }
+                    let shared = &self.version.shared;
                     shared.raise(&mut alerts, now_ms);
                     let (mut batch, filtered) = current.commit();
                     if shared.is_private {
@@ -360,7 +462,11 @@ impl Stage for Runner {
                     self.live = None;
                     self.trapped("process", &trapped);
                     self.record(&used, ended(&trapped));
-                    return self.failed(current.roll_back(), trapped.kind.name(), &trapped.text);
+                    batch = current.roll_back();
+                    if self.went_back(&trapped.text) && self.ensure_live().is_ok() {
+                        continue;
+                    }
+                    return self.failed(batch, trapped.kind.name(), &trapped.text);
                 }
             }
         }
@@ -384,7 +490,7 @@ impl Stage for Runner {
         match live.tick(now_ms) {
             Ok(()) => {
                 let mut alerts = std::mem::take(&mut live.store.data_mut().alerts);
-                self.loaded.shared.raise(&mut alerts, now_ms);
+                self.version.shared.raise(&mut alerts, now_ms);
                 self.is_kept_in_doubt = false;
                 self.keep_state(now_ms);
             }
@@ -393,6 +499,7 @@ impl Stage for Runner {
                 self.live = None;
                 self.trapped("tick", &trapped);
                 self.record(&used, ended(&trapped));
+                self.went_back(&trapped.text);
             }
         }
     }

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use sluice_flow::Schema;
-use sluice_pipeline::{Event, Labels, Metrics};
+use sluice_pipeline::{Event, EventOut, Labels, Metrics};
 
 use crate::abi::{Alert, Level};
 use crate::limits::{Limits, MAX_KEPT_LINES, MAX_LOG_LINE, MAX_METRIC_NAME, MAX_PLUGIN_METRICS, MemoryInUse};
@@ -60,6 +61,8 @@ pub(crate) struct Meters {
     pub(crate) metrics_refused: Counter,
     pub(crate) swaps: Counter,
     pub(crate) swaps_refused: Counter,
+    pub(crate) rollbacks: Counter,
+    pub(crate) swap_seconds: Histogram,
     pub(crate) generation: FloatGauge,
     pub(crate) recordings: Counter,
     pub(crate) recordings_left_out: Counter,
@@ -91,6 +94,15 @@ impl Meters {
             swaps_refused: counter(
                 "sluice_stage_plugin_swaps_refused",
                 "Newer versions, or their instances, that were refused; the old one runs on.",
+            ),
+            swap_seconds: metrics.latency(
+                "sluice_stage_plugin_swap_seconds",
+                "How long a worker stood still to exchange an instance, with the state handed over.",
+                labels(),
+            ),
+            rollbacks: counter(
+                "sluice_stage_plugin_rollbacks",
+                "Times that the version before was put back, by itself or as an operator asked.",
             ),
             generation: gauge("sluice_stage_plugin_generation", "Number of the version that is published, from 1."),
             recordings: counter("sluice_stage_plugin_recordings", "Recordings of calls that were written."),
@@ -129,7 +141,7 @@ pub(crate) enum OwnMetric {
     Gauge(FloatGauge),
 }
 
-/// What every instance of a stage shares.
+/// What every instance of a version shares. What is behind an `Arc` of its own stays when the version is exchanged.
 pub(crate) struct Shared {
     pub(crate) name: Arc<str>,
     pub(crate) schema: Arc<Schema>,
@@ -140,15 +152,17 @@ pub(crate) struct Shared {
     pub(crate) state: Option<PathBuf>,
     pub(crate) recorder: Option<Recorder>,
     pub(crate) limits: Limits,
+    pub(crate) rollback_window: Duration,
     pub(crate) services: Services,
-    pub(crate) meters: Meters,
+    pub(crate) meters: Arc<Meters>,
     pub(crate) memory: Arc<MemoryInUse>,
-    log_lines: Mutex<Bucket>,
-    alerts: Mutex<Bucket>,
-    own: Mutex<HashMap<(String, bool), OwnMetric>>,
+    log_lines: Arc<Mutex<Bucket>>,
+    alerts: Arc<Mutex<Bucket>>,
+    own: Arc<Mutex<HashMap<(String, bool), OwnMetric>>>,
 }
 
 impl Shared {
+    /// For the first version of a stage.
     pub(crate) fn new(spec: &StageSpec, metrics: &Arc<Metrics>) -> Shared {
         let limits = &spec.limits;
         Shared {
@@ -161,12 +175,55 @@ impl Shared {
             state: spec.state.clone(),
             recorder: spec.record.clone().map(Recorder::new),
             limits: limits.clone(),
+            rollback_window: spec.rollback_window,
             services: spec.services.clone(),
-            meters: Meters::new(metrics, &spec.name),
+            meters: Arc::new(Meters::new(metrics, &spec.name)),
             memory: Arc::default(),
-            log_lines: Mutex::new(Bucket::new(limits.log_lines_per_s, f64::from(limits.log_lines_per_s))),
-            alerts: Mutex::new(Bucket::new(limits.alerts_per_min, f64::from(limits.alerts_per_min) / 60.0)),
-            own: Mutex::default(),
+            log_lines: log_lines(limits),
+            alerts: alerts(limits),
+            own: Arc::default(),
+        }
+    }
+
+    /// For another version of the same stage: its counters go on, and its rates where their limits are the same.
+    pub(crate) fn next(&self, spec: &StageSpec) -> Shared {
+        let mut next = Shared::new(spec, &self.meters.metrics);
+        next.meters = Arc::clone(&self.meters);
+        next.memory = Arc::clone(&self.memory);
+        next.own = Arc::clone(&self.own);
+        if next.limits.log_lines_per_s == self.limits.log_lines_per_s {
+            next.log_lines = Arc::clone(&self.log_lines);
+        }
+        if next.limits.alerts_per_min == self.limits.alerts_per_min {
+            next.alerts = Arc::clone(&self.alerts);
+        }
+        next
+    }
+
+    /// For a candidate beside this version: nothing that it counts, logs or raises gets out.
+    pub(crate) fn aside(&self) -> Shared {
+        let limits = &self.limits;
+        Shared {
+            name: Arc::clone(&self.name),
+            schema: Arc::clone(&self.schema),
+            grant: self.grant.clone(),
+            config_json: self.config_json.clone(),
+            on_error: self.on_error,
+            is_private: self.is_private,
+            state: None,
+            recorder: None,
+            limits: limits.clone(),
+            rollback_window: Duration::ZERO,
+            services: Services {
+                events: EventOut::default(),
+                log: LogOut::Kept(Arc::default()),
+                ..self.services.clone()
+            },
+            meters: Arc::new(Meters::new(&Metrics::new(), &self.name)),
+            memory: Arc::default(),
+            log_lines: log_lines(limits),
+            alerts: alerts(limits),
+            own: Arc::default(),
         }
     }
 
@@ -257,6 +314,14 @@ impl Shared {
         own.insert(key, metric.clone());
         Some(metric)
     }
+}
+
+fn log_lines(limits: &Limits) -> Arc<Mutex<Bucket>> {
+    Arc::new(Mutex::new(Bucket::new(limits.log_lines_per_s, f64::from(limits.log_lines_per_s))))
+}
+
+fn alerts(limits: &Limits) -> Arc<Mutex<Bucket>> {
+    Arc::new(Mutex::new(Bucket::new(limits.alerts_per_min, f64::from(limits.alerts_per_min) / 60.0)))
 }
 
 /// `text` up to `bytes` bytes, on one line: what a terminal or a log would act on is escaped.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use sluice_flow::{ColumnSet, Schema};
 use sluice_pipeline::EventOut;
@@ -34,6 +35,8 @@ pub struct StageSpec {
     /// File that keeps the plugin's state from run to run; with an instance per partition, the directory of such files. Not for
     /// an instance per worker. The plugin has to export `state`.
     pub state: Option<PathBuf>,
+    /// How long after an exchange the version before is kept, with its state, to be put back if the new one fails.
+    pub rollback_window: Duration,
     /// Recordings to make of calls; none: no recordings.
     pub record: Option<RecordSpec>,
     /// What the host lends to the plugin, as far as it is granted.

@@ -45,6 +45,17 @@ impl Current {
         &self.batch
     }
 
+    /// Columns that were written or cleared.
+    pub(crate) fn written(&self) -> ColumnSet {
+        self.shadow.iter().map(|(column, _)| *column).collect()
+    }
+
+    /// The route of a row: what the plugin gave, or what it came with.
+    pub(crate) fn route(&self, row: usize) -> Option<&str> {
+        let Some(routes) = &self.routes else { return self.batch.route(row).map(|name| &**name) };
+        routes.names.get(usize::from(*routes.index.get(row)?)).map(|name| &**name)
+    }
+
     /// The column as the plugin sees it: its own, or the batch's.
     pub(crate) fn column(&self, column: ColumnId) -> Option<&Column> {
         match self.shadow.iter().find(|(written, _)| *written == column) {

@@ -84,7 +84,7 @@ impl Trial {
     pub fn new(loaded: &Arc<Loaded>) -> Result<Trial, LoadError> {
         let mut instance = match loaded.take_first() {
             Some(first) => first,
-            None => loaded.start(&loaded.current()).map_err(|kind| kind.at(loaded.stage()))?,
+            None => loaded.version().start().map_err(|kind| kind.at(&loaded.stage()))?,
         };
         instance.store.data_mut().touched = Some(RefCell::default());
         let fuel = instance.take_fuel();
@@ -151,7 +151,7 @@ impl Trial {
     /// The plugin's own counters and gauges by name, of all trials of the same [`Loaded`].
     #[must_use]
     pub fn metrics(&self) -> BTreeMap<String, f64> {
-        self.loaded.shared.own_values()
+        self.loaded.version().shared.own_values()
     }
 
     /// Bytes of linear memory of this instance.

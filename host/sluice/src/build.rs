@@ -78,7 +78,7 @@ pub(crate) fn prepare(config: Config) -> Result<Prepared, Failure> {
             ..Services::default()
         };
         let spec = stage_spec(&config, stage, services)?;
-        let loaded = Loaded::load(&host, spec).map_err(|error| {
+        let loaded = Loaded::load(&host, spec.clone()).map_err(|error| {
             let path = format!("stages.{}", stage.name);
             config.doc.error(stage.span.clone(), &path, chain(&error.kind))
         })?;
@@ -94,9 +94,22 @@ pub(crate) fn prepare(config: Config) -> Result<Prepared, Failure> {
             let problem = "`instances = \"per-partition\"` needs a source of type `kafka`; use `one`";
             return Err(config.doc.error(stage.span.clone(), &format!("stages.{}", stage.name), problem).into());
         }
+        shadow(&config, stage, &loaded, spec)?;
         stages.push(loaded);
     }
     Ok(Prepared { config, plan, scopes, metrics, tables, stages, events })
+}
+
+/// Starts the candidate of a stage, if it has one.
+fn shadow(config: &Config, stage: &Named<Stage>, loaded: &Loaded, spec: StageSpec) -> Result<(), ConfigError> {
+    let Some(shadow) = &stage.value.shadow else { return Ok(()) };
+    let path = format!("stages.{}.shadow", stage.name);
+    let component = component(config, &path, &shadow.get_ref().plugin, shadow.span(), None)?;
+    let candidate = loaded
+        .candidate(&StageSpec { component, ..spec })
+        .map_err(|error| config.doc.error(shadow.span(), &path, chain(&error.kind)))?;
+    loaded.shadow(candidate, shadow.get_ref().every);
+    Ok(())
 }
 
 /// How many instances a stage has: where nothing is said, one if its state has to see every row.
@@ -129,7 +142,7 @@ fn captures(config: &Config) -> Result<(), ConfigError> {
 fn stage_spec(config: &Config, stage: &Named<Stage>, services: Services) -> Result<StageSpec, ConfigError> {
     let path = format!("stages.{}", stage.name);
     let value = &stage.value;
-    let component = component(config, &path, value)?;
+    let component = component(config, &path, value.plugin.get_ref(), value.plugin.span(), value.sha256)?;
     let is_built_in = matches!(component, ComponentSource::Embedded { .. });
     let grant = match &value.grant {
         Some(grant) => Grant::Listed(config.lent.granted(
@@ -162,6 +175,7 @@ fn stage_spec(config: &Config, stage: &Named<Stage>, services: Services) -> Resu
         limits: value.limits.limits(),
         is_private,
         state: value.state.as_ref().map(|path| base(config).join(path.get_ref())),
+        rollback_window: Duration::from_millis(value.rollback_window_ms),
         record: value.record.as_ref().map(|record| RecordSpec {
             dir: base(config).join(&record.dir),
             max_files: record.max_files,
@@ -184,13 +198,18 @@ fn base(config: &Config) -> &std::path::Path {
     config.doc.file.parent().unwrap_or(std::path::Path::new(""))
 }
 
-fn component(config: &Config, path: &str, stage: &Stage) -> Result<ComponentSource, ConfigError> {
-    let plugin = stage.plugin.get_ref();
+fn component(
+    config: &Config,
+    path: &str,
+    plugin: &str,
+    span: std::ops::Range<usize>,
+    sha256: Option<[u8; 32]>,
+) -> Result<ComponentSource, ConfigError> {
     if plugin.contains('/') || plugin.ends_with(".wasm") {
-        return Ok(ComponentSource::File { path: base(config).join(plugin), sha256: stage.sha256 });
+        return Ok(ComponentSource::File { path: base(config).join(plugin), sha256 });
     }
-    let error = |problem: String| config.doc.error(stage.plugin.span(), path, problem);
-    let Some((name, bytes)) = BUILT_IN.iter().copied().find(|(name, _)| name == plugin) else {
+    let error = |problem: String| config.doc.error(span.clone(), path, problem);
+    let Some((name, bytes)) = BUILT_IN.iter().copied().find(|(name, _)| *name == plugin) else {
         let known: Vec<String> = BUILT_IN.iter().map(|(name, _)| format!("`{name}`")).collect();
         let near = did_you_mean(plugin, BUILT_IN.iter().map(|(name, _)| *name));
         let known = known.join(", ");
@@ -198,7 +217,7 @@ fn component(config: &Config, path: &str, stage: &Stage) -> Result<ComponentSour
             "no built-in plugin `{plugin}`; there are {known}, or give a path to a .wasm file{near}"
         )));
     };
-    if stage.sha256.is_some() {
+    if sha256.is_some() {
         return Err(error("`sha256` is for plugins from files; this one is built in".to_owned()));
     }
     Ok(ComponentSource::Embedded { name, bytes })

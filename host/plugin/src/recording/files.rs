@@ -15,11 +15,11 @@ use super::{
 };
 use crate::admit::OURS;
 use crate::hex;
-use crate::load::{Generation, Loaded};
 use crate::shared::Shared;
 use crate::spec::{ComponentSource, Grant};
 use crate::state::Used;
 use crate::tables::TableSpec;
+use crate::version::Version;
 
 /// What a recording's name ends with.
 const SUFFIX: &str = ".recording";
@@ -48,9 +48,9 @@ impl Recorder {
     }
 
     /// Records the last call of `history`. What comes of it is counted and logged.
-    pub(crate) fn record(&self, loaded: &Loaded, version: &Generation, used: &Used, history: &History, ended: Ended) {
-        let shared = &loaded.shared;
-        match self.try_record(loaded, version, used, history, ended) {
+    pub(crate) fn record(&self, version: &Version, used: &Used, history: &History, ended: Ended) {
+        let shared = &version.shared;
+        match self.try_record(version, used, history, ended) {
             Ok(Some(file)) => {
                 shared.meters.recordings.inc();
                 tracing::info!(stage = %shared.name, file = %file.display(), "call recorded");
@@ -66,14 +66,13 @@ impl Recorder {
     /// The file; none where the same trap has one.
     fn try_record(
         &self,
-        loaded: &Loaded,
-        version: &Generation,
+        version: &Version,
         used: &Used,
         history: &History,
         ended: Ended,
     ) -> io::Result<Option<PathBuf>> {
         let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let stage = &loaded.shared.name;
+        let stage = &version.shared.name;
         let is_trap = ["trap", "deadline", "memory"].contains(&ended.how.as_str());
         let kind = format!("{stage}.{}-", if is_trap { "trap" } else { "batch" });
         let path = match history.calls.back() {
@@ -86,7 +85,7 @@ impl Recorder {
             return Ok(None);
         }
         self.prepare()?;
-        let recording = recording(loaded, version, used, history, ended);
+        let recording = recording(version, used, history, ended);
         let mut new = path.clone().into_os_string();
         new.push(".new");
         let bytes = write(Path::new(&new), &recording)
@@ -147,7 +146,7 @@ fn write(path: &Path, recording: &Recording) -> io::Result<u64> {
 
 /// What tells a trap from others: the code, the kind, and where. Where a call was when its time or memory
 /// ended is chance.
-fn place(version: &Generation, ended: &Ended) -> String {
+fn place(version: &Version, ended: &Ended) -> String {
     let mut hash = Sha256::new();
     hash.update(version.digest);
     hash.update(&ended.how);
@@ -158,11 +157,11 @@ fn place(version: &Generation, ended: &Ended) -> String {
     hex(&hash.finalize())[..12].to_owned()
 }
 
-fn recording(loaded: &Loaded, version: &Generation, used: &Used, history: &History, ended: Ended) -> Recording {
-    let shared = &loaded.shared;
+fn recording(version: &Version, used: &Used, history: &History, ended: Ended) -> Recording {
+    let shared = &version.shared;
     let (tables, table_contents) = tables(shared, used);
     let (assets, asset_contents) = assets(shared, used);
-    let (file, built_in) = match loaded.source() {
+    let (file, built_in) = match &version.source {
         ComponentSource::File { path, .. } => (Some(std::path::absolute(path).unwrap_or_else(|_| path.clone())), None),
         ComponentSource::Embedded { name, .. } => (None, Some((*name).to_owned())),
     };
@@ -187,7 +186,7 @@ fn recording(loaded: &Loaded, version: &Generation, used: &Used, history: &Histo
             Grant::Requested => None,
             Grant::Listed(granted) => Some(GrantedNames::of(granted, &shared.schema)),
         },
-        reads: names(&loaded.reads(), &shared.schema),
+        reads: names(&version.ceiling.0, &shared.schema),
         limits: shared.limits.clone(),
         columns: shared.schema.custom().map(|(_, custom)| column(custom)).collect(),
         tables,

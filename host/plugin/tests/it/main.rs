@@ -10,6 +10,7 @@ mod loading;
 mod pack;
 mod per_partition;
 mod recording;
+mod rollback;
 mod services;
 mod swap;
 mod transaction;
@@ -69,6 +70,7 @@ impl Bench {
             limits: Limits::default(),
             is_private: false,
             state: None,
+            rollback_window: std::time::Duration::ZERO,
             record: None,
             services: Services { events: events_out, ..Services::default() },
             schema: Arc::new(Schema::standard()),

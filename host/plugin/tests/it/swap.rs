@@ -175,7 +175,7 @@ fn a_built_in_plugin_never_changes() {
     bench.spec.component = sluice_plugin::ComponentSource::Embedded { name: "guest", bytes: guest::guest() };
     let loaded = bench.load();
     assert_eq!(loaded.reload().unwrap(), Reloaded::Unchanged);
-    assert_eq!(loaded.watch_path(), None);
+    assert_eq!(loaded.path(), None);
 }
 
 #[test]

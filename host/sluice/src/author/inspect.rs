@@ -61,6 +61,7 @@ pub(super) fn look(path: &Path, config: &str, init_deadline_ms: u64) -> Result<I
         limits: Limits { init_deadline_ms, ..Limits::default() },
         is_private: false,
         state: None,
+        rollback_window: std::time::Duration::ZERO,
         record: None,
         services: Services::default(),
         schema: Arc::new(Schema::standard()),

@@ -120,6 +120,7 @@ pub(super) fn stage(component: ComponentSource, config_json: &str, services: Ser
         limits: Limits::default(),
         is_private: false,
         state: None,
+        rollback_window: std::time::Duration::ZERO,
         record: None,
         services,
         schema: Arc::new(Schema::standard()),

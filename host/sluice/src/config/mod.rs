@@ -12,7 +12,7 @@ use sluice_flow::Schema;
 use toml::Spanned;
 
 pub(crate) use read::{LoadError, load};
-pub(crate) use sections::{AdminConfig, OnErrorConfig, RecordConfig};
+pub(crate) use sections::{AdminConfig, OnErrorConfig, RecordConfig, ShadowConfig};
 pub(crate) use sluice_kit::document::{ConfigError, Document, Named, Table, did_you_mean};
 use sluice_kit::lent::{GrantConfig, Lent, LimitsConfig};
 
@@ -82,6 +82,13 @@ pub(crate) struct Stage {
     /// `record`: writes a file when a call ends the plugin's instance, e.g. `{ dir = "recordings" }`; what it costs is in
     /// `docs/howto/replay-a-trap.md`. Default: nothing is recorded.
     pub(crate) record: Option<RecordConfig>,
+    /// `rollback_window_ms`: how long after an exchange of the plugin, its configuration or grant the version before is kept,
+    /// with its state: if the new one traps or does not take the state in that time, the old one is put back by itself.
+    /// Default 60 000; 0: never.
+    pub(crate) rollback_window_ms: u64,
+    /// `shadow`: a candidate that runs on copies of batches without effect, e.g. `{ plugin = "new.wasm", every = 10 }`;
+    /// `sluice plugin shadow` shows what it does differently. Default: none.
+    pub(crate) shadow: Option<Spanned<ShadowConfig>>,
     /// `limits`: what one instance may use.
     pub(crate) limits: LimitsConfig,
     /// `config`: a table for the plugin, which gets it as JSON.

@@ -12,10 +12,12 @@ use sluice_kit::document::{Table, named, unknown_type};
 use sluice_kit::lent::Lent;
 
 use super::sections::ColumnConfig;
-use super::{Config, ConfigError, Document, RecordConfig, Sink, SinkKind, Source, SourceKind, Stage};
+use super::{Config, ConfigError, Document, RecordConfig, ShadowConfig, Sink, SinkKind, Source, SourceKind, Stage};
 
 /// Batches that may wait in front of a worker or a sink.
 const DEFAULT_QUEUE: usize = 8;
+/// How long the version before is kept after an exchange.
+const DEFAULT_ROLLBACK_WINDOW_MS: u64 = 60_000;
 
 /// Why a file is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +156,8 @@ fn stage(doc: &Document, table: &mut Table<'_>) -> Result<Stage, ConfigError> {
         instances: table.take(doc, "instances")?,
         state: table.take(doc, "state")?,
         record: record(doc, table)?,
+        rollback_window_ms: table.take(doc, "rollback_window_ms")?.unwrap_or(DEFAULT_ROLLBACK_WINDOW_MS),
+        shadow: shadow(doc, table)?,
         limits: table.take(doc, "limits")?.unwrap_or_default(),
         config_json: match table.take::<serde_json::Value>(doc, "config")? {
             Some(value) if !value.is_object() => {
@@ -173,6 +177,8 @@ fn stage(doc: &Document, table: &mut Table<'_>) -> Result<Stage, ConfigError> {
         "instances",
         "state",
         "record",
+        "rollback_window_ms",
+        "shadow",
         "limits",
         "config",
     ];
@@ -186,6 +192,14 @@ fn record(doc: &Document, table: &mut Table<'_>) -> Result<Option<RecordConfig>,
         return Err(doc.error(table.span("record"), &table.path, "record.max_files: 0 is none; leave `record` out"));
     }
     Ok(record)
+}
+
+fn shadow(doc: &Document, table: &mut Table<'_>) -> Result<Option<toml::Spanned<ShadowConfig>>, ConfigError> {
+    let shadow = table.take::<toml::Spanned<ShadowConfig>>(doc, "shadow")?;
+    if let Some(shadow) = shadow.as_ref().filter(|shadow| shadow.get_ref().every == 0) {
+        return Err(doc.error(shadow.span(), &table.path, "shadow.every: 0 is none; leave `shadow` out"));
+    }
+    Ok(shadow)
 }
 
 fn sha256(doc: &Document, table: &mut Table<'_>) -> Result<Option<[u8; 32]>, ConfigError> {

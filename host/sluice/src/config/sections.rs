@@ -55,6 +55,21 @@ pub(crate) enum OnErrorConfig {
     Stop,
 }
 
+/// `shadow` of a stage: a candidate that runs beside its plugin, with the same configuration, grant and limits.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ShadowConfig {
+    /// Path of the component, or name of a built-in plugin. Required.
+    pub(crate) plugin: String,
+    /// It gets a copy of every so many batches of each instance. Default 10.
+    #[serde(default = "default_shadow_every")]
+    pub(crate) every: u32,
+}
+
+fn default_shadow_every() -> u32 {
+    10
+}
+
 /// `record` of a stage: calls of its plugin in files, to be repeated with `sluice plugin replay`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,0 +1,176 @@
+//! One version of a stage's plugin: its code, its configuration and what it may do, tried once.
+
+use std::sync::Arc;
+
+use sluice_flow::{ADDRESSES, ColumnId, ColumnSet, Schema};
+use wasmtime::component::InstancePre;
+
+use crate::abi;
+use crate::admit::{self, Exports};
+use crate::engine::Host;
+use crate::error::LoadErrorKind;
+use crate::instance::{Instance, NoInstance, TrapKind, Trapped};
+use crate::load::Manifest;
+use crate::shared::Shared;
+use crate::spec::{ComponentSource, Grant};
+use crate::state::State;
+
+/// Bytes that a plugin's name and version may have: both are label values.
+const MAX_NAME_BYTES: usize = 64;
+
+/// One version of a stage's plugin. Another configuration or grant of the same component is another version.
+pub(crate) struct Version {
+    host: Arc<Host>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) source: ComponentSource,
+    pub(crate) digest: [u8; 32],
+    pub(crate) manifest: Manifest,
+    /// Columns that it may read, and write: the grant, or for [`Grant::Requested`] what it asked for.
+    pub(crate) ceiling: (ColumnSet, ColumnSet),
+    pre: InstancePre<State>,
+    exports: Exports,
+}
+
+impl Version {
+    /// Compiles a component, starts one instance and asks it for its manifest.
+    pub(crate) fn prepare(
+        host: &Arc<Host>,
+        shared: &Arc<Shared>,
+        source: &ComponentSource,
+        bytes: &[u8],
+        digest: [u8; 32],
+    ) -> Result<(Version, Instance), LoadErrorKind> {
+        let name = source.describe();
+        let component = admit::component(&name, bytes)?;
+        let component = host.compile(&name, &component)?;
+        let exports = admit::exports(host, &name, &component)?;
+        let linker = admit::link(host, &component, shared.grant.linkable())?;
+        let misfit = |error: wasmtime::Error| LoadErrorKind::Link { error: format!("{error:#}") };
+        let pre = linker.instantiate_pre(&component).map_err(misfit)?;
+        let (instance, manifest) = start(host, shared, &pre, &exports)?;
+        let ceiling = match &shared.grant {
+            Grant::Listed(granted) => (granted.read, granted.write),
+            Grant::Requested => (manifest.reads, manifest.writes),
+        };
+        check_grant(&shared.schema, &manifest, ceiling)?;
+        let (host, shared, source) = (Arc::clone(host), Arc::clone(shared), source.clone());
+        let version = Version { host, shared, source, digest, manifest, ceiling, pre, exports };
+        let instance = version.granted(instance);
+        Ok((version, instance))
+    }
+
+    /// The same code, tried already, in another surrounding with the same configuration and grant.
+    pub(crate) fn with(&self, shared: Arc<Shared>, source: ComponentSource) -> Version {
+        Version {
+            host: Arc::clone(&self.host),
+            shared,
+            source,
+            digest: self.digest,
+            manifest: self.manifest.clone(),
+            ceiling: self.ceiling,
+            pre: self.pre.clone(),
+            exports: self.exports.clone(),
+        }
+    }
+
+    /// Starts an instance; its manifest is within the grant or it is refused, for a plugin may answer differently each
+    /// time.
+    pub(crate) fn start(&self) -> Result<Instance, LoadErrorKind> {
+        let (instance, manifest) = start(&self.host, &self.shared, &self.pre, &self.exports)?;
+        check_grant(&self.shared.schema, &manifest, self.ceiling)?;
+        Ok(self.granted(instance))
+    }
+
+    /// Lets the instance have its columns.
+    fn granted(&self, mut instance: Instance) -> Instance {
+        let state = instance.store.data_mut();
+        (state.read, state.write) = self.ceiling;
+        instance
+    }
+
+    /// Whether the plugin exports `timer` and whether it exports `state`.
+    pub(crate) fn exports(&self) -> (bool, bool) {
+        (self.exports.tick.is_some(), self.exports.snapshot.is_some() && self.exports.restore.is_some())
+    }
+
+    /// `stateful` if the plugin exports `timer` or `state`, else `plugin`.
+    pub(crate) fn world(&self) -> &'static str {
+        if self.exports.tick.is_some() || self.exports.snapshot.is_some() { "stateful" } else { "plugin" }
+    }
+}
+
+/// Instantiates and calls `init`.
+fn start(
+    host: &Host,
+    shared: &Arc<Shared>,
+    pre: &InstancePre<State>,
+    exports: &Exports,
+) -> Result<(Instance, Manifest), LoadErrorKind> {
+    let mut instance = Instance::new(host.engine(), pre, exports, shared).map_err(|error| match error {
+        NoInstance::Misfit(error) => LoadErrorKind::Link { error },
+        NoInstance::Trapped(trapped) => LoadErrorKind::Start { error: trapped.text, backtrace: trapped.backtrace },
+    })?;
+    let manifest = match instance.init() {
+        Ok(Ok(manifest)) => checked(&shared.schema, manifest)?,
+        Ok(Err(message)) => return Err(LoadErrorKind::Config { message }),
+        Err(trapped) => return Err(init_trapped(shared, trapped)),
+    };
+    Ok((instance, manifest))
+}
+
+/// How `init` trapped, and for a limit which one.
+fn init_trapped(shared: &Shared, trapped: Trapped) -> LoadErrorKind {
+    let limits = &shared.limits;
+    let error = match trapped.kind {
+        TrapKind::Deadline => format!("init did not return within {} ms", limits.init_deadline_ms),
+        TrapKind::Memory => format!("init wanted more than {} bytes of memory", limits.memory),
+        TrapKind::Trap => format!("init: {}", trapped.text),
+    };
+    LoadErrorKind::Start { error, backtrace: trapped.backtrace }
+}
+
+fn checked(schema: &Schema, manifest: abi::Manifest) -> Result<Manifest, LoadErrorKind> {
+    let bad = |problem: String| Err(LoadErrorKind::Manifest { problem });
+    for (what, text) in [("name", &manifest.name), ("version", &manifest.version)] {
+        let is_good = (1..=MAX_NAME_BYTES).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic());
+        if !is_good {
+            return bad(format!("has a {what} that is not 1 to {MAX_NAME_BYTES} visible ASCII characters"));
+        }
+    }
+    if let Some(unknown) = manifest.reads.iter().chain(&manifest.writes).find(|column| schema.width(**column).is_none())
+    {
+        return bad(format!("names column {unknown}, which does not exist"));
+    }
+    Ok(Manifest {
+        name: manifest.name,
+        version: manifest.version,
+        reads: manifest.reads.into_iter().collect(),
+        writes: manifest.writes.into_iter().collect(),
+        stateful: manifest.stateful,
+        tick_ms: manifest.tick_ms.filter(|tick_ms| *tick_ms > 0),
+    })
+}
+
+fn check_grant(schema: &Schema, manifest: &Manifest, granted: (ColumnSet, ColumnSet)) -> Result<(), LoadErrorKind> {
+    for (access, asked, granted) in [("read", manifest.reads, granted.0), ("write", manifest.writes, granted.1)] {
+        let missing = asked.minus(granted);
+        if !missing.is_empty() {
+            let names = grant_names(schema, missing);
+            let (word, them) = if names.len() == 1 { ("column", "it") } else { ("columns", "them") };
+            return Err(LoadErrorKind::NotGranted { access, columns: format!("{word} {}", names.join(", ")), them });
+        }
+    }
+    Ok(())
+}
+
+/// What columns are called in a grant: the halves of an address are granted by its name.
+#[must_use]
+pub fn grant_names(schema: &Schema, columns: ColumnSet) -> Vec<String> {
+    let name = |column: ColumnId| {
+        let address = ADDRESSES.iter().find(|address| address.hi == column || address.lo == column);
+        address.map_or_else(|| schema.name(column).unwrap_or("?").to_owned(), |address| address.name.to_owned())
+    };
+    let mut names: Vec<String> = columns.iter().map(name).collect();
+    names.dedup();
+    names
+}
