@@ -187,6 +187,12 @@ impl BatchBuilder {
         }
     }
 
+    /// From now on columns outside `wanted` need not be filled. For an empty builder.
+    pub fn want(&mut self, wanted: ColumnSet) {
+        debug_assert_eq!(self.rows(), 0, "rows of one batch have the same columns");
+        self.wanted = wanted;
+    }
+
     /// An empty builder of the same kind.
     #[must_use]
     pub fn another(&self) -> BatchBuilder {

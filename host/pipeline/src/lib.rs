@@ -5,9 +5,11 @@
 
 mod account;
 mod ack;
+mod control;
 mod event;
 mod graph;
 mod metrics;
+mod plan;
 mod run;
 mod sink;
 mod source;
@@ -16,12 +18,13 @@ mod worker;
 
 pub use account::{Account, Balance, Kind};
 pub use ack::{Ack, Outcome};
+pub use control::{Change, ChangeError, Control, Part};
 pub use event::{Event, EventOut, EventQueue, event_channel};
 pub use graph::{Edge, GraphError, Selection, Target, check_order};
 pub use metrics::{Labels, Metrics};
-pub use run::{Grace, Pipeline, RunError, SourceEntry, StageEntry};
+pub use run::{Grace, Pipeline, RunError, Running, SourceEntry, StageEntry};
 pub use sink::{Delivery, MOST_UNDER_WAY, Sink, SinkEntry, SinkError};
-pub use source::{Closed, NoRoom, Outlet, Parcel, Source, SourceError};
+pub use source::{Closed, NoRoom, Outlet, Parcel, Source, SourceError, Wanted};
 pub use stage::{Processed, Stage, StageSet};
 
 /// An error of an implementation, kept as the cause of ours.

@@ -111,8 +111,12 @@ impl Metrics {
         })
     }
 
-    /// Opens the books of a component: once per component and run.
+    /// The books of a component, opened when they are first asked for.
     pub fn account(&self, kind: Kind, name: &str) -> Arc<Account> {
+        let is_it = |account: &&Arc<Account>| account.kind() == kind && account.name() == name;
+        if let Some(known) = self.with(|inner| inner.accounts.iter().find(is_it).cloned()) {
+            return known;
+        }
         let account = Arc::new(Account::new(self, kind, name));
         self.with(|inner| inner.accounts.push(Arc::clone(&account)));
         account

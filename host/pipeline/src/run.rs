@@ -1,16 +1,14 @@
 //! The life of a pipeline: start, drain, end.
 
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 
-use crate::stage::Instances;
-use crate::worker::{Own, Plan, Worker};
-use crate::{Account, Edge, Outlet, SinkEntry, Source, StageSet, Stop};
+use crate::control::{Change, Control, Inner, Part};
+use crate::worker::Worker;
+use crate::{Account, Edge, SinkEntry, Source, StageSet, Stop};
 
 /// A source with its books and where its rows go.
 pub struct SourceEntry {
@@ -22,6 +20,12 @@ pub struct SourceEntry {
     pub queue: usize,
     /// Who gets the rows: at least one edge, each [`Selection::All`](crate::Selection::All).
     pub edges: Vec<Edge>,
+}
+
+impl std::fmt::Debug for SourceEntry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SourceEntry({})", self.account.name())
+    }
 }
 
 /// A stage with its books and where its rows go.
@@ -92,98 +96,78 @@ impl Pipeline {
     ///
     /// # Errors
     /// A source that could not go on, a stage whose policy is to stop, or a thread that panicked.
-    pub fn run(self, stop: Stop, runtime: &Handle) -> Result<(), RunError> {
-        let abort = Stop::new();
+    pub fn run(self, stop: &Stop, runtime: &Handle) -> Result<(), RunError> {
+        self.start(stop, runtime).wait()
+    }
+
+    /// Starts everything. It can be changed from now on.
+    #[must_use]
+    pub fn start(self, stop: &Stop, runtime: &Handle) -> Running {
+        let failures = Arc::new(Failures { first: Mutex::new(None), stop: stop.clone() });
+        let count = self.workers.max(1);
+        let inner = Arc::new(Inner::new(count, self.grace, stop, Arc::clone(&failures), runtime));
         let timer = runtime.spawn({
-            let (stop, abort, Grace(grace)) = (stop.clone(), abort.clone(), self.grace);
+            let (stop, abort, Grace(grace)) = (stop.clone(), inner.abort.clone(), self.grace);
             async move {
                 stop.cancelled().await;
                 tokio::time::sleep(grace).await;
                 abort.cancel();
             }
         });
-
-        let failures = Arc::new(Failures { first: Mutex::new(None), stop: stop.clone() });
-        let mut sinks = Vec::new();
-        let mut sink_tasks = Vec::new();
-        for entry in self.sinks {
-            let (sender, receiver) = mpsc::channel(entry.queue.max(1));
-            let task = (entry.start)(receiver, Arc::clone(&failures), abort.clone());
-            sink_tasks.push((Arc::clone(&entry.account), runtime.spawn(task)));
-            sinks.push((entry.account, sender));
-        }
-
-        let is_live = self.sources.iter().any(|source| source.runners.iter().any(|runner| runner.is_live()));
-        let ids = Arc::new(AtomicU64::new(1));
-        let mut source_edges = Vec::new();
-        let mut receivers = Vec::new();
-        let mut runners = Vec::new();
-        for (at, source) in self.sources.into_iter().enumerate() {
-            let (sender, receiver) = crossbeam_channel::bounded(source.queue.max(1));
-            receivers.push((at, receiver));
-            source_edges.push(source.edges);
-            let outlet = Outlet::new(sender, source.account, Arc::clone(&ids));
-            runners.extend(source.runners.into_iter().map(|runner| (runner, outlet.clone())));
-        }
-
-        let mut instances: Vec<Instances> = Vec::new();
-        let mut stages = Vec::new();
-        for entry in self.stages {
-            instances.push(entry.stages.0);
-            stages.push((entry.account, entry.edges));
-        }
-        let plan = Arc::new(Plan { source_edges, stages, sinks, is_live, failures: Arc::clone(&failures) });
-
-        let mut workers = Vec::new();
-        for number in 0..self.workers.max(1) {
-            let worker = Worker {
-                plan: Arc::clone(&plan),
-                sources: receivers.clone(),
-                stages: instances.iter_mut().map(take_instance).collect(),
-            };
-            workers.push(spawn(format!("worker-{number}"), move || worker.run()));
-        }
-        drop(receivers);
-        drop(instances);
-
-        let mut source_threads = Vec::new();
-        for (runner, outlet) in runners {
-            let (name, stop, failures) = (outlet.account().name().to_owned(), stop.clone(), Arc::clone(&failures));
-            source_threads.push(spawn(name, move || {
-                if let Err(error) = runner.run(outlet, stop) {
-                    failures.fail(crate::chain(&error));
-                }
-            }));
-        }
-
-        join(source_threads, &failures, "source");
-        join(workers, &failures, "worker");
-        // The last senders go with the plan; the sinks see the end of their channels.
-        drop(plan);
-        for (account, task) in sink_tasks {
-            if runtime.block_on(task).is_err() {
-                failures.fail(format!("sink {} panicked", account.name()));
-            }
-        }
-        timer.abort();
-        failures.take().map_or(Ok(()), |why| Err(RunError(why)))
+        let change = Change {
+            sources: self.sources.into_iter().map(Part::New).collect(),
+            stages: self.stages.into_iter().map(Part::New).collect(),
+            sinks: self.sinks.into_iter().map(Part::New).collect(),
+        };
+        inner.begin(change).expect("nothing is to be kept");
+        let workers = (0..count)
+            .map(|number| {
+                let worker = Worker::new(&inner, number, Arc::clone(&failures));
+                spawn(format!("worker-{number}"), move || worker.run())
+            })
+            .collect();
+        Running { inner, workers, timer, failures }
     }
 }
 
-/// The next worker's instance of a stage.
-fn take_instance(instances: &mut Instances) -> Own {
-    match instances {
-        Instances::Each(stages) => Own::Mine(stages.pop().expect("one instance per worker"), 0),
-        Instances::One(shared) => Own::Shared(Arc::clone(shared)),
+/// A pipeline that runs.
+pub struct Running {
+    inner: Arc<Inner>,
+    workers: Vec<thread::JoinHandle<()>>,
+    timer: tokio::task::JoinHandle<()>,
+    failures: Arc<Failures>,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Running({} workers)", self.workers.len())
     }
 }
 
-fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> thread::JoinHandle<()> {
+impl Running {
+    /// What changes it.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        Control(Arc::clone(&self.inner))
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// As [`Pipeline::run`].
+    pub fn wait(self) -> Result<(), RunError> {
+        self.inner.end(self.workers);
+        self.timer.abort();
+        self.failures.take().map_or(Ok(()), |why| Err(RunError(why)))
+    }
+}
+
+pub(crate) fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> thread::JoinHandle<()> {
     // Names of threads are cut to 15 bytes by Linux.
     thread::Builder::new().name(name).spawn(work).expect("the system has room for one more thread")
 }
 
-fn join(threads: Vec<thread::JoinHandle<()>>, failures: &Failures, what: &str) {
+pub(crate) fn join(threads: Vec<thread::JoinHandle<()>>, failures: &Failures, what: &str) {
     for thread in threads {
         let name = thread.thread().name().unwrap_or(what).to_owned();
         if thread.join().is_err() {

@@ -1,11 +1,11 @@
 //! What brings rows in.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, SendError, SendTimeoutError, Sender, TrySendError};
-use sluice_flow::Batch;
+use sluice_flow::{Batch, ColumnSet};
 
 use crate::{Account, Ack, BoxError, Stop};
 
@@ -66,12 +66,38 @@ pub enum NoRoom {
     Closed,
 }
 
+/// Columns that somebody reads: the others need not be decoded. Changes when a pipeline does.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    /// 0 before the first change: sources know what was wanted when they were opened.
+    number: AtomicU64,
+    columns: Mutex<ColumnSet>,
+    taken: AtomicUsize,
+}
+
+impl Wanted {
+    pub(crate) fn set(&self, columns: ColumnSet) {
+        let mut current = self.columns.lock().unwrap_or_else(PoisonError::into_inner);
+        *current = columns;
+        self.taken.store(0, Ordering::Release);
+        self.number.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Threads of sources that took note of the last change.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Acquire)
+    }
+}
+
 /// Where a source puts its batches; keeps the source's books.
 #[derive(Clone, Debug)]
 pub struct Outlet {
     sender: Sender<Parcel>,
     account: Arc<Account>,
     ids: Arc<AtomicU64>,
+    wanted: Arc<Wanted>,
+    /// Number of the change that this thread took note of.
+    seen: u64,
 }
 
 impl Outlet {
@@ -83,7 +109,25 @@ impl Outlet {
     }
 
     pub(crate) fn new(sender: Sender<Parcel>, account: Arc<Account>, ids: Arc<AtomicU64>) -> Outlet {
-        Outlet { sender, account, ids }
+        Outlet { sender, account, ids, wanted: Arc::default(), seen: 0 }
+    }
+
+    pub(crate) fn with_wanted(self, wanted: Arc<Wanted>) -> Outlet {
+        let seen = wanted.number.load(Ordering::Acquire);
+        Outlet { wanted, seen, ..self }
+    }
+
+    /// The columns that somebody reads, if that has changed since the source was opened or last asked. To be asked between
+    /// two batches; costs a load.
+    pub fn wanted(&mut self) -> Option<ColumnSet> {
+        let number = self.wanted.number.load(Ordering::Acquire);
+        if number == self.seen {
+            return None;
+        }
+        let columns = *self.wanted.columns.lock().unwrap_or_else(PoisonError::into_inner);
+        self.seen = number;
+        self.wanted.taken.fetch_add(1, Ordering::AcqRel);
+        Some(columns)
     }
 
     /// A number for the next batch, unique within the run.

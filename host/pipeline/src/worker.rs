@@ -9,73 +9,121 @@ use crossbeam_channel::{Receiver, Select};
 use sluice_flow::Batch;
 use tokio::sync::mpsc;
 
+use crate::control::Inner;
 use crate::graph::share_out;
+use crate::plan::{Own, Plan, PlanSink, Slot};
 use crate::run::Failures;
-use crate::stage::Shared;
-use crate::{Account, Ack, Edge, Parcel, Processed, Selection, Stage, Target};
+use crate::{Account, Ack, Edge, Parcel, Processed, Selection, Target};
 
 /// How often an idle worker looks whether a stage wants a tick.
 const IDLE: Duration = Duration::from_millis(100);
 
-/// What all workers share.
-#[derive(Debug)]
-pub(crate) struct Plan {
-    pub(crate) source_edges: Vec<Vec<Edge>>,
-    pub(crate) stages: Vec<(Arc<Account>, Vec<Edge>)>,
-    pub(crate) sinks: Vec<(Arc<Account>, mpsc::Sender<Parcel>)>,
-    /// Whether time goes on while no batch comes.
-    pub(crate) is_live: bool,
-    pub(crate) failures: Arc<Failures>,
-}
-
-/// A stage as one worker has it.
-pub(crate) enum Own {
-    /// Its own instance, and when that wants its next tick.
-    Mine(Box<dyn Stage>, u64),
-    /// The instance of all workers.
-    Shared(Arc<Shared>),
-}
-
 pub(crate) struct Worker {
-    pub(crate) plan: Arc<Plan>,
-    pub(crate) sources: Vec<(usize, Receiver<Parcel>)>,
-    pub(crate) stages: Vec<Own>,
+    inner: Arc<Inner>,
+    plan: Arc<Plan>,
+    failures: Arc<Failures>,
+    /// By their places in the plan.
+    sources: Vec<(usize, Receiver<Parcel>)>,
+    stages: Vec<(Arc<Slot>, Own)>,
+    wake: Receiver<()>,
+}
+
+/// What a worker found to do.
+enum Next {
+    /// A batch of the source at this place of the plan.
+    Parcel(usize, Box<Parcel>),
+    /// Nothing came for a while.
+    Idle,
+    /// Another plan may be in force.
+    Changed,
+    /// Every source has ended.
+    End,
 }
 
 impl Worker {
+    /// Takes its instances of the plan in force.
+    pub(crate) fn new(inner: &Arc<Inner>, number: usize, failures: Arc<Failures>) -> Worker {
+        let mut worker = Worker {
+            inner: Arc::clone(inner),
+            plan: Arc::new(Plan::empty()),
+            failures,
+            sources: Vec::new(),
+            stages: Vec::new(),
+            wake: inner.wake(number),
+        };
+        worker.take_up();
+        worker
+    }
+
     /// Runs until every source has ended and nothing is left in their channels.
     pub(crate) fn run(mut self) {
-        let plan = Arc::clone(&self.plan);
-        while let Some((at, received)) = self.next() {
-            match received {
-                Some(parcel) => {
+        loop {
+            self.inner.pass_gate();
+            if self.inner.number.load(Ordering::Acquire) != self.plan.number {
+                self.take_up();
+            }
+            let plan = Arc::clone(&self.plan);
+            match self.next() {
+                Next::Parcel(source, parcel) => {
                     self.tick(parcel.batch.now_ms());
-                    let source = self.sources[at].0;
                     // A source has no account for what nobody takes: check_plan refuses such a plan.
-                    let (shares, _) = share_out(parcel.batch, &plan.source_edges[source]);
-                    self.hand_out(shares, &parcel.ack);
+                    let Parcel { batch, ack } = *parcel;
+                    let (shares, _) = share_out(batch, &plan.sources[source].edges);
+                    self.hand_out(shares, &ack);
                 }
-                None if plan.is_live => self.tick(wall_ms()),
-                None => {}
+                Next::Idle if plan.is_live() => self.tick(wall_ms()),
+                Next::Idle | Next::Changed => {}
+                Next::End if self.inner.may_end(plan.number) => return,
+                Next::End => {}
             }
         }
     }
 
-    /// The next parcel and the place of its source in `sources`; no parcel when nothing came for a
-    /// while; `None` when every source has ended.
-    fn next(&mut self) -> Option<(usize, Option<Parcel>)> {
+    /// Takes up the plan in force: what is kept of the one before goes on as it is.
+    fn take_up(&mut self) {
+        let plan = self.inner.plan();
+        let mut sources: Vec<_> = std::mem::take(&mut self.sources)
+            .into_iter()
+            .map(|(at, receiver)| (Arc::clone(&self.plan.sources[at].identity), receiver))
+            .collect();
+        for (at, source) in plan.sources.iter().enumerate() {
+            let own = sources.iter().position(|(identity, _)| Arc::ptr_eq(identity, &source.identity));
+            let was_there = self.plan.sources.iter().any(|before| Arc::ptr_eq(&before.identity, &source.identity));
+            // One that has ended since is not begun again.
+            let receiver = match own {
+                Some(own) => Some(sources.swap_remove(own).1),
+                None if was_there => None,
+                None => source.take_receiver(),
+            };
+            self.sources.extend(receiver.map(|receiver| (at, receiver)));
+        }
+        let mut stages = std::mem::take(&mut self.stages);
+        for (slot, _) in &plan.stages {
+            let own = stages.iter().position(|(before, _)| Arc::ptr_eq(before, slot));
+            let own = own.map_or_else(|| slot.take(), |own| stages.swap_remove(own).1);
+            self.stages.push((Arc::clone(slot), own));
+        }
+        self.plan = plan;
+    }
+
+    fn next(&mut self) -> Next {
         loop {
             if self.sources.is_empty() {
-                return None;
+                return Next::End;
             }
             let mut select = Select::new();
             for (_, receiver) in &self.sources {
                 select.recv(receiver);
             }
-            let Ok(ready) = select.select_timeout(IDLE) else { return Some((0, None)) };
+            let wake = select.recv(&self.wake);
+            let Ok(ready) = select.select_timeout(IDLE) else { return Next::Idle };
             let at = ready.index();
+            if at == wake {
+                ready.recv(&self.wake).unwrap_or_default();
+                return Next::Changed;
+            }
             match ready.recv(&self.sources[at].1) {
-                Ok(parcel) => return Some((at, Some(parcel))),
+                Ok(parcel) => return Next::Parcel(self.sources[at].0, Box::new(parcel)),
                 Err(_) => drop(self.sources.remove(at)),
             }
         }
@@ -93,12 +141,13 @@ impl Worker {
     /// Runs a batch through a stage and hands its rows on. Depth is bounded: the graph has no circle.
     fn process(&mut self, stage: usize, batch: Batch, ack: &Ack) {
         let plan = Arc::clone(&self.plan);
-        let (account, edges) = &plan.stages[stage];
+        let (slot, edges) = &plan.stages[stage];
+        let account = &*slot.account;
         let rows = batch.rows();
         account.rows_in(rows);
         account.bytes(batch.bytes());
         let began = Instant::now();
-        let processed = match &mut self.stages[stage] {
+        let processed = match &mut self.stages[stage].1 {
             Own::Mine(stage, _) => stage.process(batch),
             Own::Shared(shared) => shared.stage.lock().unwrap_or_else(PoisonError::into_inner).process(batch),
         };
@@ -110,7 +159,7 @@ impl Worker {
         }
         if let Some(why) = stop {
             ack.fail();
-            plan.failures.fail(format!("stage {}: {why}", account.name()));
+            self.failures.fail(format!("stage {}: {why}", account.name()));
         }
         if let Some(out) = out {
             let rows = out.rows();
@@ -140,7 +189,7 @@ impl Worker {
 
     /// Gives a batch to a sink, waiting for room: that is how a slow sink slows its sources.
     fn deliver(&self, sink: usize, batch: Batch, ack: Ack) {
-        let (account, sender) = &self.plan.sinks[sink];
+        let PlanSink { account, sender, .. } = &self.plan.sinks[sink];
         if let Err(mpsc::error::SendError(parcel)) = sender.blocking_send(Parcel { batch, ack }) {
             // The sink's task has ended early, which only its panic can cause.
             parcel.ack.fail();
@@ -151,7 +200,7 @@ impl Worker {
 
     /// Ticks the stages that are due at `now_ms`.
     fn tick(&mut self, now_ms: u64) {
-        for own in &mut self.stages {
+        for (_, own) in &mut self.stages {
             match own {
                 Own::Mine(stage, next) => {
                     if let Some(every) = stage.tick_ms()
@@ -178,4 +227,12 @@ impl Worker {
 
 fn wall_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.inner.is_gone();
+        }
+    }
 }

@@ -49,7 +49,7 @@ pub(crate) fn run_prepared(
     runtime.spawn(watched.watch(stop.clone(), asked));
 
     info!("running");
-    let outcome = pipeline.run(stop.clone(), runtime.handle());
+    let outcome = pipeline.run(stop, runtime.handle());
     // Whatever ended it, nothing that waits for `stop` is needed any more.
     stop.cancel();
     for thread in event_threads {

@@ -101,6 +101,15 @@ impl Decoder {
         }
     }
 
+    /// From now on fills those columns that are `wanted`: the plans of all known templates are made anew. The rows of a
+    /// batch should all be decoded under the same wish.
+    pub fn want(&mut self, wanted: ColumnSet) {
+        self.wanted = wanted;
+        let wish = Wish { schema: &self.schema, wanted: &self.wanted };
+        self.netflow5 = netflow5::plan(wish);
+        self.exporters.plan_anew(&mut self.reader, wish);
+    }
+
     /// Decodes one datagram and appends its rows to `out`, which must be of the decoder's schema.
     ///
     /// The protocol is found by inspection: a first number of two bytes 5, 9 or 10 is NetFlow v5,

@@ -6,10 +6,11 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::DecodeStats;
+use crate::compile::Wish;
 use crate::sampling::Sampling;
 use crate::sequence::Sequence;
 use crate::stats::Protocol;
-use crate::template::Template;
+use crate::template::{Template, TemplateReader};
 
 /// An exporter: what templates and sequence numbers are scoped by. The port is no part of it, since
 /// an exporter that restarts sends from another one.
@@ -96,6 +97,16 @@ impl Exporter {
         self.templates.insert(at, (id, template));
         self.memory += change.taken;
         change
+    }
+
+    /// Compiles the plans of all templates again, for another wish.
+    fn plan_anew(&mut self, protocol: Protocol, reader: &mut TemplateReader, wish: Wish<'_>) {
+        for (_, template) in &mut self.templates {
+            // What was read once can be read again.
+            if let Ok(again) = reader.read(protocol, template.is_options, &template.record, wish) {
+                *template = Template { used: template.used, ..again };
+            }
+        }
     }
 
     /// Ends a template, and returns the memory it took.
@@ -226,6 +237,13 @@ impl Exporters {
         let removed = self.at(slot).remove(id);
         self.memory -= removed.unwrap_or(0);
         removed.is_some()
+    }
+
+    /// Compiles the plans of all templates again, for another wish.
+    pub(crate) fn plan_anew(&mut self, reader: &mut TemplateReader, wish: Wish<'_>) {
+        for node in &mut self.nodes {
+            node.exporter.plan_anew(node.key.protocol, reader, wish);
+        }
     }
 
     /// The rate that an exporter gave in observation domain 0, which is about the exporter as a whole

@@ -214,12 +214,12 @@ impl From<Closed> for End {
 }
 
 impl Source for CaptureSource {
-    fn run(mut self: Box<Self>, out: Outlet, stop: Stop) -> Result<(), SourceError> {
+    fn run(mut self: Box<Self>, mut out: Outlet, stop: Stop) -> Result<(), SourceError> {
         let mut clock = Clock { start: None, shift_ns: 0, first_ns: None, last_ns: 0 };
         let mut progress = Progress { source: self.counts.source().to_owned(), said: Instant::now(), datagrams: 0 };
         let mut ended = Ok(());
         for repetition in 0..self.config.repeat {
-            ended = self.play(repetition, &mut clock, &mut progress, &out, &stop);
+            ended = self.play(repetition, &mut clock, &mut progress, &mut out, &stop);
             if ended.is_err() {
                 break;
             }
@@ -256,7 +256,7 @@ impl CaptureSource {
         repetition: u64,
         clock: &mut Clock,
         progress: &mut Progress,
-        out: &Outlet,
+        out: &mut Outlet,
         stop: &Stop,
     ) -> Result<(), End> {
         for (number, path) in self.config.paths.clone().iter().enumerate() {
@@ -264,6 +264,11 @@ impl CaptureSource {
             while let Some(datagram) = capture.next() {
                 if stop.is_cancelled() {
                     return Err(End::Stopped);
+                }
+                if let Some(wanted) = out.wanted() {
+                    self.hand_on(out)?;
+                    self.decoder.want(wanted);
+                    self.open.want(wanted);
                 }
                 let datagram = datagram.map_err(End::Failed)?;
                 let at_ns = clock.at(datagram.at_ns);

@@ -292,9 +292,14 @@ pub struct UdpSource {
 }
 
 impl Source for UdpSource {
-    fn run(mut self: Box<Self>, out: Outlet, stop: Stop) -> Result<(), SourceError> {
+    fn run(mut self: Box<Self>, mut out: Outlet, stop: Stop) -> Result<(), SourceError> {
         let mut receiver = Receiver::new();
         while !stop.is_cancelled() {
+            if let Some(wanted) = out.wanted() {
+                self.hand_on(&out);
+                self.decoder.want(wanted);
+                self.open.want(wanted);
+            }
             let taken = self.receive(&mut receiver, &out)?;
             let now = Instant::now();
             if self.opened.is_some_and(|opened| now - opened >= self.batch_delay) {

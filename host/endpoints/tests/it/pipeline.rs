@@ -53,7 +53,7 @@ fn a_reader_that_is_gone_ends_the_run_in_order_and_the_books_balance() {
         grace: Grace(Duration::from_secs(60)),
     };
     // Nothing but the sink stops it.
-    pipeline.run(stop, Runtime::new().unwrap().handle()).unwrap();
+    pipeline.run(&stop, Runtime::new().unwrap().handle()).unwrap();
 
     let balances = metrics.balances();
     assert!(balances.iter().all(|books| books.open() == 0), "{balances:?}");

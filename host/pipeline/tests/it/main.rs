@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, unwrap is an assertion")]
 
+mod change;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -217,7 +219,7 @@ impl Case {
 
     fn run(self, stop: Stop) -> (Result<(), RunError>, String) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let result = self.pipeline.run(stop, runtime.handle());
+        let result = self.pipeline.run(&stop, runtime.handle());
         let mut text = String::new();
         for balance in self.metrics.balances() {
             assert_eq!(balance.open(), 0, "{balance:?}");

@@ -113,6 +113,12 @@ impl Decoder {
         Decoder { dialect, framing, index, entries, forms, row }
     }
 
+    /// A decoder of the same messages that fills other columns.
+    #[must_use]
+    pub fn wanting(&self, wanted: &ColumnSet) -> Decoder {
+        Decoder::new(self.dialect, self.framing, wanted)
+    }
+
     /// Reads the messages of one value, e.g. of a Kafka record, and returns how many rows it gave:
     /// one if messages are bare, else as many as there are, none for an empty value.
     ///

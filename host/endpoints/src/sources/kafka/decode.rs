@@ -50,6 +50,13 @@ impl Decode {
         Some((Decode::Protobuf(Box::new(Decoder::new(dialect, framing, wanted))), name))
     }
 
+    /// From now on fills the columns in `wanted`. JSON is read whole.
+    pub(super) fn want(&mut self, wanted: &ColumnSet) {
+        if let Decode::Protobuf(decoder) = self {
+            **decoder = decoder.wanting(wanted);
+        }
+    }
+
     /// Appends the rows of a value to `out`, all of them or none.
     ///
     /// # Errors

@@ -131,6 +131,7 @@ impl KafkaSource {
             let mut state = context.state();
             state.listen(Duration::ZERO);
             state.look_at_the_clock(self.batch_delay);
+            state.look_at_the_wish();
             state.commit(&self.consumer, self.commit_interval, CommitMode::Async);
             if let Some((what, cause)) = state.failure.take() {
                 return Err(self.failed(what, cause));

@@ -38,6 +38,8 @@ pub(super) struct State {
     by_partition: bool,
     schema: Arc<Schema>,
     wanted: ColumnSet,
+    /// Columns that are to be read from the next batches on.
+    wish: Option<ColumnSet>,
     decode: Decode,
     /// Values that wait for their format to be found out.
     held: Vec<OwnedMessage>,
@@ -112,6 +114,7 @@ impl State {
             by_partition,
             schema: Arc::clone(schema),
             wanted,
+            wish: None,
             decode,
             held: Vec::new(),
             tracker: Tracker::default(),
@@ -291,6 +294,25 @@ impl State {
                 this.hand_on();
             }
         });
+    }
+
+    /// Takes note of what columns are wanted, once every open batch is handed on.
+    pub(super) fn look_at_the_wish(&mut self) {
+        if let Some(wish) = self.out.as_mut().and_then(Outlet::wanted) {
+            self.wish = Some(wish);
+        }
+        let Some(wish) = self.wish else { return };
+        if self.held.is_empty() {
+            self.each_open(State::hand_on);
+        }
+        let is_empty = |open: &Open| open.builder.rows() == 0;
+        if is_empty(&self.open) && self.parked.iter().all(is_empty) {
+            self.wish = None;
+            self.wanted = wish;
+            self.decode.want(&wish);
+            self.open.builder.want(wish);
+            self.parked.iter_mut().for_each(|open| open.builder.want(wish));
+        }
     }
 
     /// Does `act` with each open batch in the place of the one that is being filled.
