@@ -155,6 +155,14 @@ impl Lent {
     /// # Errors
     /// A file that cannot be read or is none, at the place that names it.
     pub fn load_tables(&self, doc: &Document) -> Result<Tables, ConfigError> {
+        self.load_tables_after(&Tables::default(), doc)
+    }
+
+    /// The same; tables that are in `before` too are not read again.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is none, at the place that names it.
+    pub fn load_tables_after(&self, before: &Tables, doc: &Document) -> Result<Tables, ConfigError> {
         let specs = self.tables.iter().map(|table| {
             let spec = match &table.value {
                 TableConfig::Prefix(prefix) => TableSpec::Prefix { path: prefix.path.clone() },
@@ -162,7 +170,7 @@ impl Lent {
             };
             (table.name.clone(), spec)
         });
-        Tables::load(specs).map_err(|(name, error)| misplaced(doc, "tables", &self.tables, &name, &error))
+        before.next(specs).map_err(|(name, error)| misplaced(doc, "tables", &self.tables, &name, &error))
     }
 
     /// Reads the keys.

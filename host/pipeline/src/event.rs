@@ -1,6 +1,6 @@
 //! Alerts: what stages say beside the rows.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use prometheus_client::metrics::counter::Counter;
@@ -26,10 +26,17 @@ pub struct Event {
     pub note: String,
 }
 
-/// Where a stage puts its alerts. Never waits: a queue that is full counts the alert as lost.
+/// Where a stage puts its alerts. Never waits: a queue that is full counts the alert as lost. Clones have the same targets.
 #[derive(Clone, Debug, Default)]
 pub struct EventOut {
-    targets: Vec<(Sender<Event>, Counter)>,
+    targets: Arc<RwLock<Vec<EventTarget>>>,
+}
+
+/// The near end of a queue of alerts.
+#[derive(Clone, Debug)]
+pub struct EventTarget {
+    sender: Sender<Event>,
+    lost: Counter,
 }
 
 /// Where a sink takes alerts from; ends when every stage that feeds it is gone.
@@ -39,27 +46,36 @@ pub type EventQueue = Receiver<Event>;
 #[must_use]
 pub fn event_channel(capacity: usize, lost: Counter) -> (EventOut, EventQueue) {
     let (sender, receiver) = crossbeam_channel::bounded(capacity);
-    (EventOut { targets: vec![(sender, lost)] }, receiver)
+    let out = EventOut::default();
+    out.set(vec![EventTarget { sender, lost }]);
+    (out, receiver)
+}
+
+/// The same, for stages that are told of it by [`EventOut::set`].
+#[must_use]
+pub fn event_queue(capacity: usize, lost: Counter) -> (EventTarget, EventQueue) {
+    let (sender, receiver) = crossbeam_channel::bounded(capacity);
+    (EventTarget { sender, lost }, receiver)
 }
 
 impl EventOut {
     /// Puts the alert into every queue that has room.
     pub fn emit(&self, event: &Event) {
-        for (sender, lost) in &self.targets {
+        for EventTarget { sender, lost } in &*self.targets.read().unwrap_or_else(PoisonError::into_inner) {
             if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = sender.try_send(event.clone()) {
                 lost.inc();
             }
         }
     }
 
-    /// Adds the targets of `other`.
-    pub fn join(&mut self, other: &EventOut) {
-        self.targets.extend(other.targets.iter().cloned());
+    /// From now on alerts go into these queues. One that no stage has any more ends when it is empty.
+    pub fn set(&self, targets: Vec<EventTarget>) {
+        *self.targets.write().unwrap_or_else(PoisonError::into_inner) = targets;
     }
 
     /// Whether nobody listens.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.targets.is_empty()
+        self.targets.read().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 }

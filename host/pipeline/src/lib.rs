@@ -19,7 +19,7 @@ mod worker;
 pub use account::{Account, Balance, Kind};
 pub use ack::{Ack, Outcome};
 pub use control::{Change, ChangeError, Control, Part};
-pub use event::{Event, EventOut, EventQueue, event_channel};
+pub use event::{Event, EventOut, EventQueue, EventTarget, event_channel, event_queue};
 pub use graph::{Edge, GraphError, Selection, Target, check_order};
 pub use metrics::{Labels, Metrics};
 pub use run::{Grace, Pipeline, RunError, Running, SourceEntry, StageEntry};

@@ -317,20 +317,26 @@ impl Loaded {
     }
 
     /// Checks what a stage is to be from now on: another component, configuration, grant, limit or policy. Nothing
-    /// changes until it is [published](Self::publish).
+    /// changes until it is [published](Self::publish), for which it has to [fit](Self::fits).
     ///
     /// # Errors
-    /// As [`load`](Self::load); and if it keeps state while the running version does not.
+    /// As [`load`](Self::load).
     pub fn candidate(&self, spec: &StageSpec) -> Result<Candidate, LoadError> {
         let running = self.version();
-        let checked = prepare(&self.host, running.shared.next(spec), spec).and_then(|(version, stamp, _)| {
-            check_exchange(&running, &version)?;
-            Ok(Candidate { version: Arc::new(version), stamp })
-        });
+        let checked = prepare(&self.host, running.shared.next(spec), spec)
+            .map(|(version, stamp, _)| Candidate { version: Arc::new(version), stamp });
         checked.map_err(|kind| {
             running.shared.meters.swaps_refused.inc();
             kind.at(&running.shared.name)
         })
+    }
+
+    /// Whether a candidate can take over from the instances that run: it is the same plugin, and does not begin to keep
+    /// state where there may be an instance per worker.
+    #[must_use]
+    pub fn fits(&self, candidate: &Candidate) -> bool {
+        let running = self.version();
+        running.manifest.name == candidate.version.manifest.name && check_exchange(&running, &candidate.version).is_ok()
     }
 
     /// Publishes what was checked: every instance takes it up at its next batch or tick.
@@ -397,6 +403,11 @@ impl Loaded {
         version.shared.meters.rollbacks.inc();
         self.store(&old, Generation { number: old.number + 1, version, came });
         Some(reloaded)
+    }
+
+    /// The published version stays: what ran before it is not put back any more.
+    pub fn settle(&self) {
+        *lock(&self.previous) = None;
     }
 
     /// How long the version before can still be put back; none if there is none.

@@ -6,18 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_endpoints::capture;
-use sluice_endpoints::kafka::Transactions;
-use sluice_endpoints::sinks::{EventsSink, FileFormat, FileSink, KafkaSink, NullSink, StdoutSink};
-use sluice_endpoints::sources::{CaptureSource, KafkaSource, Reading, UdpSockets};
 use sluice_flow::ColumnSet;
 use sluice_kit::lent::columns;
-use sluice_pipeline::{
-    EventOut, EventQueue, Grace, Kind, Metrics, Pipeline, SinkEntry, SourceEntry, StageEntry, StageSet, Stop, chain,
-    event_channel,
-};
+use sluice_pipeline::{EventOut, Metrics, chain};
+use sluice_plugin::keys::Keys;
 use sluice_plugin::recording::RecordSpec;
 use sluice_plugin::tables::Tables;
-use sluice_plugin::{ComponentSource, Grant, Granted, Host, HostSettings, Loaded, OnError, Services, StageSpec};
+use sluice_plugin::{
+    Assets, Candidate, ComponentSource, Grant, Granted, Host, HostSettings, LoadError, Loaded, OnError, Services,
+    StageSpec,
+};
+
+use crate::collector::Running;
+use crate::differs::Differs;
 
 use crate::config::{Config, ConfigError, Instances, Named, OnErrorConfig, SinkKind, SourceKind, Stage, did_you_mean};
 use crate::failure::Failure;
@@ -26,18 +27,34 @@ use crate::transaction::{self, Scope};
 
 include!(concat!(env!("OUT_DIR"), "/built_in.rs"));
 
-/// Alerts that may wait for an `events` sink; more are counted as lost.
-const EVENT_QUEUE: usize = 1024;
-
 /// A configuration with its plugins and tables loaded: everything but sockets and files to write.
 pub(crate) struct Prepared {
     pub(crate) config: Config,
     pub(crate) plan: Plan,
-    scopes: Vec<Scope>,
+    pub(crate) scopes: Vec<Scope>,
+    pub(crate) host: Arc<Host>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) tables: Arc<Tables>,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) assets: Arc<Assets>,
     pub(crate) stages: Vec<Arc<Loaded>>,
-    events: Vec<(usize, EventQueue)>,
+    /// What is to be done with each of them.
+    pub(crate) ways: Vec<Way>,
+    /// Candidates that are to run beside, by place; none where the one that runs, if one does, is to end.
+    pub(crate) shadows: Vec<(usize, Option<(Candidate, u32)>)>,
+    /// Where each of them puts its alerts.
+    pub(crate) outs: Vec<EventOut>,
+}
+
+/// What becomes of a stage.
+#[derive(Debug)]
+pub(crate) enum Way {
+    /// It is started.
+    New,
+    /// It goes on as it is.
+    Kept,
+    /// It goes on as another version.
+    Changed(Box<Candidate>),
 }
 
 /// Loads and checks everything that a configuration names.
@@ -45,75 +62,131 @@ pub(crate) struct Prepared {
 /// # Errors
 /// The first mistake, with its place in the file.
 pub(crate) fn prepare(config: Config) -> Result<Prepared, Failure> {
+    prepare_after(config, None)
+}
+
+/// The same, for a collector that runs: what did not change is not loaded again, and nothing that runs is touched.
+///
+/// # Errors
+/// The first mistake, and what cannot be changed without a restart.
+pub(crate) fn prepare_after(config: Config, running: Option<&Running>) -> Result<Prepared, Failure> {
     let plan = plan(&config)?;
     let scopes = transaction::scopes(&config, &plan)?;
-    let metrics = Metrics::new();
-    let cache_dir = config.cache_dir.clone().or_else(user_cache);
-    let host = Host::new(HostSettings { cache_dir, ..HostSettings::default() }, Arc::clone(&metrics))
-        .map_err(|error| Failure::running("plugins cannot be run", error))?;
-    let tables = Arc::new(config.lent.load_tables(&config.doc)?);
+    let differs = running.map(|running| Differs::between(&running.config, &config)).transpose()?;
+    let (host, metrics) = match running {
+        Some(running) => (Arc::clone(&running.host), Arc::clone(&running.metrics)),
+        None => {
+            let metrics = Metrics::new();
+            let cache_dir = config.cache_dir.clone().or_else(user_cache);
+            let host = Host::new(HostSettings { cache_dir, ..HostSettings::default() }, Arc::clone(&metrics))
+                .map_err(|error| Failure::running("plugins cannot be run", error))?;
+            (host, metrics)
+        }
+    };
+    let tables_before = running.map(|running| Arc::clone(&running.tables)).unwrap_or_default();
+    let tables = Arc::new(config.lent.load_tables_after(&tables_before, &config.doc)?);
     let keys = Arc::new(config.lent.load_keys(&config.doc)?);
     let assets = Arc::new(config.lent.load_assets(&config.doc)?);
     captures(&config)?;
 
-    let mut outs = vec![EventOut::default(); config.stages.len()];
-    let mut events = Vec::new();
-    for (sink, heard) in &plan.event_sinks {
-        let labels = vec![("sink", config.sinks[*sink].name.clone())];
-        let lost = metrics.counter("sluice_sink_events_lost", "Alerts that found the queue full.", labels);
-        let (out, queue) = event_channel(EVENT_QUEUE, lost);
-        for stage in heard {
-            outs[*stage].join(&out);
-        }
-        events.push((*sink, queue));
+    let mut prepared = Prepared {
+        config,
+        plan,
+        scopes,
+        host,
+        metrics,
+        tables,
+        keys,
+        assets,
+        stages: Vec::new(),
+        ways: Vec::new(),
+        shadows: Vec::new(),
+        outs: Vec::new(),
+    };
+    for at in 0..prepared.config.stages.len() {
+        prepared.stage(at, running, differs.as_ref())?;
     }
+    Ok(prepared)
+}
 
-    let mut stages = Vec::new();
-    for (stage, events) in config.stages.iter().zip(outs) {
+impl Prepared {
+    /// Loads a stage, or what it is to become.
+    fn stage(&mut self, at: usize, running: Option<&Running>, differs: Option<&Differs>) -> Result<(), Failure> {
+        let stage = &self.config.stages[at];
+        let path = format!("stages.{}", stage.name);
+        let before = running.and_then(|running| running.stage(&stage.name));
+        let out = before.map(|before| before.out.clone()).unwrap_or_default();
         let services = Services {
-            tables: Arc::clone(&tables),
-            keys: Arc::clone(&keys),
-            assets: Arc::clone(&assets),
-            events,
+            tables: Arc::clone(&self.tables),
+            keys: Arc::clone(&self.keys),
+            assets: Arc::clone(&self.assets),
+            events: out.clone(),
             ..Services::default()
         };
-        let spec = stage_spec(&config, stage, services)?;
-        let loaded = Loaded::load(&host, spec.clone()).map_err(|error| {
-            let path = format!("stages.{}", stage.name);
-            config.doc.error(stage.span.clone(), &path, chain(&error.kind))
-        })?;
+        let spec = stage_spec(&self.config, stage, services)?;
+        let refused = |error: LoadError| self.config.doc.error(stage.span.clone(), &path, chain(&error.kind));
+        let (loaded, way) = match (before, differs) {
+            (Some(before), Some(differs)) if !differs.stage(stage, &spec.grant) => {
+                (Arc::clone(&before.loaded), Way::Kept)
+            }
+            (Some(before), Some(differs)) => {
+                differs.check_stage(&self.config, stage)?;
+                let candidate = before.loaded.candidate(&spec).map_err(refused)?;
+                if before.loaded.fits(&candidate) {
+                    (Arc::clone(&before.loaded), Way::Changed(Box::new(candidate)))
+                } else {
+                    // Another plugin has no use for what this one knows, and may need other instances.
+                    (Loaded::load(&self.host, spec.clone()).map_err(refused)?, Way::New)
+                }
+            }
+            _ => (Loaded::load(&self.host, spec.clone()).map_err(refused)?, Way::New),
+        };
         if let Some(state) = &stage.value.state
             && !(loaded.exports().1 && instances(stage, &loaded) != Instances::PerWorker)
         {
             let problem = "`state` is for a plugin that exports `state` and has one instance for all workers or one per \
                            partition; leave it out";
-            return Err(config.doc.error(state.span(), &format!("stages.{}", stage.name), problem).into());
+            return Err(self.config.doc.error(state.span(), &path, problem).into());
         }
-        let has_kafka = || config.sources.iter().any(|source| matches!(source.value.kind, SourceKind::Kafka(_)));
+        let has_kafka = || self.config.sources.iter().any(|source| matches!(source.value.kind, SourceKind::Kafka(_)));
         if instances(stage, &loaded) == Instances::PerPartition && !has_kafka() {
             let problem = "`instances = \"per-partition\"` needs a source of type `kafka`; use `one`";
-            return Err(config.doc.error(stage.span.clone(), &format!("stages.{}", stage.name), problem).into());
+            return Err(self.config.doc.error(stage.span.clone(), &path, problem).into());
         }
-        shadow(&config, stage, &loaded, spec)?;
-        stages.push(loaded);
+        if !matches!(way, Way::Kept) || differs.is_some_and(|differs| differs.shadow(&stage.name)) {
+            let shadow = shadow(&self.config, stage, &loaded, spec)?;
+            self.shadows.push((at, shadow));
+        }
+        self.stages.push(loaded);
+        self.ways.push(way);
+        self.outs.push(out);
+        Ok(())
     }
-    Ok(Prepared { config, plan, scopes, metrics, tables, stages, events })
 }
 
-/// Starts the candidate of a stage, if it has one.
-fn shadow(config: &Config, stage: &Named<Stage>, loaded: &Loaded, spec: StageSpec) -> Result<(), ConfigError> {
-    let Some(shadow) = &stage.value.shadow else { return Ok(()) };
+/// The candidate that is to run beside a stage, if it has one.
+fn shadow(
+    config: &Config,
+    stage: &Named<Stage>,
+    loaded: &Loaded,
+    spec: StageSpec,
+) -> Result<Option<(Candidate, u32)>, ConfigError> {
+    let Some(shadow) = &stage.value.shadow else { return Ok(None) };
     let path = format!("stages.{}.shadow", stage.name);
     let component = component(config, &path, &shadow.get_ref().plugin, shadow.span(), None)?;
     let candidate = loaded
         .candidate(&StageSpec { component, ..spec })
         .map_err(|error| config.doc.error(shadow.span(), &path, chain(&error.kind)))?;
-    loaded.shadow(candidate, shadow.get_ref().every);
-    Ok(())
+    if !loaded.fits(&candidate) {
+        let problem =
+            "the candidate is another plugin, or keeps state while the stage's does not: it could not take over";
+        return Err(config.doc.error(shadow.span(), &path, problem));
+    }
+    Ok(Some((candidate, shadow.get_ref().every)))
 }
 
 /// How many instances a stage has: where nothing is said, one if its state has to see every row.
-fn instances(stage: &Named<Stage>, loaded: &Loaded) -> Instances {
+pub(crate) fn instances(stage: &Named<Stage>, loaded: &Loaded) -> Instances {
     let fitting = if loaded.manifest().stateful { Instances::One } else { Instances::PerWorker };
     stage.value.instances.unwrap_or(fitting)
 }
@@ -188,7 +261,7 @@ fn stage_spec(config: &Config, stage: &Named<Stage>, services: Services) -> Resu
 }
 
 /// Whether the stage hides something: if it says so, is our own anonymiser or holds a key.
-fn hides(stage: &Stage) -> bool {
+pub(crate) fn hides(stage: &Stage) -> bool {
     let holds_key = stage.grant.as_ref().is_some_and(|grant| !grant.get_ref().keys.is_empty());
     stage.is_private.unwrap_or(stage.plugin.get_ref() == "reducer" || holds_key)
 }
@@ -248,152 +321,5 @@ impl Prepared {
             });
         }
         Ok(wanted)
-    }
-
-    /// Opens sockets and files and wires everything. `on_bound` is told where each UDP source listens.
-    ///
-    /// # Errors
-    /// A port that is taken, a file that cannot be opened.
-    pub(crate) fn open(
-        mut self,
-        stop: &Stop,
-        mut on_bound: impl FnMut(&str, std::net::SocketAddr),
-    ) -> Result<(Pipeline, Vec<std::thread::JoinHandle<()>>), Failure> {
-        let wanted = self.wanted()?;
-        let transactions = self.transactions()?;
-        let by_partition =
-            self.config.stages.iter().any(|stage| stage.value.instances == Some(Instances::PerPartition));
-        let reading = Reading { keep_unknown: self.keeps_unknown(), by_partition };
-        let mut sources = Vec::new();
-        for (at, edges) in std::mem::take(&mut self.plan.sources).into_iter().enumerate() {
-            let source = &self.config.sources[at];
-            let account = self.metrics.account(Kind::Source, &source.name);
-            let what = format!("sources.{}", source.name);
-            let schema = Arc::clone(&self.config.schema);
-            let runners: Vec<Box<dyn sluice_pipeline::Source>> = match &source.value.kind {
-                SourceKind::Udp(config) => {
-                    let sockets =
-                        UdpSockets::bind(&source.name, config).map_err(|error| Failure::running(what, error))?;
-                    on_bound(&source.name, sockets.local_addr());
-                    let sources = sockets.sources(&schema, wanted, &self.metrics);
-                    sources.into_iter().map(|source| Box::new(source) as Box<dyn sluice_pipeline::Source>).collect()
-                }
-                SourceKind::Capture(config) => {
-                    let source = CaptureSource::open(&source.name, config, &schema, wanted, &self.metrics)
-                        .map_err(|error| Failure::running(what, error))?;
-                    vec![Box::new(source)]
-                }
-                SourceKind::Kafka(config) => {
-                    let open = self.transactions_of(&transactions, |scope| scope.source == at);
-                    let sources =
-                        KafkaSource::open(&source.name, config, (&schema, wanted), reading, open, &self.metrics);
-                    let sources = sources.map_err(|error| Failure::running(what, error))?;
-                    sources.into_iter().map(|source| Box::new(source) as Box<dyn sluice_pipeline::Source>).collect()
-                }
-            };
-            sources.push(SourceEntry { runners, account, queue: source.value.queue, edges });
-        }
-
-        for stage in self.config.stages.iter().filter(|stage| stage.value.record.is_some()) {
-            if hides(&stage.value) {
-                tracing::warn!(stage = %stage.name, "recordings of this stage hold what it is there to hide");
-            }
-        }
-        let mut stages = Vec::new();
-        for (at, edges) in std::mem::take(&mut self.plan.stages).into_iter().enumerate() {
-            let account = self.metrics.account(Kind::Stage, &self.config.stages[at].name);
-            stages.push(StageEntry { stages: self.instances(at), account, edges });
-        }
-
-        let mut sinks = Vec::new();
-        for at in &self.plan.row_sinks {
-            let open = self.transactions_of(&transactions, |scope| scope.sinks.contains(at));
-            sinks.push(self.sink(*at, open, stop)?);
-        }
-        let mut event_threads = Vec::new();
-        for (at, queue) in std::mem::take(&mut self.events) {
-            let sink = &self.config.sinks[at];
-            let SinkKind::Events(config) = &sink.value.kind else { continue };
-            let started = EventsSink::open(&sink.name, config, &self.metrics).and_then(|opened| opened.start(queue));
-            let what = || format!("sinks.{}", sink.name);
-            event_threads.push(started.map_err(|error| Failure::running(what(), error))?);
-        }
-        let pipeline = Pipeline {
-            sources,
-            stages,
-            sinks,
-            workers: self.config.workers,
-            grace: Grace(Duration::from_millis(self.config.shutdown_grace_ms)),
-        };
-        Ok((pipeline, event_threads))
-    }
-
-    fn instances(&self, at: usize) -> StageSet {
-        let loaded = &self.stages[at];
-        match instances(&self.config.stages[at], loaded) {
-            Instances::One => StageSet::one(loaded.instance()),
-            Instances::PerPartition => StageSet::one(loaded.instance_per_partition()),
-            Instances::PerWorker => StageSet::each((0..self.config.workers).map(|_| loaded.instance()).collect()),
-        }
-    }
-
-    /// A transactional producer for each scope.
-    fn transactions(&self) -> Result<Vec<Arc<Transactions>>, Failure> {
-        let open = |scope: &Scope| {
-            let source = &self.config.sources[scope.source];
-            let sink = scope.sinks.first().map(|sink| &self.config.sinks[*sink]);
-            let (SourceKind::Kafka(from), Some(sink)) = (&source.value.kind, sink) else {
-                unreachable!("a scope is of a Kafka source and has sinks")
-            };
-            let SinkKind::Kafka(to) = &sink.value.kind else { unreachable!("a scope has Kafka sinks only") };
-            let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-            let id = from.transactional_id.clone().unwrap_or_else(|| format!("{}-{}-{host}", from.group, source.name));
-            KafkaSink::transactions(&sink.name, to, &id, &self.metrics)
-                .map_err(|error| Failure::running(format!("sources.{}", source.name), error))
-        };
-        self.scopes.iter().map(open).collect()
-    }
-
-    fn transactions_of<'t>(
-        &self,
-        open: &'t [Arc<Transactions>],
-        is_it: impl Fn(&Scope) -> bool,
-    ) -> Option<&'t Arc<Transactions>> {
-        self.scopes.iter().zip(open).find(|(scope, _)| is_it(scope)).map(|(_, open)| open)
-    }
-
-    /// Whether some sink can write fields that sluice does not know.
-    fn keeps_unknown(&self) -> bool {
-        self.config.sinks.iter().any(|sink| match &sink.value.kind {
-            SinkKind::Kafka(config) => config.keeps_unknown(),
-            SinkKind::File(config) => config.format == FileFormat::Protobuf,
-            SinkKind::Stdout(_) | SinkKind::Null(_) | SinkKind::Events(_) => false,
-        })
-    }
-
-    fn sink(&self, at: usize, transactions: Option<&Arc<Transactions>>, stop: &Stop) -> Result<SinkEntry, Failure> {
-        let sink = &self.config.sinks[at];
-        let (name, schema, queue) = (&sink.name, &self.config.schema, sink.value.queue);
-        let account = self.metrics.account(Kind::Sink, name);
-        let what = || format!("sinks.{name}");
-        Ok(match &sink.value.kind {
-            SinkKind::Stdout(config) => {
-                let opened = StdoutSink::new(name, config, schema, stop.clone());
-                SinkEntry::new(opened.map_err(|error| Failure::running(what(), error))?, account, queue)
-            }
-            SinkKind::File(config) => {
-                let opened = FileSink::open(name, config, schema);
-                SinkEntry::new(opened.map_err(|error| Failure::running(what(), error))?, account, queue)
-            }
-            SinkKind::Kafka(config) => {
-                let opened = match transactions {
-                    Some(transactions) => KafkaSink::open_in(name, config, schema, transactions),
-                    None => KafkaSink::open(name, config, schema, &self.metrics),
-                };
-                SinkEntry::new(opened.map_err(|error| Failure::running(what(), error))?, account, queue)
-            }
-            SinkKind::Null(_) => SinkEntry::new(NullSink, account, queue),
-            SinkKind::Events(_) => unreachable!("the plan keeps sinks of alerts apart"),
-        })
     }
 }

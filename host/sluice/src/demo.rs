@@ -59,7 +59,7 @@ pub(crate) fn demo(time: Option<Duration>, rate: u64, write: Option<&Path>) -> R
             stop.cancel();
         }
     });
-    let outcome = run_prepared(prepared, &stop, |_, addr| {
+    let outcome = run_prepared(prepared, None, &stop, |_, addr| {
         // The receiver is waiting in the thread above.
         if tell.send(addr).is_err() {
             stop.cancel();

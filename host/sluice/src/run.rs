@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sluice_pipeline::{Metrics, Selection, Stop, Target};
@@ -11,20 +11,23 @@ use tracing::info;
 
 use crate::admin::Admin;
 use crate::build::{Prepared, prepare};
+use crate::collector::Collector;
 use crate::config;
 use crate::failure::Failure;
-use crate::{report, signals, watch};
+use crate::watch::Watch;
+use crate::{report, signals};
 
 /// Runs a configuration file until a signal, or until its captures end.
 pub(crate) fn run(file: &Path) -> Result<(), Failure> {
     let prepared = prepare(config::load(file)?)?;
     let stop = Stop::new();
-    run_prepared(prepared, &stop, |name, addr| info!(source = name, %addr, "listening"))
+    run_prepared(prepared, Some(file.to_owned()), &stop, |name, addr| info!(source = name, %addr, "listening"))
 }
 
 /// Runs what was prepared; ends with the books on stderr.
 pub(crate) fn run_prepared(
     prepared: Prepared,
+    file: Option<PathBuf>,
     stop: &Stop,
     on_bound: impl FnMut(&str, SocketAddr),
 ) -> Result<(), Failure> {
@@ -44,18 +47,12 @@ pub(crate) fn run_prepared(
         Arc::new(move || asked.notify_one())
     };
     signals::handle(stop.clone(), Some(reload)).map_err(|error| Failure::running("signals", error))?;
-    let watched = watch::Watched::of(&prepared);
-    let (pipeline, event_threads) = prepared.open(stop, on_bound)?;
-    runtime.spawn(watched.watch(stop.clone(), asked));
+    let started = Collector::start(prepared, file, stop, runtime.handle(), on_bound)?;
+    let watch = Watch { collector: Arc::clone(&started.collector) };
+    runtime.spawn(watch.watch(stop.clone(), asked));
 
     info!("running");
-    let outcome = pipeline.run(stop, runtime.handle());
-    // Whatever ended it, nothing that waits for `stop` is needed any more.
-    stop.cancel();
-    for thread in event_threads {
-        // A panic there has been printed; the books below are right all the same.
-        drop(thread.join());
-    }
+    let outcome = started.wait();
     print_books(&metrics);
     // A write to a terminal that nobody reads may still be under way: it must not hold up the end.
     runtime.shutdown_background();

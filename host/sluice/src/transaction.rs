@@ -6,7 +6,10 @@ use sluice_endpoints::sinks::KafkaSinkConfig;
 use sluice_endpoints::sources::KafkaSourceDelivery;
 use sluice_pipeline::{Edge, Target};
 
+use crate::build::Prepared;
+use crate::collector::Running;
 use crate::config::{Config, ConfigError, SinkKind, SourceKind};
+use crate::differs::Differs;
 use crate::plan::Plan;
 
 /// A source and the sinks that share its transactions, by their places in the configuration.
@@ -64,6 +67,30 @@ pub(crate) fn scopes(config: &Config, plan: &Plan) -> Result<Vec<Scope>, ConfigE
         scopes.push(Scope { source: at, sinks });
     }
     Ok(scopes)
+}
+
+/// Checks that transactions are of the same sources and sinks as in the collector that runs: theirs cannot be exchanged.
+///
+/// # Errors
+/// One that is not.
+pub(crate) fn check_kept(running: &Running, prepared: &Prepared, differs: &Differs) -> Result<(), ConfigError> {
+    let config = &prepared.config;
+    let names = |config: &Config, scopes: &[Scope]| -> Vec<(String, Vec<String>)> {
+        let sinks = |scope: &Scope| scope.sinks.iter().map(|sink| config.sinks[*sink].name.clone()).collect();
+        scopes.iter().map(|scope| (config.sources[scope.source].name.clone(), sinks(scope))).collect()
+    };
+    let (old, new) =
+        (names(&running.config, &scopes(&running.config, &running.plan)?), names(config, &prepared.scopes));
+    let differs_in = |(source, sinks): &(String, Vec<String>)| {
+        differs.endpoint("sources", source) || sinks.iter().any(|sink| differs.endpoint("sinks", sink))
+    };
+    if old == new && !new.iter().any(differs_in) {
+        return Ok(());
+    }
+    let named = |(source, _): &(String, Vec<String>)| config.sources.iter().find(|found| found.name == *source);
+    let span = new.iter().chain(&old).find_map(named).map_or(0..0, |source| source.span.clone());
+    let problem = "what takes part in `delivery = \"exactly-once\"` cannot change while the collector runs; restart it";
+    Err(config.doc.error(span, "sources", problem))
 }
 
 /// Whether one producer can write for both. (Their `Debug` texts say everything but passwords.)

@@ -4,32 +4,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_pipeline::Stop;
-use sluice_plugin::tables::Tables;
-use sluice_plugin::{Loaded, Reloaded};
+use sluice_plugin::Reloaded;
 use tokio::sync::Notify;
 use tokio::task;
 use tracing::{error, info};
 
-use crate::build::Prepared;
+use crate::collector::{Collector, RunningStage};
 
 /// How often files are looked at. A look is a `stat` a file.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// What may change while we run.
-pub(crate) struct Watched {
-    stages: Vec<(String, Arc<Loaded>)>,
-    tables: Arc<Tables>,
+/// Looks after a collector.
+pub(crate) struct Watch {
+    pub(crate) collector: Arc<Collector>,
 }
 
-impl Watched {
-    pub(crate) fn of(prepared: &Prepared) -> Watched {
-        let names = prepared.config.stages.iter().map(|stage| stage.name.clone());
-        Watched { stages: names.zip(prepared.stages.iter().cloned()).collect(), tables: Arc::clone(&prepared.tables) }
-    }
-
+impl Watch {
     /// Looks every second, and at once when `asked`, until `stop`.
     pub(crate) async fn watch(self, stop: Stop, asked: Arc<Notify>) {
-        let watched = Arc::new(self);
+        let watch = Arc::new(self);
         let mut every = tokio::time::interval(EVERY);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -38,16 +31,27 @@ impl Watched {
                 _ = every.tick() => false,
                 () = asked.notified() => true,
             };
-            let watched = Arc::clone(&watched);
+            let watch = Arc::clone(&watch);
             // Compiling takes seconds; the tasks that write to sinks must not wait for it.
-            if let Err(error) = task::spawn_blocking(move || watched.look(is_asked)).await {
+            if let Err(error) = task::spawn_blocking(move || watch.look(is_asked)).await {
                 error!(%error, "watching for changed files failed");
             }
         }
     }
 
+    /// What an operator asks for: the configuration first, then the files that it names.
+    fn reload(&self) {
+        match self.collector.reload() {
+            Ok(changed) => info!(%changed, "configuration read"),
+            Err(cause) => error!(error = %cause, "configuration not taken up, the old one goes on"),
+        }
+    }
+
     fn look(&self, is_asked: bool) {
-        for (stage, loaded) in &self.stages {
+        if is_asked {
+            self.reload();
+        }
+        for RunningStage { name: stage, loaded, .. } in &self.collector.stages() {
             // A file that was refused is tried again only when somebody asks.
             let reloaded = if is_asked { loaded.retry() } else { loaded.reload() };
             match reloaded {
@@ -65,8 +69,9 @@ impl Watched {
                 }
             }
         }
-        for name in self.tables.names() {
-            match self.tables.reload(name) {
+        let tables = Arc::clone(&self.collector.running().tables);
+        for name in tables.names() {
+            match tables.reload(name) {
                 Ok(true) => info!(table = name, "table exchanged"),
                 Ok(false) => {}
                 Err(cause) => {

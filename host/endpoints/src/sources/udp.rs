@@ -187,6 +187,34 @@ impl UdpSockets {
         })
     }
 
+    /// The same sockets again, for another source of the same address: what waits in them is not lost.
+    ///
+    /// # Errors
+    /// If the system has no room for more descriptors.
+    pub fn again(&self, name: &str, config: &UdpConfig) -> io::Result<UdpSockets> {
+        Ok(UdpSockets {
+            name: name.to_owned(),
+            config: config.clone(),
+            sockets: self.sockets.iter().map(Socket::try_clone).collect::<io::Result<_>>()?,
+            local_addr: self.local_addr,
+            receive_buffer_bytes: self.receive_buffer_bytes,
+        })
+    }
+
+    /// Whether `config` asks for these very sockets.
+    #[must_use]
+    pub fn are_of(&self, config: &UdpConfig) -> bool {
+        let own = &self.config;
+        (own.listen, own.sockets, own.receive_buffer_bytes)
+            == (config.listen, config.sockets, config.receive_buffer_bytes)
+    }
+
+    /// The configuration that they were opened for.
+    #[must_use]
+    pub fn config(&self) -> &UdpConfig {
+        &self.config
+    }
+
     /// Where exporters send to: the address asked for, with the port that the system chose for port 0.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {

@@ -296,7 +296,7 @@ impl Entry {
 /// The tables of a collector, by name.
 #[derive(Debug, Default)]
 pub struct Tables {
-    entries: BTreeMap<String, Entry>,
+    entries: BTreeMap<String, Arc<Entry>>,
 }
 
 impl Tables {
@@ -305,12 +305,22 @@ impl Tables {
     /// # Errors
     /// The first one that cannot be loaded, and its name.
     pub fn load(specs: impl IntoIterator<Item = (String, TableSpec)>) -> Result<Tables, (String, TableError)> {
+        Tables::default().next(specs)
+    }
+
+    /// The tables of another configuration: those that it has in common with this one are the same, and reloading one
+    /// reloads it for both.
+    ///
+    /// # Errors
+    /// The first one that cannot be loaded, and its name.
+    pub fn next(&self, specs: impl IntoIterator<Item = (String, TableSpec)>) -> Result<Tables, (String, TableError)> {
         let mut entries = BTreeMap::new();
         for (name, spec) in specs {
-            match Entry::load(spec) {
-                Ok(entry) => entries.insert(name, entry),
-                Err(error) => return Err((name, error)),
+            let entry = match self.entries.get(&name).filter(|entry| entry.spec == spec) {
+                Some(known) => Arc::clone(known),
+                None => Entry::load(spec).map(Arc::new).map_err(|error| (name.clone(), error))?,
             };
+            entries.insert(name, entry);
         }
         Ok(Tables { entries })
     }

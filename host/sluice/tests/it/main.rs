@@ -14,5 +14,6 @@ mod pages;
 mod plugin_bench;
 mod plugin_check;
 mod plugin_test;
+mod reload;
 mod replay;
 mod tool;

@@ -33,7 +33,7 @@ const LAST_WAIT: Duration = Duration::from_secs(120);
 const LEAVE: Duration = Duration::from_secs(2);
 
 /// What others want of the rows that a source reads.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
     /// Keep fields unknown to sluice: some sink can write them.
     pub keep_unknown: bool,

@@ -1,0 +1,222 @@
+//! The configuration of a collector is changed while flows go through it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+
+use serde_json::Value;
+
+use crate::tool::{Running, exporter, metrics_with, netflow5};
+
+/// What every configuration here begins with.
+const HEAD: &str = r#"
+    workers = 2
+
+    [admin]
+    listen = "127.0.0.1:0"
+
+    [sources.edge]
+    type = "udp"
+    listen = "127.0.0.1:0"
+    batch_rows = 64
+    batch_delay_ms = 5
+    queue = 256
+"#;
+
+/// An exporter that never runs ahead of what the collector has received, so that UDP loses nothing.
+struct Load {
+    is_done: Arc<AtomicBool>,
+    sent: Arc<AtomicU64>,
+    thread: JoinHandle<()>,
+}
+
+impl Load {
+    fn start(to: SocketAddr, admin: SocketAddr) -> Load {
+        let (is_done, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let thread = thread::spawn({
+            let (is_done, sent) = (Arc::clone(&is_done), Arc::clone(&sent));
+            move || {
+                let socket = exporter(to);
+                let hosts: Vec<u8> = (1..=30).collect();
+                while !is_done.load(Ordering::Acquire) {
+                    for _ in 0..20 {
+                        let before = sent.fetch_add(30, Ordering::AcqRel);
+                        socket.send(&netflow5(before as u32, &hosts)).unwrap();
+                    }
+                    let sent = sent.load(Ordering::Acquire);
+                    metrics_with(admin, &format!("sluice_source_out_rows_total{{source=\"edge\"}} {sent}"));
+                }
+            }
+        });
+        Load { is_done, sent, thread }
+    }
+
+    fn end(self) -> u64 {
+        self.is_done.store(true, Ordering::Release);
+        self.thread.join().unwrap();
+        self.sent.load(Ordering::Acquire)
+    }
+}
+
+fn write(path: &Path, text: &str) {
+    fs::write(path, format!("{HEAD}{text}")).unwrap();
+}
+
+fn admin_of(run: &mut Running) -> SocketAddr {
+    let message = run.wait_for("metrics on")["message"].as_str().unwrap().to_owned();
+    message.split('/').nth(2).unwrap().parse().unwrap()
+}
+
+/// How often each flow is in the files of these sinks, and what was written by each.
+fn rows(folder: &Path, files: &[&str]) -> (BTreeMap<(u64, String), u32>, BTreeMap<String, u64>) {
+    let (mut flows, mut by_file) = (BTreeMap::new(), BTreeMap::new());
+    for file in files {
+        let text = fs::read_to_string(folder.join(file)).unwrap_or_default();
+        for line in text.lines() {
+            let row: Value = serde_json::from_str(line).unwrap();
+            let flow = (row["sequence_num"].as_u64().unwrap(), row["dst_addr"].as_str().unwrap().to_owned());
+            *flows.entry(flow).or_insert(0) += 1;
+            *by_file.entry((*file).to_owned()).or_insert(0) += 1;
+        }
+    }
+    (flows, by_file)
+}
+
+#[test]
+fn stages_sinks_and_grants_change_under_load_and_every_flow_arrives_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("sluice.toml");
+    let plain = "[sinks.one]\ntype = \"file\"\npath = \"one.json\"\ninputs = [\"edge\"]\n";
+    write(&config, plain);
+    let mut run = Running::start(&config);
+    let admin = admin_of(&mut run);
+    let to = run.listening();
+    let load = Load::start(to, admin);
+    let mut reload = |text: &str, says: &str| {
+        write(&config, text);
+        run.signal("HUP");
+        let taken = run.wait_for("configuration");
+        let said = format!("{} {}", taken["changed"].as_str().unwrap_or(""), taken["error"].as_str().unwrap_or(""));
+        assert!(said.contains(says), "{said}");
+        // Rows have gone that way.
+        let sent = load.sent.load(Ordering::Acquire) + 1200;
+        while load.sent.load(Ordering::Acquire) < sent {
+            thread::yield_now();
+        }
+    };
+    let split = |grant: &str, name: &str, rest: &str| {
+        format!(
+            "[stages.split]\ninputs = [\"edge\"]\nplugin = \"splitter\"\ngrant = {{ read = [{grant}] }}\n\
+             config = {{ name = \"{name}\" }}\n{rest}"
+        )
+    };
+    let by_proto = "[sinks.one]\ntype = \"file\"\npath = \"one.json\"\ninputs = [\"split.proto-6\"]\n";
+    let by_port = "[sinks.two]\ntype = \"file\"\npath = \"two.json\"\ninputs = [\"split.port-443\"]\n";
+    // A stage comes between; the sink goes on with its file.
+    reload(&split("\"proto\"", "proto-{proto}", by_proto), "added stages.split; rows go other ways");
+    // A column that nobody read before, a wider grant, other routes and another sink, at once.
+    reload(
+        &split("\"dst_port\"", "port-{dst_port}", by_port),
+        "added sinks.two; removed sinks.one; changed stages.split",
+    );
+    // Mistakes leave everything as it is.
+    reload("[sinks.one\n", "sluice.toml:");
+    let asks_too_much = split("\"proto\"", "port-{dst_port}", by_port);
+    reload(&asks_too_much, "column dst_port, which the grant does not include");
+    reload(&format!("shutdown_grace_ms = 5\n{plain}"), "sluice.toml:");
+    reload(&split("\"dst_port\"", "port-{dst_port}", by_port), "nothing changed");
+    // Two stages, and the same in the other order.
+    let two = |first: &str, second: &str| {
+        let stage = |name: &str, input: &str| {
+            format!(
+                "[stages.{name}]\ninputs = [\"{input}\"]\nplugin = \"enricher\"\nconfig = {{ proto_name = true }}\n"
+            )
+        };
+        let sink = format!("[sinks.three]\ntype = \"file\"\npath = \"three.json\"\ninputs = [\"{second}\"]\n");
+        format!("{}{}{sink}", stage(first, "edge"), stage(second, first))
+    };
+    reload(&two("a", "b"), "added stages.a, stages.b, sinks.three; removed stages.split, sinks.two");
+    reload(&two("b", "a"), "rows go other ways");
+    // The stages go.
+    reload(plain, "removed stages.b, stages.a, sinks.three");
+    let sent = load.end();
+    let ended = run.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(ended.books("edge"), (sent, sent, 0));
+    let (flows, by_file) = rows(folder.path(), &["one.json", "two.json", "three.json"]);
+    assert!(by_file.values().all(|rows| *rows > 1000) && by_file.len() == 3, "{by_file:?}");
+    assert!(flows.values().all(|times| *times == 1));
+    assert_eq!(flows.len() as u64, sent);
+    assert_eq!(ended.books("one").1 + ended.books("two").1 + ended.books("three").1, sent);
+}
+
+#[test]
+fn a_source_that_changes_keeps_its_socket_and_what_waits_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("sluice.toml");
+    let sink = "[sinks.out]\ntype = \"null\"\ninputs = [\"edge\"]\n";
+    write(&config, sink);
+    let mut run = Running::start(&config);
+    let admin = admin_of(&mut run);
+    let to = run.listening();
+    let load = Load::start(to, admin);
+    for rows in [128, 32, 64] {
+        fs::write(&config, format!("{HEAD}{sink}").replace("batch_rows = 64", &format!("batch_rows = {rows}")))
+            .unwrap();
+        run.signal("HUP");
+        let changed = run.wait_for("configuration read")["changed"].as_str().unwrap().to_owned();
+        assert_eq!(changed, "changed sources.edge");
+    }
+    let sent = load.end();
+    let ended = run.stop();
+    assert_eq!(ended.books("edge"), (sent, sent, 0));
+    assert_eq!(ended.books("out"), (sent, sent, 0));
+    assert!(!ended.log.contains("kernel"), "{}", ended.log);
+}
+
+#[test]
+fn a_changed_stage_keeps_its_state_and_tables_are_exchanged_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("sluice.toml");
+    fs::write(folder.path().join("old.csv"), "192.0.2.0/24,7\n").unwrap();
+    fs::write(folder.path().join("new.csv"), "192.0.2.0/24,8\n").unwrap();
+    let text = |table: &str, file: &str| {
+        format!(
+            "[tables.customers]\ntype = \"prefix\"\npath = \"{table}\"\n[stages.enrich]\ninputs = [\"edge\"]\n\
+             plugin = \"enricher\"\nconfig = {{ customers = {{ table = \"customers\" }} }}\n\
+             [sinks.out]\ntype = \"file\"\npath = \"{file}\"\ninputs = [\"enrich\"]\n"
+        )
+    };
+    write(&config, &text("old.csv", "old.json"));
+    let mut run = Running::start(&config);
+    let admin = admin_of(&mut run);
+    let to = run.listening();
+    let load = Load::start(to, admin);
+    let sent = load.sent.load(Ordering::Acquire) + 1200;
+    while load.sent.load(Ordering::Acquire) < sent {
+        thread::yield_now();
+    }
+    write(&config, &text("new.csv", "new.json"));
+    run.signal("HUP");
+    let changed = run.wait_for("configuration read")["changed"].as_str().unwrap().to_owned();
+    assert_eq!(changed, "changed stages.enrich, sinks.out");
+    let sent = load.sent.load(Ordering::Acquire) + 1200;
+    while load.sent.load(Ordering::Acquire) < sent {
+        thread::yield_now();
+    }
+    let sent = load.end();
+    let ended = run.stop();
+    assert_eq!(ended.books("out"), (sent, sent, 0));
+    for (file, customer) in [("old.json", 7), ("new.json", 8)] {
+        let text = fs::read_to_string(folder.path().join(file)).unwrap();
+        assert!(text.lines().count() > 1000);
+        for line in text.lines() {
+            let row: Value = serde_json::from_str(line).unwrap();
+            assert_eq!(row["customer_id"], customer, "{file}: no batch sees half of a change");
+        }
+    }
+}
