@@ -14,6 +14,7 @@ const KIT: &str = "host/kit/src";
 const SECTIONS: &[(&str, &str, &str, &str)] = &[
     ("Top of the file", CONFIG, "mod.rs", "Config"),
     ("`[admin]`", CONFIG, "sections.rs", "AdminConfig"),
+    ("`[plugins]`", CONFIG, "sections.rs", "PluginsConfig"),
     ("`[sources.NAME]`", CONFIG, "mod.rs", "Source"),
     ("`[sources.NAME]` with `type = \"udp\"`", SOURCES, "udp.rs", "UdpConfig"),
     ("`[sources.NAME]` with `type = \"capture\"`", SOURCES, "capture.rs", "CaptureConfig"),

@@ -11,7 +11,7 @@ use sluice_plugin::recording::{Ended, Recorded, Recording, TableUsed};
 use sluice_plugin::tables::{TableSpec, Tables};
 use sluice_plugin::{
     Answer, Called, ComponentSource, Host, Limits, LoadError, Loaded, LogLine, LogOut, Manifest, OnError, Services,
-    StageSpec, Trap, Trial,
+    StageSpec, Trap, Trial, Trust,
 };
 use tempfile::TempDir;
 
@@ -131,6 +131,7 @@ pub fn replay(
     let spec = StageSpec {
         name: about.stage.clone(),
         component,
+        trust: Trust::default(),
         config_json: about.config.clone(),
         grant: about.grant(&schema).map_err(ReplayError::Nonsense)?,
         on_error: OnError::Drop,

@@ -15,7 +15,7 @@ use sluice_flow::{Batch, ColumnSet, Schema};
 use sluice_pipeline::{Event, Metrics};
 use sluice_plugin::{
     Answer, Called, ComponentSource, Host, HostSettings, Limits, LoadError, LoadErrorKind, Loaded, LogLevel, LogLine,
-    LogOut, MAX_KEPT_LINES, Manifest, OnError, PluginError, Services, StageSpec, Touched, Trap, Trial,
+    LogOut, MAX_KEPT_LINES, Manifest, OnError, PluginError, Services, StageSpec, Touched, Trap, Trial, Trust,
 };
 
 use crate::case::{Act, Case, Expect, Fixture};
@@ -191,6 +191,7 @@ impl Bench {
             // Counters are those of a stage: each case has its own, each time it is run.
             name: format!("case-{}", self.begun.fetch_add(1, Ordering::Relaxed)),
             component: self.component.clone(),
+            trust: Trust::default(),
             config_json: case.config_json.clone(),
             grant: case.grant.clone(),
             on_error: OnError::Drop,

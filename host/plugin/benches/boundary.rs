@@ -14,7 +14,8 @@ use sluice_pipeline::Metrics;
 use sluice_plugin::keys::{Key, KeySpec};
 use sluice_plugin::tables::{Table, TableSpec};
 use sluice_plugin::{
-    ComponentSource, Grant, Granted, Host, HostSettings, Limits, Loaded, OnError, Renames, Services, StageSpec, pack,
+    ComponentSource, Grant, Granted, Host, HostSettings, Limits, Loaded, OnError, Renames, Services, StageSpec, Trust,
+    pack,
 };
 
 const ROWS: usize = 4096;
@@ -44,6 +45,7 @@ fn boundary(c: &mut Criterion) {
     let spec = StageSpec {
         name: "bench".to_owned(),
         component: ComponentSource::Embedded { name: "guest", bytes: guest::guest() },
+        trust: Trust::default(),
         config_json: "{\"mode\":\"boundary\"}".to_owned(),
         grant: Grant::Listed(Granted {
             read: ColumnSet::ALL,
@@ -195,6 +197,7 @@ fn kernels(c: &mut Criterion) {
         let spec = StageSpec {
             name: "bench".to_owned(),
             component: ComponentSource::Embedded { name: "caller", bytes: component },
+            trust: Trust::default(),
             config_json: "{}".to_owned(),
             grant: Grant::Requested,
             on_error: OnError::Stop,

@@ -10,7 +10,7 @@ use sluice_flow::{Batch, Column, Pool, Schema, col};
 use sluice_pipeline::Metrics;
 use sluice_plugin::keys::{Key, KeySpec, Keys};
 use sluice_plugin::tables::{Table, TableSpec, Tables};
-use sluice_plugin::{ComponentSource, Grant, Host, HostSettings, Limits, Loaded, OnError, Services, StageSpec};
+use sluice_plugin::{ComponentSource, Grant, Host, HostSettings, Limits, Loaded, OnError, Services, StageSpec, Trust};
 use sluice_sdk::harness::{Harness, KeySource, TableSource};
 use sluice_sdk::{Plugin, columns};
 
@@ -170,6 +170,7 @@ fn compare<P: Plugin>(c: &mut Criterion, name: &'static str, config: &str) {
     let spec = StageSpec {
         name: name.to_owned(),
         component: ComponentSource::Embedded { name, bytes: component(name) },
+        trust: Trust::default(),
         config_json: config.to_owned(),
         grant: Grant::Requested,
         on_error: OnError::Stop,

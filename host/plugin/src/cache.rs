@@ -165,6 +165,19 @@ mod tests {
     }
 
     #[test]
+    fn code_for_an_engine_with_other_settings_is_another_file() {
+        let (_dir, engine, cache) = cache();
+        let code = Component::from_binary(&engine, EMPTY_COMPONENT).unwrap().serialize().unwrap();
+        cache.store(&[1; 32], &code).unwrap();
+        let counting = Engine::new(wasmtime::Config::new().consume_fuel(true)).unwrap();
+        let other = Cache::open(cache.path().to_owned(), &counting).unwrap();
+        assert_ne!(other.file(&[1; 32]), cache.file(&[1; 32]));
+        assert!(other.load(&counting, &[1; 32]).is_none());
+        let same = Cache::open(cache.path().to_owned(), &Engine::default()).unwrap();
+        assert!(same.load(&engine, &[1; 32]).is_some());
+    }
+
+    #[test]
     fn a_file_that_was_changed_or_that_others_may_write_is_not_loaded() {
         let (_dir, engine, cache) = cache();
         let code = Component::from_binary(&engine, EMPTY_COMPONENT).unwrap().serialize().unwrap();

@@ -75,6 +75,30 @@ pub enum LoadErrorKind {
         /// The digest asked for.
         expected: String,
     },
+    /// Its signature does not hold, or there is none and there has to be one.
+    #[error("{problem}: have it signed by one of `plugins.keys` with `sluice plugin sign`")]
+    Unsigned {
+        /// What is wrong; it names the file.
+        problem: String,
+    },
+    /// The lock file cannot be used.
+    #[error("{problem}")]
+    NoLock {
+        /// What is wrong with it, with the way out.
+        problem: String,
+    },
+    /// The file is not the one that is locked.
+    #[error(
+        "{component} has SHA-256 {found}, locked is {locked}: look at what changed, then write the lock with `sluice lock`"
+    )]
+    NotLocked {
+        /// The file.
+        component: String,
+        /// Its digest in hexadecimal.
+        found: String,
+        /// The digest in the lock file, or that there is none.
+        locked: String,
+    },
     /// The component does not compile.
     #[error("{component} does not compile: {error}")]
     Compile {

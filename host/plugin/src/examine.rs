@@ -8,6 +8,7 @@ use wasmtime::component::types::ComponentItem;
 use crate::admit::{self, Kind};
 use crate::engine::Host;
 use crate::error::LoadErrorKind;
+use crate::signature::{KeyId, PublicKey, SignatureError, Signer, signature_of, verify};
 use crate::spec::{ComponentSource, Grant};
 
 /// A file that is admitted: it compiles, and it links with everything granted.
@@ -15,6 +16,8 @@ use crate::spec::{ComponentSource, Grant};
 pub struct Examined {
     /// SHA-256 of the file.
     pub digest: [u8; 32],
+    /// Whose signature it has.
+    pub signed: Signed,
     /// Bytes of the file.
     pub bytes: usize,
     /// Bytes of the component, if the file is a core module that was packed.
@@ -40,11 +43,39 @@ pub struct Interface {
     pub functions: Vec<String>,
 }
 
-/// Reads, compiles and links a plugin, and starts nothing.
+/// What the signature beside a file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signed {
+    /// There is none.
+    No,
+    /// It is of none of the keys.
+    ByUnknown(KeyId),
+    /// It holds.
+    By(Signer),
+    /// It does not hold, or cannot be read: why.
+    Broken(String),
+}
+
+impl Signed {
+    fn of(path: &Path, bytes: &[u8], keys: &[PublicKey]) -> Signed {
+        let verified = match signature_of(path) {
+            Ok(None) => return Signed::No,
+            Ok(Some(text)) => verify(path, bytes, &text, keys),
+            Err(error) => Err(error),
+        };
+        match verified {
+            Ok(signer) => Signed::By(signer),
+            Err(SignatureError::OtherKey { key, .. }) => Signed::ByUnknown(key),
+            Err(error) => Signed::Broken(error.to_string()),
+        }
+    }
+}
+
+/// Reads, compiles and links a plugin, and starts nothing. `keys` are those whose signature is known.
 ///
 /// # Errors
 /// As [`Loaded::load`](crate::Loaded::load), as far as that gets without an instance.
-pub fn examine(host: &Host, path: &Path) -> Result<Examined, LoadErrorKind> {
+pub fn examine(host: &Host, path: &Path, keys: &[PublicKey]) -> Result<Examined, LoadErrorKind> {
     let source = ComponentSource::File { path: path.to_owned(), sha256: None };
     let name = source.describe();
     let (bytes, digest) = admit::read(&source)?;
@@ -78,6 +109,7 @@ pub fn examine(host: &Host, path: &Path) -> Result<Examined, LoadErrorKind> {
     let stage = exports.iter().find_map(|export| export.name.strip_prefix("sluice:plugin/stage@"));
     Ok(Examined {
         digest,
+        signed: Signed::of(path, &bytes, keys),
         bytes: bytes.len(),
         packed_bytes: (admit::kind(&bytes) == Ok(Kind::CoreModule)).then_some(binary.len()),
         version: stage.unwrap_or_default().to_owned(),

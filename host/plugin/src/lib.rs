@@ -21,6 +21,7 @@ mod instance;
 pub mod keys;
 mod limits;
 mod load;
+mod lock;
 mod pack;
 mod per_partition;
 pub mod recording;
@@ -28,29 +29,34 @@ mod runner;
 mod saved;
 mod shadow;
 mod shared;
+mod signature;
 mod spec;
 mod stamp;
 mod state;
 pub mod tables;
 mod trial;
+mod trust;
 mod version;
 mod wasi;
 
 pub use abi::Level as LogLevel;
 pub use engine::{Host, HostSettings};
 pub use error::{LoadError, LoadErrorKind, PluginError};
-pub use examine::{Examined, Interface, examine};
+pub use examine::{Examined, Interface, Signed, examine};
 pub use limits::{
     Limits, MAX_ALERTS_PER_CALL, MAX_COMPONENT_BYTES, MAX_KEPT_LINES, MAX_LOG_LINE, MAX_METRIC_NAME,
     MAX_PLUGIN_METRICS, MAX_ROUTE_BYTES, MAX_ROUTES, MAX_WORD_BYTES, MAX_WORDS, RETRIES, SNAPSHOT_INTERVAL_MS,
 };
 pub use load::{Candidate, Loaded, Manifest, Reloaded};
+pub use lock::{Lock, LockError, Locked};
 pub use pack::{PackError, Renames, pack};
 pub use shadow::{ColumnChange, ShadowReport};
+pub use signature::{KeyId, PublicKey, SecretKey, SignatureError, Signer, signature_of, signature_path, verify};
 pub use spec::{Assets, ComponentSource, Grant, Granted, LogLine, LogOut, OnError, Services, StageSpec};
 pub use state::Touched;
 pub use trial::{Answer, Called, Trap, Trial};
-pub use version::grant_names;
+pub use trust::Trust;
+pub use version::{Access, grant_names};
 
 /// SHA-256 of a component.
 ///
@@ -58,6 +64,19 @@ pub use version::grant_names;
 /// If its file cannot be read.
 pub fn digest_of(source: &ComponentSource) -> Result<[u8; 32], LoadErrorKind> {
     admit::read(source).map(|(_, digest)| digest)
+}
+
+/// The bytes of a component.
+///
+/// # Errors
+/// If its file cannot be read or is larger than a component may be.
+pub fn read_component(source: &ComponentSource) -> Result<Vec<u8>, LoadErrorKind> {
+    let (bytes, _) = admit::read(source)?;
+    if bytes.len() > MAX_COMPONENT_BYTES {
+        let found = format!("it is larger than {MAX_COMPONENT_BYTES} bytes");
+        return Err(LoadErrorKind::NotAComponent { component: source.describe(), found });
+    }
+    Ok(bytes)
 }
 
 /// `bytes` in hexadecimal.

@@ -17,9 +17,10 @@ use crate::per_partition::PerPartition;
 use crate::runner::Runner;
 use crate::shadow::Shadow;
 use crate::shared::Shared;
+use crate::signature::Signer;
 use crate::spec::{ComponentSource, OnError, StageSpec};
-use crate::stamp::Stamp;
-use crate::version::Version;
+use crate::trust::{Stamps, Trust};
+use crate::version::{Access, Version, grant_names};
 
 /// What a plugin is and what it asks for, as it said in `init`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +76,7 @@ pub(crate) enum Came {
 /// A version that was checked, and is not published.
 pub struct Candidate {
     version: Arc<Version>,
-    stamp: Option<Stamp>,
+    stamps: Stamps,
 }
 
 impl std::fmt::Debug for Candidate {
@@ -103,6 +104,24 @@ impl Candidate {
     pub fn digest(&self) -> [u8; 32] {
         self.version.digest
     }
+
+    /// Whose signature it has; none if it has none or nobody looked.
+    #[must_use]
+    pub fn signer(&self) -> Option<Signer> {
+        self.version.signer.clone()
+    }
+
+    /// Whether its component is a file.
+    #[must_use]
+    pub fn is_file(&self) -> bool {
+        matches!(self.version.source, ComponentSource::File { .. })
+    }
+
+    /// What it can get at.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        self.version.access()
+    }
 }
 
 /// The version that ran before the published one.
@@ -129,13 +148,16 @@ pub struct Loaded {
 /// The file of a plugin as it was last looked at.
 #[derive(Debug, Default)]
 struct Seen {
-    stamp: Option<Stamp>,
-    /// What was refused, so that the same file is an error once.
+    stamps: Stamps,
+    /// What was refused, so that the same files are an error once.
     refused: Option<Refused>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 enum Refused {
+    /// A component with what stood beside it.
+    Presented([u8; 32]),
+    /// A component, whatever stands beside it.
     Digest([u8; 32]),
     Unreadable,
 }
@@ -157,7 +179,7 @@ impl Loaded {
     pub fn load(host: &Arc<Host>, spec: StageSpec) -> Result<Arc<Loaded>, LoadError> {
         let name = spec.name.clone();
         let shared = Shared::new(&spec, host.metrics());
-        let (version, stamp, instance) = prepare(host, shared, &spec).map_err(|kind| kind.at(&name))?;
+        let (version, stamps, instance) = prepare(host, shared, &spec).map_err(|kind| kind.at(&name))?;
         let generation = Generation { number: 1, version: Arc::new(version), came: Came::New };
         let loaded = Loaded {
             host: Arc::clone(host),
@@ -165,7 +187,7 @@ impl Loaded {
             shadow: ArcSwapOption::empty(),
             first: Mutex::new(Some(instance)),
             looking: Mutex::default(),
-            seen: Mutex::new(Seen { stamp, refused: None }),
+            seen: Mutex::new(Seen { stamps, refused: None }),
             previous: Mutex::default(),
         };
         publish_info(&loaded.current.load(), true);
@@ -190,6 +212,12 @@ impl Loaded {
         self.version().digest
     }
 
+    /// Whose signature the published version has; none if it has none or nobody looked.
+    #[must_use]
+    pub fn signer(&self) -> Option<Signer> {
+        self.version().signer.clone()
+    }
+
     /// Number of the published version: 1, and one more with each that is taken up.
     #[must_use]
     pub fn generation(&self) -> u64 {
@@ -207,6 +235,18 @@ impl Loaded {
     #[must_use]
     pub fn writes(&self) -> ColumnSet {
         self.version().ceiling.1
+    }
+
+    /// What the plugin can get at, whichever version of it is in the file.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        self.version().access()
+    }
+
+    /// Whether its component was looked at in the light of `trust`.
+    #[must_use]
+    pub fn is_trusted_by(&self, trust: &Trust) -> bool {
+        self.version().trust == *trust
     }
 
     /// `stateful` if the plugin exports `timer` or `state`, else `plugin`.
@@ -270,15 +310,15 @@ impl Loaded {
     fn look(&self, is_asked: bool) -> Result<Reloaded, LoadError> {
         let _one_at_a_time = lock(&self.looking);
         let old = self.version();
-        let stamp = stamp_of(&old.source);
+        let stamps = old.trust.stamps(&old.source);
         {
             let mut seen = lock(&self.seen);
             if is_asked {
                 seen.refused = None;
-            } else if Stamp::is_same(stamp, seen.stamp) {
+            } else if Trust::are_same(&stamps, &seen.stamps) {
                 return Ok(Reloaded::Unchanged);
             }
-            seen.stamp = stamp;
+            seen.stamps = stamps;
         }
         self.try_reload(&old).map_err(|kind| {
             old.shared.meters.swaps_refused.inc();
@@ -305,12 +345,21 @@ impl Loaded {
             if seen.refused == Some(Refused::Digest(digest)) {
                 return Ok(Reloaded::Unchanged);
             }
-            // Until it has been taken up.
-            seen.refused = Some(Refused::Digest(digest));
             (bytes, digest)
         };
-        let (new, _) = Version::prepare(&self.host, &old.shared, &old.source, &bytes, digest)?;
+        let presented = old.trust.presented(&old.source, &bytes, digest);
+        {
+            let mut seen = lock(&self.seen);
+            let refused = Refused::Presented(presented.fingerprint());
+            if seen.refused.as_ref() == Some(&refused) {
+                return Ok(Reloaded::Unchanged);
+            }
+            // Until it has been taken up.
+            seen.refused = Some(refused);
+        }
+        let (new, _) = Version::prepare(&self.host, &old.shared, &old.trust, &presented)?;
         check_exchange(old, &new)?;
+        check_hides(old, &new)?;
         let reloaded = self.publish_version(Arc::new(new));
         lock(&self.seen).refused = None;
         Ok(reloaded)
@@ -324,7 +373,7 @@ impl Loaded {
     pub fn candidate(&self, spec: &StageSpec) -> Result<Candidate, LoadError> {
         let running = self.version();
         let checked = prepare(&self.host, running.shared.next(spec), spec)
-            .map(|(version, stamp, _)| Candidate { version: Arc::new(version), stamp });
+            .map(|(version, stamps, _)| Candidate { version: Arc::new(version), stamps });
         checked.map_err(|kind| {
             running.shared.meters.swaps_refused.inc();
             kind.at(&running.shared.name)
@@ -342,7 +391,7 @@ impl Loaded {
     /// Publishes what was checked: every instance takes it up at its next batch or tick.
     pub fn publish(&self, candidate: Candidate) -> Reloaded {
         let _one_at_a_time = lock(&self.looking);
-        *lock(&self.seen) = Seen { stamp: candidate.stamp, refused: None };
+        *lock(&self.seen) = Seen { stamps: candidate.stamps, refused: None };
         self.publish_version(candidate.version)
     }
 
@@ -388,13 +437,13 @@ impl Loaded {
         let mut previous = lock(&self.previous);
         let old = self.current.load_full();
         let is_open = previous.as_ref().is_some_and(|previous| Instant::now() <= previous.until);
-        if !is_open || !is_it(&old.version) {
+        if !is_open || !is_it(&old.version) || previous.as_ref().is_some_and(|previous| hides_less(previous, &old)) {
             return None;
         }
         let Previous { version, .. } = previous.take()?;
         // Else the file would be taken up again at the next look.
         let refused = Refused::Digest(old.version.digest);
-        *lock(&self.seen) = Seen { stamp: None, refused: Some(refused) };
+        *lock(&self.seen) = Seen { stamps: Stamps::default(), refused: Some(refused) };
         let reloaded = Reloaded::Swapped {
             from: old.version.manifest.version.clone(),
             to: version.manifest.version.clone(),
@@ -433,26 +482,27 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn stamp_of(source: &ComponentSource) -> Option<Stamp> {
-    match source {
-        ComponentSource::File { path, .. } => Stamp::of(path),
-        ComponentSource::Embedded { .. } => None,
-    }
-}
-
 /// Reads, compiles and tries what `spec` names.
-fn prepare(
-    host: &Arc<Host>,
-    shared: Shared,
-    spec: &StageSpec,
-) -> Result<(Version, Option<Stamp>, Instance), LoadErrorKind> {
+fn prepare(host: &Arc<Host>, shared: Shared, spec: &StageSpec) -> Result<(Version, Stamps, Instance), LoadErrorKind> {
     if spec.is_private && spec.on_error == OnError::Pass {
         return Err(LoadErrorKind::PassOnPrivate);
     }
-    let stamp = stamp_of(&spec.component);
+    let stamps = spec.trust.stamps(&spec.component);
     let (bytes, digest) = admit::read(&spec.component)?;
-    let (version, instance) = Version::prepare(host, &Arc::new(shared), &spec.component, &bytes, digest)?;
-    Ok((version, stamp, instance))
+    let presented = spec.trust.presented(&spec.component, &bytes, digest);
+    let (version, instance) = Version::prepare(host, &Arc::new(shared), &spec.trust, &presented)?;
+    Ok((version, stamps, instance))
+}
+
+/// Whether going back would let something through, or give something back, that the published version does not.
+fn hides_less(previous: &Previous, published: &Generation) -> bool {
+    let (before, now) = (previous.version.access(), published.version.access());
+    let is_wider = |before: ColumnSet, now: ColumnSet| !before.minus(now).is_empty();
+    is_wider(now.hides, before.hides)
+        || is_wider(before.reads, now.reads)
+        || is_wider(before.writes, now.writes)
+        || (before.alerts && !now.alerts)
+        || (now.is_private && !before.is_private)
 }
 
 /// What cannot be exchanged in a running pipeline.
@@ -465,10 +515,23 @@ fn check_exchange(old: &Version, new: &Version) -> Result<(), LoadErrorKind> {
     Ok(())
 }
 
+/// Whether the next version in a file hides what the one before does.
+fn check_hides(old: &Version, new: &Version) -> Result<(), LoadErrorKind> {
+    let bare = old.hides.minus(new.hides);
+    if !bare.is_empty() {
+        let names = grant_names(&old.shared.schema, bare).join(", ");
+        let problem = format!(
+            "does not write {names}, which the running version of this private stage hides: restart to change that"
+        );
+        return Err(LoadErrorKind::Manifest { problem });
+    }
+    Ok(())
+}
+
 fn publish_info(generation: &Generation, is_current: bool) {
     let version = &generation.version;
     let Manifest { name, version: text, .. } = &version.manifest;
-    version.shared.meters.info(name, text, &hex(&version.digest), is_current);
+    version.shared.meters.info((name, text), &hex(&version.digest), &version.signed_by(), is_current);
     if is_current {
         version.shared.meters.generation.set(generation.number as f64);
     }
@@ -496,13 +559,20 @@ impl Loaded {
     /// Publishes the candidate.
     pub fn promote(&self) -> Option<Reloaded> {
         let shadow = self.shadow.swap(None)?;
-        let stamp = stamp_of(&shadow.candidate.source);
-        Some(self.publish(Candidate { version: Arc::clone(&shadow.candidate), stamp }))
+        let stamps = shadow.candidate.trust.stamps(&shadow.candidate.source);
+        Some(self.publish(Candidate { version: Arc::clone(&shadow.candidate), stamps }))
     }
 
     /// The candidate as the instances see it.
     pub(crate) fn shadowed_by(&self) -> arc_swap::Guard<Option<Arc<Shadow>>> {
         self.shadow.load()
+    }
+
+    /// The candidate that runs beside; none if none does.
+    #[must_use]
+    pub fn shadow_candidate(&self) -> Option<Candidate> {
+        let shadow = self.shadow.load_full()?;
+        Some(Candidate { version: Arc::clone(&shadow.candidate), stamps: Stamps::default() })
     }
 
     /// Where the component of the candidate comes from; none if none runs.

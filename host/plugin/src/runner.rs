@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use sluice_flow::Batch;
+use sluice_flow::{Batch, ColumnId, Schema};
 use sluice_pipeline::{Processed, Stage};
 
 use crate::abi::Failure;
@@ -17,7 +17,7 @@ use crate::saved;
 use crate::shadow::{Candidate, Running};
 use crate::spec::OnError;
 use crate::state::Used;
-use crate::version::Version;
+use crate::version::{Version, grant_names};
 
 /// Reasons under which a stage drops rows, beside those of [`TrapKind`](crate::instance::TrapKind).
 mod reason {
@@ -27,6 +27,8 @@ mod reason {
     pub(super) const REFUSED: &str = "refused";
     /// The plugin answered `retry-later` each time.
     pub(super) const NOT_READY: &str = "not_ready";
+    /// The plugin of a private stage left an address as it came that it says it hides.
+    pub(super) const ADDRESS_LEFT: &str = "address_left";
     /// There is no instance: starting one failed.
     pub(super) const NO_INSTANCE: &str = "no_instance";
 }
@@ -193,7 +195,8 @@ impl Runner {
                 meters.swaps.inc();
                 meters.swap_seconds.observe(began.elapsed().as_secs_f64());
                 let manifest = &self.version.manifest;
-                tracing::info!(stage = %self.loaded.stage(), version = manifest.version, "plugin exchanged");
+                let signer = self.version.signed_by();
+                tracing::info!(stage = %self.loaded.stage(), version = manifest.version, signer, "plugin exchanged");
             }
             Err(problem) => {
                 self.version.shared.meters.swaps_refused.inc();
@@ -385,6 +388,21 @@ fn restore(instance: &mut Instance, state: Arc<Vec<u8>>) -> Result<bool, String>
     }
 }
 
+/// A column as a grant names it.
+fn named(column: ColumnId, schema: &Schema) -> String {
+    grant_names(schema, [column].into_iter().collect()).join("")
+}
+
+/// What a plugin says of a batch that it refuses, with the column that it was refused, if one was.
+fn with_denied(message: &str, denied: Option<ColumnId>, schema: &Schema) -> String {
+    match denied {
+        Some(column) => {
+            format!("{message} (the grant does not include column {}, which it asked for)", named(column, schema))
+        }
+        None => message.to_owned(),
+    }
+}
+
 fn ended(trapped: &Trapped) -> Ended {
     Ended {
         how: trapped.kind.name().to_owned(),
@@ -420,6 +438,7 @@ impl Stage for Runner {
             let state = live.store.data_mut();
             let current = state.current.take().expect("begin put it there");
             let mut alerts = std::mem::take(&mut state.alerts);
+            let denied = state.denied.get();
             match answer {
                 Ok(Ok(())) => {
                     if let Some(copy) = copy {
@@ -430,8 +449,16 @@ impl Stage for Runner {
                         self.candidate = Candidate::compare(self.candidate.take(), &self.loaded, copy, &running, known);
                     }
                     let shared = &self.version.shared;
+                    let (mut batch, filtered) = match current.commit() {
+                        Ok(committed) => committed,
+                        Err(left) => {
+                            let why = left.why(&shared.schema);
+                            self.warn("batch of a private stage refused", &why);
+                            self.sample("refused", &why, None);
+                            return self.failed(left.batch, reason::ADDRESS_LEFT, &why);
+                        }
+                    };
                     shared.raise(&mut alerts, now_ms);
-                    let (mut batch, filtered) = current.commit();
                     if shared.is_private {
                         // No plugin sees these fields, and one may hold what the stage is there to hide.
                         batch.clear_unknown();
@@ -453,7 +480,7 @@ impl Stage for Runner {
                     return self.failed(current.roll_back(), reason::NOT_READY, &message);
                 }
                 Ok(Err(Failure::Fatal(message))) => {
-                    self.warn("batch refused", &message);
+                    self.warn("batch refused", &with_denied(&message, denied, &self.version.shared.schema));
                     self.sample("refused", &message, None);
                     return self.failed(current.roll_back(), reason::REFUSED, &message);
                 }

@@ -122,14 +122,15 @@ impl Meters {
     }
 
     /// Publishes which plugin runs: 1 for the one that does, 0 for those before.
-    pub(crate) fn info(&self, plugin: &str, version: &str, digest: &str, is_current: bool) {
+    pub(crate) fn info(&self, (plugin, version): (&str, &str), digest: &str, signer: &str, is_current: bool) {
         let labels = vec![
             ("stage", self.stage.clone()),
             ("plugin", plugin.to_owned()),
             ("version", version.to_owned()),
             ("digest", digest.to_owned()),
+            ("signer", signer.to_owned()),
         ];
-        let help = "Plugin, version and SHA-256 of the component: 1 for the one that runs.";
+        let help = "Plugin, version, SHA-256 and signer of the component: 1 for the one that runs.";
         self.metrics.gauge("sluice_stage_plugin_info", help, labels).set(f64::from(u8::from(is_current)));
     }
 }

@@ -13,6 +13,7 @@ use crate::keys::Keys;
 use crate::limits::Limits;
 use crate::recording::RecordSpec;
 use crate::tables::Tables;
+use crate::trust::Trust;
 
 /// Everything that makes a plugin a stage of a pipeline.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub struct StageSpec {
     pub name: String,
     /// Where the code is.
     pub component: ComponentSource,
+    /// Which components it may be.
+    pub trust: Trust,
     /// The stage's `config` table as JSON; `{}` if there is none.
     pub config_json: String,
     /// What the plugin may do.

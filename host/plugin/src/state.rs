@@ -1,16 +1,17 @@
 //! The data of one store: what an instance may see, what it has written in this call, and what it holds.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use sluice_flow::{Batch, Column, ColumnId, ColumnSet, Routes, Width};
+use sluice_flow::{Batch, Column, ColumnId, ColumnSet, Routes, Schema, Width};
 
 use crate::abi::{Alert, Denied};
 use crate::keys::OpenKey;
 use crate::limits::{Limiter, MAX_ALERTS_PER_CALL};
 use crate::shared::{OwnMetric, Shared};
 use crate::tables::Table;
+use crate::version::grant_names;
 use crate::wasi::Wasi;
 
 /// A table that a plugin has opened.
@@ -26,6 +27,8 @@ pub(crate) struct OpenTable {
 #[derive(Debug)]
 pub(crate) struct Current {
     batch: Batch,
+    /// Columns that may not go on as they came: what a private stage hides.
+    hides: ColumnSet,
     /// Columns written (or cleared: `None`) in this call. A plugin writes a handful.
     shadow: Vec<(ColumnId, Option<Column>)>,
     pub(crate) keep: Option<Vec<u32>>,
@@ -33,8 +36,8 @@ pub(crate) struct Current {
 }
 
 impl Current {
-    fn new(batch: Batch) -> Current {
-        Current { batch, shadow: Vec::new(), keep: None, routes: None }
+    fn new(batch: Batch, hides: ColumnSet) -> Current {
+        Current { batch, hides, shadow: Vec::new(), keep: None, routes: None }
     }
 
     pub(crate) fn rows(&self) -> usize {
@@ -88,8 +91,14 @@ impl Current {
     }
 
     /// The batch with everything that was written, and how many rows `keep` left out.
-    pub(crate) fn commit(self) -> (Batch, usize) {
-        let Current { mut batch, shadow, keep, routes } = self;
+    ///
+    /// # Errors
+    /// If a column that is to be hidden was neither written nor cleared, and rows go on: the batch as it came.
+    pub(crate) fn commit(self) -> Result<(Batch, usize), Box<LeftAlone>> {
+        if let Some(column) = self.left_alone() {
+            return Err(Box::new(LeftAlone { column, batch: self.roll_back() }));
+        }
+        let Current { mut batch, hides: _, shadow, keep, routes } = self;
         for (column, values) in shadow {
             match values {
                 Some(values) => batch.set(column, values).expect("checked when it was written"),
@@ -100,7 +109,31 @@ impl Current {
             batch.set_routes(routes).expect("checked when it was given");
         }
         let dropped = keep.map_or(0, |bitmap| batch.keep(&bitmap));
-        (batch, dropped)
+        Ok((batch, dropped))
+    }
+
+    /// The first column to be hidden that is in the batch and was not touched, while rows go on.
+    fn left_alone(&self) -> Option<ColumnId> {
+        let is_left = |column: &ColumnId| {
+            self.batch.column(*column).is_some() && !self.shadow.iter().any(|(written, _)| written == column)
+        };
+        let left = self.hides.iter().find(is_left)?;
+        let goes_on = self.keep.as_ref().is_none_or(|keep| keep.iter().any(|word| *word != 0));
+        goes_on.then_some(left)
+    }
+}
+
+/// A call that may not be committed: it left a column as it came that the stage is there to hide.
+pub(crate) struct LeftAlone {
+    pub(crate) column: ColumnId,
+    pub(crate) batch: Batch,
+}
+
+impl LeftAlone {
+    /// For people.
+    pub(crate) fn why(&self, schema: &Schema) -> String {
+        let name = grant_names(schema, [self.column].into_iter().collect()).join("");
+        format!("{name} was left as it came")
     }
 }
 
@@ -111,6 +144,8 @@ pub(crate) struct State {
     /// Columns that may be read and written; nothing before `init` returned.
     pub(crate) read: ColumnSet,
     pub(crate) write: ColumnSet,
+    /// Columns that no call may leave as they came: what a private stage hides.
+    pub(crate) hides: ColumnSet,
     /// The batch, within `process`.
     pub(crate) current: Option<Current>,
     /// Batch time in milliseconds, and id of the batch: the last ones between batches.
@@ -123,6 +158,8 @@ pub(crate) struct State {
     pub(crate) wasi: Wasi,
     /// Names of what was opened since the instance started.
     pub(crate) used: Used,
+    /// The column that was refused first in this call: it is not granted.
+    pub(crate) denied: Cell<Option<ColumnId>>,
     /// Which columns were touched, if somebody wants to know.
     pub(crate) touched: Option<RefCell<Touched>>,
 }
@@ -156,6 +193,7 @@ impl State {
             limiter,
             read: ColumnSet::EMPTY,
             write: ColumnSet::EMPTY,
+            hides: ColumnSet::EMPTY,
             current: None,
             now_ms: 0,
             batch_id: 0,
@@ -165,6 +203,7 @@ impl State {
             alerts: Vec::new(),
             wasi: Wasi::default(),
             used: Used::default(),
+            denied: Cell::new(None),
             touched: None,
         }
     }
@@ -173,13 +212,14 @@ impl State {
     pub(crate) fn begin(&mut self, batch: Batch) {
         self.now_ms = batch.now_ms();
         self.batch_id = batch.id();
-        self.current = Some(Current::new(batch));
+        self.current = Some(Current::new(batch, self.hides));
         self.begin_call();
     }
 
     /// Begins any call: tables are as they are now, and stay so; randomness begins anew.
     pub(crate) fn begin_call(&mut self) {
         self.limiter.refused = false;
+        self.denied.set(None);
         self.alerts.clear();
         self.wasi.begin(self.batch_id, self.now_ms);
         for open in self.tables.iter_mut().flatten() {
@@ -207,7 +247,7 @@ impl State {
     pub(crate) fn readable(&self, column: ColumnId) -> Result<(Option<&Column>, usize), Denied> {
         let current = self.current()?;
         if !self.read.contains(column) || self.shared.schema.width(column).is_none() {
-            self.touch(|touched| touched.refused.insert(column));
+            self.refuse(column);
             return Err(Denied::NotGranted);
         }
         self.touch(|touched| touched.read.insert(column));
@@ -218,7 +258,7 @@ impl State {
     pub(crate) fn writable(&self, column: ColumnId) -> Result<Width, Denied> {
         self.current()?;
         let Some(width) = self.shared.schema.width(column).filter(|_| self.write.contains(column)) else {
-            self.touch(|touched| touched.refused.insert(column));
+            self.refuse(column);
             return Err(Denied::NotGranted);
         };
         self.touch(|touched| touched.written.insert(column));
@@ -228,6 +268,11 @@ impl State {
     /// Notes that so much was copied between the batch and the plugin.
     pub(crate) fn copied(&self, bytes: usize) {
         self.touch(|touched| touched.copied += bytes as u64);
+    }
+
+    fn refuse(&self, column: ColumnId) {
+        self.denied.set(self.denied.get().or(Some(column)));
+        self.touch(|touched| touched.refused.insert(column));
     }
 
     fn touch(&self, note: impl FnOnce(&mut Touched)) {

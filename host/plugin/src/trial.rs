@@ -105,7 +105,10 @@ impl Trial {
         let current = self.instance.store.data_mut().current.take().expect("begin put it there");
         let keep = current.keep.clone().filter(|_| matches!(answer, Ok(Ok(()))));
         let answer = match answer {
-            Ok(Ok(())) => Answer::Done(Some(current.commit())),
+            Ok(Ok(())) => match current.commit() {
+                Ok(committed) => Answer::Done(Some(committed)),
+                Err(left) => Answer::Refused(left.why(&self.loaded.version().shared.schema)),
+            },
             Ok(Err(Failure::RetryLater(text))) => Answer::RetryLater(text),
             Ok(Err(Failure::Fatal(text))) => Answer::Refused(text),
             Err(trapped) => Answer::Trapped(trapped.into()),

@@ -12,11 +12,36 @@ use crate::error::LoadErrorKind;
 use crate::instance::{Instance, NoInstance, TrapKind, Trapped};
 use crate::load::Manifest;
 use crate::shared::Shared;
+use crate::signature::Signer;
 use crate::spec::{ComponentSource, Grant};
 use crate::state::State;
+use crate::trust::{Presented, Trust};
 
 /// Bytes that a plugin's name and version may have: both are label values.
 const MAX_NAME_BYTES: usize = 64;
+
+/// What a version of a plugin can get at, whatever it does: for who has to know what can get where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// Whether it is a part of the program, which no other version takes the place of.
+    pub is_built_in: bool,
+    /// Whether its stage is private.
+    pub is_private: bool,
+    /// Columns that it says it reads.
+    pub says_reads: ColumnSet,
+    /// Columns that it says it writes.
+    pub says_writes: ColumnSet,
+    /// Columns that the next version in its file may read.
+    pub reads: ColumnSet,
+    /// Columns that the next version in its file may write.
+    pub writes: ColumnSet,
+    /// Halves of the addresses that it hides: those of a private stage that it says it writes, both halves. The next version
+    /// in its file says so too or does not take over, and a batch in which a call left one of them as it came is
+    /// a failed batch.
+    pub hides: ColumnSet,
+    /// Whether it may raise alerts.
+    pub alerts: bool,
+}
 
 /// One version of a stage's plugin. Another configuration or grant of the same component is another version.
 pub(crate) struct Version {
@@ -24,7 +49,13 @@ pub(crate) struct Version {
     pub(crate) shared: Arc<Shared>,
     pub(crate) source: ComponentSource,
     pub(crate) digest: [u8; 32],
+    /// What has to stand beside the component, of this version and of the next one in its file.
+    pub(crate) trust: Trust,
+    /// Whose signature it has.
+    pub(crate) signer: Option<Signer>,
     pub(crate) manifest: Manifest,
+    /// What a private stage is there to hide: see [`Access`].
+    pub(crate) hides: ColumnSet,
     /// Columns that it may read, and write: the grant, or for [`Grant::Requested`] what it asked for.
     pub(crate) ceiling: (ColumnSet, ColumnSet),
     pre: InstancePre<State>,
@@ -32,16 +63,17 @@ pub(crate) struct Version {
 }
 
 impl Version {
-    /// Compiles a component, starts one instance and asks it for its manifest.
+    /// Looks whether the component may run, compiles it, starts one instance and asks it for its manifest.
     pub(crate) fn prepare(
         host: &Arc<Host>,
         shared: &Arc<Shared>,
-        source: &ComponentSource,
-        bytes: &[u8],
-        digest: [u8; 32],
+        trust: &Trust,
+        presented: &Presented<'_>,
     ) -> Result<(Version, Instance), LoadErrorKind> {
+        let signer = trust.judge(&shared.name, presented)?;
+        let (source, digest) = (presented.source, presented.digest);
         let name = source.describe();
-        let component = admit::component(&name, bytes)?;
+        let component = admit::component(&name, presented.bytes)?;
         let component = host.compile(&name, &component)?;
         let exports = admit::exports(host, &name, &component)?;
         let linker = admit::link(host, &component, shared.grant.linkable())?;
@@ -53,8 +85,9 @@ impl Version {
             Grant::Requested => (manifest.reads, manifest.writes),
         };
         check_grant(&shared.schema, &manifest, ceiling)?;
-        let (host, shared, source) = (Arc::clone(host), Arc::clone(shared), source.clone());
-        let version = Version { host, shared, source, digest, manifest, ceiling, pre, exports };
+        let hides = if shared.is_private { whole_addresses(manifest.writes) } else { ColumnSet::EMPTY };
+        let (host, shared, source, trust) = (Arc::clone(host), Arc::clone(shared), source.clone(), trust.clone());
+        let version = Version { host, shared, source, digest, trust, signer, manifest, hides, ceiling, pre, exports };
         let instance = version.granted(instance);
         Ok((version, instance))
     }
@@ -66,10 +99,35 @@ impl Version {
             shared,
             source,
             digest: self.digest,
+            trust: self.trust.clone(),
+            signer: self.signer.clone(),
             manifest: self.manifest.clone(),
+            hides: self.hides,
             ceiling: self.ceiling,
             pre: self.pre.clone(),
             exports: self.exports.clone(),
+        }
+    }
+
+    pub(crate) fn access(&self) -> Access {
+        Access {
+            is_built_in: matches!(self.source, ComponentSource::Embedded { .. }),
+            is_private: self.shared.is_private,
+            says_reads: self.manifest.reads,
+            says_writes: self.manifest.writes,
+            reads: self.ceiling.0,
+            writes: self.ceiling.1,
+            hides: self.hides,
+            alerts: self.shared.grant.linkable().events,
+        }
+    }
+
+    /// Whose signature it has, as a label: `built-in` ones need none, `unsigned` ones have none.
+    pub(crate) fn signed_by(&self) -> String {
+        match (&self.signer, &self.source) {
+            (Some(signer), _) => signer.to_string(),
+            (None, ComponentSource::Embedded { .. }) => "built-in".to_owned(),
+            (None, ComponentSource::File { .. }) => "unsigned".to_owned(),
         }
     }
 
@@ -81,10 +139,11 @@ impl Version {
         Ok(self.granted(instance))
     }
 
-    /// Lets the instance have its columns.
+    /// Lets the instance have its columns, and no others as they came.
     fn granted(&self, mut instance: Instance) -> Instance {
         let state = instance.store.data_mut();
         (state.read, state.write) = self.ceiling;
+        state.hides = self.hides;
         instance
     }
 
@@ -161,6 +220,12 @@ fn check_grant(schema: &Schema, manifest: &Manifest, granted: (ColumnSet, Column
         }
     }
     Ok(())
+}
+
+/// The halves of the addresses of which both are in `columns`.
+fn whole_addresses(columns: ColumnSet) -> ColumnSet {
+    let whole = ADDRESSES.iter().filter(|address| columns.contains(address.hi) && columns.contains(address.lo));
+    whole.flat_map(|address| [address.hi, address.lo]).collect()
 }
 
 /// What columns are called in a grant: the halves of an address are granted by its name.

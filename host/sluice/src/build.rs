@@ -14,7 +14,7 @@ use sluice_plugin::recording::RecordSpec;
 use sluice_plugin::tables::Tables;
 use sluice_plugin::{
     Assets, Candidate, ComponentSource, Grant, Granted, Host, HostSettings, LoadError, Loaded, OnError, Services,
-    StageSpec,
+    StageSpec, Trust,
 };
 
 use crate::collector::Running;
@@ -23,7 +23,9 @@ use crate::differs::Differs;
 use crate::config::{Config, ConfigError, Instances, Named, OnErrorConfig, SinkKind, SourceKind, Stage, did_you_mean};
 use crate::failure::Failure;
 use crate::plan::{Plan, plan};
+use crate::privacy;
 use crate::transaction::{self, Scope};
+use crate::trust;
 
 include!(concat!(env!("OUT_DIR"), "/built_in.rs"));
 
@@ -88,6 +90,7 @@ pub(crate) fn prepare_after(config: Config, running: Option<&Running>) -> Result
     let keys = Arc::new(config.lent.load_keys(&config.doc)?);
     let assets = Arc::new(config.lent.load_assets(&config.doc)?);
     captures(&config)?;
+    let trust = trust::trust(&config)?;
 
     let mut prepared = Prepared {
         config,
@@ -104,14 +107,21 @@ pub(crate) fn prepare_after(config: Config, running: Option<&Running>) -> Result
         outs: Vec::new(),
     };
     for at in 0..prepared.config.stages.len() {
-        prepared.stage(at, running, differs.as_ref())?;
+        prepared.stage(at, running, differs.as_ref(), &trust)?;
     }
+    privacy::require(&prepared)?;
     Ok(prepared)
 }
 
 impl Prepared {
     /// Loads a stage, or what it is to become.
-    fn stage(&mut self, at: usize, running: Option<&Running>, differs: Option<&Differs>) -> Result<(), Failure> {
+    fn stage(
+        &mut self,
+        at: usize,
+        running: Option<&Running>,
+        differs: Option<&Differs>,
+        trust: &Trust,
+    ) -> Result<(), Failure> {
         let stage = &self.config.stages[at];
         let path = format!("stages.{}", stage.name);
         let before = running.and_then(|running| running.stage(&stage.name));
@@ -123,10 +133,12 @@ impl Prepared {
             events: out.clone(),
             ..Services::default()
         };
-        let spec = stage_spec(&self.config, stage, services)?;
+        let spec = stage_spec(&self.config, stage, trust.clone(), services)?;
         let refused = |error: LoadError| self.config.doc.error(stage.span.clone(), &path, chain(&error.kind));
         let (loaded, way) = match (before, differs) {
-            (Some(before), Some(differs)) if !differs.stage(stage, &spec.grant) => {
+            (Some(before), Some(differs))
+                if !differs.stage(stage, &spec.grant) && before.loaded.is_trusted_by(&spec.trust) =>
+            {
                 (Arc::clone(&before.loaded), Way::Kept)
             }
             (Some(before), Some(differs)) => {
@@ -212,7 +224,12 @@ fn captures(config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn stage_spec(config: &Config, stage: &Named<Stage>, services: Services) -> Result<StageSpec, ConfigError> {
+fn stage_spec(
+    config: &Config,
+    stage: &Named<Stage>,
+    trust: Trust,
+    services: Services,
+) -> Result<StageSpec, ConfigError> {
     let path = format!("stages.{}", stage.name);
     let value = &stage.value;
     let component = component(config, &path, value.plugin.get_ref(), value.plugin.span(), value.sha256)?;
@@ -242,6 +259,7 @@ fn stage_spec(config: &Config, stage: &Named<Stage>, services: Services) -> Resu
     Ok(StageSpec {
         name: stage.name.clone(),
         component,
+        trust,
         config_json: value.config_json.clone(),
         grant,
         on_error,
@@ -267,7 +285,7 @@ pub(crate) fn hides(stage: &Stage) -> bool {
 }
 
 /// What paths in the file are relative to.
-fn base(config: &Config) -> &std::path::Path {
+pub(crate) fn base(config: &Config) -> &std::path::Path {
     config.doc.file.parent().unwrap_or(std::path::Path::new(""))
 }
 

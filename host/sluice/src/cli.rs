@@ -40,6 +40,16 @@ pub(crate) enum Command {
         /// The configuration.
         config: PathBuf,
     },
+    /// Write `sluice.lock` beside FILE: which component each stage runs, with digest, version and signer. With
+    /// `plugins.locked = true`, no other runs. Loads the plugins as `check` does.
+    #[command(after_help = "Example: sluice lock edge.toml")]
+    Lock {
+        /// The configuration.
+        config: PathBuf,
+        /// Write nothing; exit 1 if the lock is not current.
+        #[arg(long)]
+        check: bool,
+    },
     /// Print the flow records of capture files (pcap, pcapng, or raw datagrams one a file) on stdout,
     /// and what could not be decoded on stderr; exit 1 if nothing could be decoded.
     #[command(after_help = "Example: sluice decode --format flowdump router.pcap")]
@@ -114,10 +124,34 @@ pub(crate) enum PluginCommand {
     /// Make a recorded call of a plugin again, and say whether it ends as it did (exit 0) or not (1).
     #[command(after_help = "Example: sluice plugin replay recordings/tenants.trap-0123456789ab.recording")]
     Replay(ReplayArgs),
-    /// Print what the plugin in FILE is, what it imports, reads and writes, and what loading it costs. Starts it, and
-    /// gives it no batch.
+    /// Print what the plugin in FILE is and who signed it, what it imports, reads and writes, and what it costs: to load, and a
+    /// row of ordinary traffic.
     #[command(after_help = "Example: sluice plugin inspect build/tenant-filter.wasm --config '{\"customer_id\": 7}'")]
     Inspect(InspectArgs),
+    /// Make a key pair: NAME.key, which signs and which only you can read, and NAME.pub, which checks. Neither may be there.
+    #[command(after_help = "Example: sluice plugin keygen operator")]
+    Keygen {
+        /// Name of the key: it is in metrics and in what `verify` says. May have folders before it.
+        name: PathBuf,
+    },
+    /// Write FILE.sig: a signature of the bytes of FILE.
+    #[command(after_help = "Example: sluice plugin sign build/tenant-filter.wasm --key operator.key")]
+    Sign {
+        /// The component or core module.
+        file: PathBuf,
+        /// Secret key of `keygen`.
+        #[arg(long, value_name = "NAME.key")]
+        key: PathBuf,
+    },
+    /// Say whose signature FILE.sig is. Exit 1 if there is none, it is of another key, or FILE was changed.
+    #[command(after_help = "Example: sluice plugin verify build/tenant-filter.wasm --key operator.pub")]
+    Verify {
+        /// The component or core module.
+        file: PathBuf,
+        /// Public keys of `keygen`; one of them has to be the signer's.
+        #[arg(long, value_name = "NAME.pub", num_args = 1.., required = true)]
+        key: Vec<PathBuf>,
+    },
     /// Make a component of the core module CORE, as compilers write it: embeds the contract, and adapts what was built
     /// for WASI preview 1.
     #[command(after_help = "Example: sluice plugin pack build/core.wasm -o build/tenant-filter.wasm")]
@@ -175,6 +209,9 @@ pub(crate) struct InspectArgs {
     /// Configuration for its `init`; a refusal of it is an error. Default `{}`, and no error.
     #[arg(long, value_name = "JSON")]
     pub(crate) config: Option<String>,
+    /// Public keys of `keygen`; a signature of one of them is shown with its name.
+    #[arg(long, value_name = "NAME.pub", num_args = 1..)]
+    pub(crate) key: Vec<PathBuf>,
     /// How it is printed.
     #[arg(long, value_enum, default_value_t = InspectFormat::Text)]
     pub(crate) format: InspectFormat,

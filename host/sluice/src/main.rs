@@ -13,12 +13,15 @@ mod demo;
 mod differs;
 mod failure;
 mod generate;
+mod lock;
 mod open;
 mod plan;
+mod privacy;
 mod report;
 mod run;
 mod signals;
 mod transaction;
+mod trust;
 mod watch;
 
 use std::error::Error;
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
     let outcome = log_to_stderr(&cli).and_then(|()| match cli.command {
         Command::Run { config } => run::run(&config),
         Command::Check { config } => run::check(&config),
+        Command::Lock { config, check } => lock::lock(&config, check),
         Command::Decode { files, format } => decode::decode(&files, format),
         Command::Generate(args) => generate::generate(&args),
         Command::Demo { time, rate, write } => demo::demo(time, rate, write.as_deref()),

@@ -15,7 +15,7 @@ use crate::collector::Collector;
 use crate::config;
 use crate::failure::Failure;
 use crate::watch::Watch;
-use crate::{report, signals};
+use crate::{privacy, report, signals};
 
 /// Runs a configuration file until a signal, or until its captures end.
 pub(crate) fn run(file: &Path) -> Result<(), Failure> {
@@ -71,6 +71,7 @@ pub(crate) fn check(file: &Path) -> Result<(), Failure> {
     let missing = prepared.config.schema.all().minus(wanted);
     let read = if missing.is_empty() { "all".to_owned() } else { names(&prepared, wanted.iter()) };
     plan.push_str(&format!("columns read: {read}\n"));
+    plan.push_str(&privacy::describe(&prepared)?);
     match std::io::stdout().write_all(plan.as_bytes()) {
         // A reader that has seen enough.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
@@ -110,6 +111,9 @@ fn describe(prepared: &Prepared) -> String {
         let kind = if manifest.stateful { "stateful" } else { "stateless" };
         line(format_args!("stage {} -> {}", stage.name, to(edges)));
         line(format_args!("  plugin {} {}, {kind}", manifest.name, manifest.version));
+        if let Some(signer) = loaded.signer() {
+            line(format_args!("  signed by {signer}"));
+        }
         line(format_args!("  reads  {}", names(prepared, manifest.reads.iter())));
         line(format_args!("  writes {}", names(prepared, manifest.writes.iter())));
     }

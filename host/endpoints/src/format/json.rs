@@ -55,6 +55,10 @@ impl Json {
         self.cells.iter().for_each(|cell| cell.kind.reads(set));
     }
 
+    pub(crate) fn shows_route(&self) -> bool {
+        self.cells.iter().any(|cell| cell.kind == Kind::Route)
+    }
+
     pub(crate) fn write(&self, batch: &Batch, rows: std::ops::Range<usize>, out: &mut Vec<u8>) {
         let cells: Vec<&Cell> = self.cells.iter().filter(|cell| !cell.is_optional || cell.kind.is_in(batch)).collect();
         for row in rows {

@@ -105,6 +105,16 @@ impl Formatter {
         set
     }
 
+    /// Whether the name of a row's route is written.
+    #[must_use]
+    pub fn shows_route(&self) -> bool {
+        match &self.0 {
+            Inner::Json(json) => json.shows_route(),
+            Inner::Table(table) => table.shows_route(),
+            Inner::Flowdump | Inner::Protobuf(_) => false,
+        }
+    }
+
     /// Appends `rows` of `batch` to `out`; rows beyond the last are left out.
     pub fn write(&mut self, batch: &Batch, rows: Range<usize>, out: &mut Vec<u8>) {
         let rows = rows.start..rows.end.min(batch.rows());

@@ -73,6 +73,10 @@ impl Table {
         self.cells.iter().for_each(|cell| cell.kind.reads(set));
     }
 
+    pub(crate) fn shows_route(&self) -> bool {
+        self.cells.iter().any(|cell| cell.kind == Kind::Route)
+    }
+
     pub(crate) fn write(&mut self, batch: &Batch, rows: std::ops::Range<usize>, out: &mut Vec<u8>) {
         let mut order: Vec<usize> = rows.collect();
         order.sort_by_key(|row| batch.route(*row));

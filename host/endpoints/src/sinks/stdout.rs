@@ -51,6 +51,14 @@ impl StdoutConfig {
         Ok(self.formatter(schema)?.reads())
     }
 
+    /// Whether it writes the name of a row's route.
+    ///
+    /// # Errors
+    /// As [`reads`](Self::reads).
+    pub fn shows_route(&self, schema: &Schema) -> Result<bool, Invalid> {
+        Ok(self.formatter(schema)?.shows_route())
+    }
+
     fn formatter(&self, schema: &Schema) -> Result<Formatter, Invalid> {
         Formatter::new(self.format, schema, &self.fields)
     }

@@ -123,6 +123,8 @@ fn an_import_outside_the_grant_is_named_with_what_to_add() {
         .assert_eq(&with(|granted| granted.keys = BTreeSet::new()));
     expect![[r#"stage tag: the plugin imports sluice:plugin/events@0.1.0, which the stage's grant does not include: add events = true"#]]
         .assert_eq(&with(|granted| granted.events = false));
+    expect![[r#"stage tag: the plugin imports sluice:plugin/tables@0.1.0, which the stage's grant does not include: add tables = ["..."] with the names of its tables"#]].assert_eq(&with(|granted| granted.tables = BTreeSet::new()));
+    expect![[r#"stage tag: the plugin imports sluice:plugin/assets@0.1.0, which the stage's grant does not include: add assets = ["..."] with the names of its assets"#]].assert_eq(&with(|granted| granted.assets = BTreeSet::new()));
     expect![[
         r#"stage tag: the plugin asks to write column src_as, which the grant does not include: add it to grant.write"#
     ]]

@@ -9,6 +9,7 @@ mod failure;
 mod loading;
 mod pack;
 mod per_partition;
+mod private;
 mod recording;
 mod rollback;
 mod services;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use sluice_flow::{Batch, Column, ColumnSet, Pool, Schema, col, halves_of};
 use sluice_pipeline::{EventQueue, Metrics, Processed, event_channel};
 use sluice_plugin::{
-    ComponentSource, Grant, Granted, Host, HostSettings, Limits, Loaded, OnError, Services, StageSpec,
+    ComponentSource, Grant, Granted, Host, HostSettings, Limits, Loaded, OnError, Services, StageSpec, Trust,
 };
 
 /// A host, a stage of the test plugin, and the files they use.
@@ -64,6 +65,7 @@ impl Bench {
         let spec = StageSpec {
             name: "tag".to_owned(),
             component: ComponentSource::File { path, sha256: None },
+            trust: Trust::default(),
             config_json: format!("{{\"mode\":\"{mode}\",\"arg\":{arg}}}"),
             grant: Grant::Listed(grant),
             on_error: OnError::Drop,

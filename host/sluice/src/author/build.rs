@@ -39,7 +39,7 @@ pub(super) fn build(dir: &Path) -> Result<(), Failure> {
 
     let component = project.component();
     write_whole(&component, &output(&project, &root)?)?;
-    let inspected = inspect::look(&component, "{}", Limits::default().init_deadline_ms)?;
+    let inspected = inspect::look(&component, "{}", Limits::default().init_deadline_ms, &[])?;
     if let inspect::Init::Failed(problem) = &inspected.init {
         return Err(Failure::failed(format!("{}: {problem}", component.display())));
     }

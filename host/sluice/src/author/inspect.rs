@@ -2,19 +2,25 @@
 
 use std::fmt::Write;
 use std::path::Path;
-use std::sync::Arc;
 
 use serde_json::{Value, json};
 use sluice_flow::{ColumnSet, Schema};
+use sluice_kit::bench::{self, Size};
 use sluice_pipeline::Metrics;
 use sluice_plugin::{
-    ComponentSource, Examined, Grant, Host, HostSettings, Interface, Limits, LoadErrorKind, Loaded, Manifest, OnError,
-    Services, StageSpec, Trial, examine, grant_names,
+    ComponentSource, Examined, Host, HostSettings, Interface, Limits, LoadErrorKind, Loaded, Manifest, OnError,
+    PublicKey, Services, Signed, StageSpec, Trial, examine, grant_names,
 };
 
-use crate::author::print;
+use crate::author::{print, subject};
 use crate::cli::{InspectArgs, InspectFormat};
 use crate::failure::Failure;
+
+/// Rows of the batches that a row's cost is measured with.
+const REFERENCE_ROWS: usize = 4096;
+
+/// What a row costs, with the memory of the instance after it; or why that is not known.
+type Cost = Result<(Size, usize), String>;
 
 /// A plugin that was looked at and started once.
 pub(super) struct Inspected {
@@ -40,7 +46,7 @@ pub(super) enum Init {
 ///
 /// # Errors
 /// If the file is not admitted: each names the file or what does not fit.
-pub(super) fn look(path: &Path, config: &str, init_deadline_ms: u64) -> Result<Inspected, Failure> {
+pub(super) fn look(path: &Path, config: &str, init_deadline_ms: u64, keys: &[PublicKey]) -> Result<Inspected, Failure> {
     let cannot = |error: &dyn std::error::Error| Failure::failed(format!("plugins cannot be run: {error}"));
     // A cache of its own, so that compiling is measured and loading too.
     let cache = tempfile::tempdir().map_err(|error| cannot(&error))?;
@@ -51,21 +57,8 @@ pub(super) fn look(path: &Path, config: &str, init_deadline_ms: u64) -> Result<I
         let file = path.display().to_string();
         Failure::failed(if text.starts_with(&file) { text } else { format!("{file}: {text}") })
     };
-    let examined = examine(&host, path).map_err(refused)?;
-    let spec = StageSpec {
-        name: "inspect".to_owned(),
-        component: ComponentSource::File { path: path.to_owned(), sha256: None },
-        config_json: config.to_owned(),
-        grant: Grant::Requested,
-        on_error: OnError::Stop,
-        limits: Limits { init_deadline_ms, ..Limits::default() },
-        is_private: false,
-        state: None,
-        rollback_window: std::time::Duration::ZERO,
-        record: None,
-        services: Services::default(),
-        schema: Arc::new(Schema::standard()),
-    };
+    let examined = examine(&host, path, keys).map_err(refused)?;
+    let spec = spec(path, config, init_deadline_ms);
     let started = Loaded::load(&host, spec).and_then(|loaded| Ok((loaded.manifest(), Trial::new(&loaded)?.memory())));
     let init = match started {
         Ok((manifest, memory)) => Init::Done { manifest, memory },
@@ -77,6 +70,25 @@ pub(super) fn look(path: &Path, config: &str, init_deadline_ms: u64) -> Result<I
     Ok(Inspected { examined, init })
 }
 
+/// The plugin as a stage.
+fn spec(path: &Path, config: &str, init_deadline_ms: u64) -> StageSpec {
+    let component = ComponentSource::File { path: path.to_owned(), sha256: None };
+    let limits = Limits { init_deadline_ms, ..Limits::default() };
+    StageSpec { limits, on_error: OnError::Stop, ..subject::stage(component, config, Services::default()) }
+}
+
+/// What batches of ordinary traffic cost, and memory after them; or why nobody knows.
+fn cost(args: &InspectArgs, config: &str) -> Result<Cost, Failure> {
+    let timed = Host::new(HostSettings::default(), Metrics::new());
+    let timed = timed.map_err(|error| Failure::running("plugins cannot be run", error))?;
+    let counted = subject::host(true)?;
+    let spec = spec(&args.file, config, args.init_deadline_ms);
+    Ok(match bench::bench((&timed, &counted), &spec, &[REFERENCE_ROWS], &mut |_| {}) {
+        Ok(bench) => Ok((bench.sizes[0], bench.memory)),
+        Err(error) => Err(error.to_string()),
+    })
+}
+
 /// Prints what there is to know about the plugin in a file.
 pub(super) fn inspect(args: &InspectArgs) -> Result<(), Failure> {
     let file = args.file.display();
@@ -86,10 +98,20 @@ pub(super) fn inspect(args: &InspectArgs) -> Result<(), Failure> {
         Ok(_) => return Err(Failure::usage(format!("--config {config}: not a table; write {{\"key\": 1}}"))),
         Err(error) => return Err(Failure::usage(format!("--config {config}: {error}"))),
     }
-    let inspected = look(&args.file, config, args.init_deadline_ms)?;
+    let keys = args.key.iter().map(|key| PublicKey::read(key)).collect::<Result<Vec<_>, _>>();
+    let keys = keys.map_err(|error| Failure::failed(error.to_string()))?;
+    let inspected = look(&args.file, config, args.init_deadline_ms, &keys)?;
+    let cost = match &inspected.init {
+        Init::Done { .. } => cost(args, config)?,
+        Init::Refused(_) => Err("not known without a configuration: give --config".to_owned()),
+        Init::Failed(_) => Err("not known: the plugin does not start".to_owned()),
+    };
     match args.format {
-        InspectFormat::Text => print(&text(&args.file, &inspected))?,
-        InspectFormat::Json => print(&format!("{:#}\n", json(&inspected)))?,
+        InspectFormat::Text => print(&text(&args.file, &inspected, &cost))?,
+        InspectFormat::Json => print(&format!("{:#}\n", json(&inspected, &cost)))?,
+    }
+    if let Signed::Broken(problem) = inspected.examined.signed {
+        return Err(Failure::failed(problem));
     }
     match inspected.init {
         // Without a configuration a plugin that needs one may well say so.
@@ -101,7 +123,7 @@ pub(super) fn inspect(args: &InspectArgs) -> Result<(), Failure> {
     }
 }
 
-fn text(file: &Path, Inspected { examined, init }: &Inspected) -> String {
+fn text(file: &Path, Inspected { examined, init }: &Inspected, cost: &Cost) -> String {
     let mut text = String::new();
     let mut line = |what: &str, value: String| writeln!(text, "{what:<9} {value}").expect("a string grows");
     if let Init::Done { manifest, .. } = init {
@@ -112,6 +134,15 @@ fn text(file: &Path, Inspected { examined, init }: &Inspected) -> String {
         line("", format!("a core module, {packed} bytes as a component"));
     }
     line("sha256", hex(&examined.digest));
+    line(
+        "signer",
+        match &examined.signed {
+            Signed::No => "not signed".to_owned(),
+            Signed::ByUnknown(key) => format!("signed by an unknown key {key}"),
+            Signed::By(signer) => signer.to_string(),
+            Signed::Broken(_) => "the signature does not hold".to_owned(),
+        },
+    );
     line("contract", format!("sluice:plugin@{}", examined.version));
     for (what, interfaces, is_of_wasi) in [
         ("exports", &examined.exports, false),
@@ -141,10 +172,17 @@ fn text(file: &Path, Inspected { examined, init }: &Inspected) -> String {
         Init::Failed(problem) => line("init", problem.clone()),
     }
     line("compile", format!("{:.1} ms, {:.1} ms from the cache", ms(examined.compile), ms(examined.load)));
+    match cost {
+        Ok((size, memory)) => {
+            line("cost", format!("{:.2} ns and {:.1} fuel a row in batches of {}", size.min_ns, size.fuel, size.rows));
+            line("", format!("{memory} bytes of memory after them"));
+        }
+        Err(why) => line("cost", why.clone()),
+    }
     text
 }
 
-fn json(Inspected { examined, init }: &Inspected) -> Value {
+fn json(Inspected { examined, init }: &Inspected, cost: &Cost) -> Value {
     let interfaces = |interfaces: &[Interface], is_of_wasi: bool| -> Value {
         let some = interfaces.iter().filter(|interface| is_wasi(interface) == is_of_wasi);
         some.map(|interface| (interface.name.clone(), json!(interface.functions))).collect()
@@ -165,8 +203,25 @@ fn json(Inspected { examined, init }: &Inspected) -> Value {
         Init::Refused(message) => (Value::Null, json!({ "refused": message })),
         Init::Failed(problem) => (Value::Null, json!({ "failed": problem })),
     };
+    let signer = match &examined.signed {
+        Signed::No => Value::Null,
+        Signed::ByUnknown(key) => json!({ "unknown_key": key.to_string() }),
+        Signed::By(signer) => json!({ "name": signer.name, "key": signer.key.to_string() }),
+        Signed::Broken(problem) => json!({ "broken": problem }),
+    };
+    let cost = match cost {
+        Ok((size, memory)) => json!({
+            "rows": size.rows,
+            "ns_per_row": size.min_ns,
+            "fuel_per_row": size.fuel,
+            "memory_bytes": memory,
+        }),
+        Err(why) => json!({ "unknown": why }),
+    };
     json!({
         "plugin": plugin,
+        "signer": signer,
+        "cost": cost,
         "init": init,
         "bytes": examined.bytes,
         "packed_bytes": examined.packed_bytes,

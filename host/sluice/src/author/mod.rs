@@ -8,6 +8,7 @@ pub(crate) mod new;
 mod pack;
 mod project;
 pub(crate) mod replay;
+mod sign;
 mod subject;
 mod test;
 
@@ -27,13 +28,16 @@ pub(crate) fn author(command: PluginCommand) -> Result<(), Failure> {
         PluginCommand::Check(args) => check::check(&args),
         PluginCommand::Replay(args) => replay::replay(&args),
         PluginCommand::Inspect(args) => inspect::inspect(&args),
+        PluginCommand::Keygen { name } => sign::keygen(&name),
+        PluginCommand::Sign { file, key } => sign::sign(&file, &key),
+        PluginCommand::Verify { file, key } => sign::verify(&file, &key),
         PluginCommand::Test(args) => test::test(&args),
         PluginCommand::Pack { core, out, rename } => pack::pack(&core, out.as_deref(), rename),
     }
 }
 
 /// Writes a file in one piece: a collector that watches it never sees half of it.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     let written = fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path));

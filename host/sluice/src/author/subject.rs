@@ -11,7 +11,7 @@ use sluice_kit::document::Document;
 use sluice_kit::lent::{Lent, TableConfig};
 use sluice_kit::rows::toml_text;
 use sluice_pipeline::Metrics;
-use sluice_plugin::{ComponentSource, Grant, Host, HostSettings, Limits, OnError, Services, StageSpec};
+use sluice_plugin::{ComponentSource, Grant, Host, HostSettings, Limits, OnError, Services, StageSpec, Trust};
 
 use crate::build::{BUILT_IN, user_cache};
 use crate::config::{ConfigError, did_you_mean};
@@ -114,6 +114,7 @@ pub(super) fn stage(component: ComponentSource, config_json: &str, services: Ser
     StageSpec {
         name: "plugin".to_owned(),
         component,
+        trust: Trust::default(),
         config_json: config_json.to_owned(),
         grant: Grant::Requested,
         on_error: OnError::Drop,

@@ -12,7 +12,7 @@ use sluice_flow::Schema;
 use toml::Spanned;
 
 pub(crate) use read::{LoadError, load};
-pub(crate) use sections::{AdminConfig, OnErrorConfig, RecordConfig, ShadowConfig};
+pub(crate) use sections::{AdminConfig, OnErrorConfig, PluginsConfig, RecordConfig, Require, ShadowConfig};
 pub(crate) use sluice_kit::document::{ConfigError, Document, Named, Table, did_you_mean};
 use sluice_kit::lent::{GrantConfig, Lent, LimitsConfig};
 
@@ -29,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) cache_dir: Option<PathBuf>,
     /// `admin`: a table; metrics and health are served over HTTP if it is there.
     pub(crate) admin: Option<AdminConfig>,
+    /// `plugins`: a table; which plugins from files may run. Default: any.
+    pub(crate) plugins: PluginsConfig,
     /// The standard columns and those of `[columns.NAME]`.
     pub(crate) schema: Arc<Schema>,
     pub(crate) sources: Vec<Named<Source>>,
@@ -111,6 +113,12 @@ pub(crate) struct Sink {
     pub(crate) inputs: Vec<Spanned<String>>,
     /// `queue`: batches that may wait; then whoever feeds it waits. Default 8.
     pub(crate) queue: usize,
+    /// `require`: `"anonymised"` refuses a pipeline in which an address can reach this sink as it came. Default: nothing is
+    /// required; `sluice check` says what can.
+    pub(crate) require: Option<Spanned<Require>>,
+    /// `allow`: with `require`, what may reach it all the same, e.g. `["exporter_addr", "note"]`: addresses, columns that may
+    /// hold one, `route`, and `unknown` for fields that sluice does not know. Default: nothing.
+    pub(crate) allow: Vec<Spanned<String>>,
     /// `type`: `stdout`, `file`, `kafka`, `null` or `events`. Required.
     pub(crate) kind: SinkKind,
 }

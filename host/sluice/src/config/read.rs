@@ -51,6 +51,8 @@ pub(crate) fn parse(doc: Document) -> Result<Config, ConfigError> {
     let cache_dir = top.take::<PathBuf>(doc, "cache_dir")?.map(|dir| base.join(dir));
     let admin = top.table(doc, "admin")?.map(|mut table| table.rest(doc)).transpose()?;
 
+    let plugins = top.table(doc, "plugins")?.map(|mut table| table.rest(doc)).transpose()?.unwrap_or_default();
+
     let schema = Arc::new(schema(doc, &mut top)?);
     let sources = named(doc, &mut top, "sources", |doc, table| source(doc, table, &base))?;
     let stages = named(doc, &mut top, "stages", stage)?;
@@ -62,6 +64,7 @@ pub(crate) fn parse(doc: Document) -> Result<Config, ConfigError> {
         "shutdown_grace_ms",
         "cache_dir",
         "admin",
+        "plugins",
         "columns",
         "sources",
         "stages",
@@ -77,7 +80,7 @@ pub(crate) fn parse(doc: Document) -> Result<Config, ConfigError> {
         }
     }
     let doc = doc.clone();
-    Ok(Config { doc, workers, shutdown_grace_ms, cache_dir, admin, schema, sources, stages, sinks, lent })
+    Ok(Config { doc, workers, shutdown_grace_ms, cache_dir, admin, plugins, schema, sources, stages, sinks, lent })
 }
 
 fn at_least_one(doc: &Document, table: &mut Table<'_>, key: &str, default: usize) -> Result<usize, ConfigError> {
@@ -221,6 +224,15 @@ fn sink(doc: &Document, table: &mut Table<'_>, base: &Path, schema: &Schema) -> 
     let kind: toml::Spanned<String> = table.need(doc, "type", "\"stdout\"")?;
     let inputs = table.need(doc, "inputs", "[\"STAGE\"]")?;
     let queue = at_least_one(doc, table, "queue", DEFAULT_QUEUE)?;
+    let require = table.take(doc, "require")?;
+    let allow: Vec<_> = table.take(doc, "allow")?.unwrap_or_default();
+    if require.is_none() && !allow.is_empty() {
+        return Err(doc.error(
+            table.span("allow"),
+            &table.path,
+            "`allow` is for `require = \"anonymised\"`; leave it out",
+        ));
+    }
     let kind = match kind.get_ref().as_str() {
         "stdout" => {
             let config: StdoutConfig = table.rest(doc)?;
@@ -248,7 +260,7 @@ fn sink(doc: &Document, table: &mut Table<'_>, base: &Path, schema: &Schema) -> 
         }
         other => return Err(unknown_type(doc, &kind, table, other, &["stdout", "file", "kafka", "null", "events"])),
     };
-    Ok(Sink { inputs, queue, kind })
+    Ok(Sink { inputs, queue, require, allow, kind })
 }
 
 /// Places what a component's own check found.

@@ -19,6 +19,22 @@ fn default_admin() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 9188))
 }
 
+/// `[plugins]`: which plugins from files may run. Built-in ones always may.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PluginsConfig {
+    /// Public keys of `sluice plugin keygen`, e.g. `["operator.pub"]`. A plugin with a signature beside it (`x.wasm.sig`)
+    /// has to be signed by one of them, and its signer is in the metrics. Default: none, signatures are not looked at.
+    #[serde(default)]
+    pub(crate) keys: Vec<Spanned<PathBuf>>,
+    /// Whether a plugin without a signature is refused: by `check`, by `run`, and as a new version of one that runs. Needs
+    /// `keys`. Default false.
+    pub(crate) require_signature: Option<Spanned<bool>>,
+    /// Whether a plugin is refused that is not the one in `sluice.lock`, which `sluice lock` writes beside this file. Default
+    /// false.
+    pub(crate) locked: Option<Spanned<bool>>,
+}
+
 /// `[columns.NAME]`: a column that an operator adds.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -68,6 +84,14 @@ pub(crate) struct ShadowConfig {
 
 fn default_shadow_every() -> u32 {
     10
+}
+
+/// `require` of a sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Require {
+    /// No address gets here as it came.
+    Anonymised,
 }
 
 /// `record` of a stage: calls of its plugin in files, to be repeated with `sluice plugin replay`.

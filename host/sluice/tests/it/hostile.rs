@@ -97,6 +97,13 @@ fn a_plugin_that_traps_costs_its_batch_and_nothing_else() {
 }
 
 #[test]
+fn a_column_that_is_refused_at_run_time_is_named() {
+    let (ended, _) = run("columns", "drop");
+    assert_eq!(ended.books("bad"), (5, 0, 5));
+    assert!(ended.log.contains("the grant does not include column dst_port, which it asked for"), "{}", ended.log);
+}
+
+#[test]
 fn a_plugin_that_loops_is_stopped_at_its_deadline() {
     check("loop", "deadline");
 }

@@ -10,7 +10,7 @@ use crate::tool::{Running, exporter, metrics_with, netflow5};
 
 /// A component that does the same as the built-in splitter and has another digest: a custom section
 /// (component model binary format, "Custom Section") is appended.
-fn splitter(version: u8) -> Vec<u8> {
+pub(crate) fn splitter(version: u8) -> Vec<u8> {
     let mut component = fs::read(Path::new(env!("OUT_DIR")).join("sluice_plugin_splitter.wasm")).unwrap();
     let section = [7, b'v', b'e', b'r', b's', b'i', b'o', b'n', version];
     component.extend([0, section.len() as u8]);

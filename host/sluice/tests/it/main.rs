@@ -14,6 +14,8 @@ mod pages;
 mod plugin_bench;
 mod plugin_check;
 mod plugin_test;
+mod privacy;
 mod reload;
 mod replay;
+mod supply_chain;
 mod tool;

@@ -210,6 +210,18 @@ impl KafkaSinkConfig {
         Ok(rows.union(keys.into_iter().collect()))
     }
 
+    /// Whether it writes the name of a row's route: into a row, or as a topic.
+    ///
+    /// # Errors
+    /// As [`reads`](Self::reads).
+    pub fn shows_route(&self, schema: &Schema) -> Result<bool, Invalid> {
+        let in_rows = match self.format.dialect() {
+            Some(_) => false,
+            None => Formatter::new(Format::Json, schema, &[])?.shows_route(),
+        };
+        Ok(in_rows || self.topic.contains(ROUTE))
+    }
+
     /// Whether the sink writes protobuf, so that fields unknown to sluice can go through.
     #[must_use]
     pub fn keeps_unknown(&self) -> bool {

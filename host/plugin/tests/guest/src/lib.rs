@@ -84,12 +84,17 @@ impl stage::Guest for Guest {
         if mode == "unknown-column" {
             reads.push(500);
         }
+        let mut writes = vec![SRC_AS, CUSTOMER];
+        // Version 9 has forgotten what it is there for.
+        if mode == "hide" && version() != 9 {
+            writes.extend([SRC_HI, SRC_LO]);
+        }
         let name = if mode == "bad-name" { "a\nb".to_owned() } else { "guest".to_owned() };
         let keeps_state = ["count", "count-to", "half-state", "brittle-state"].contains(&mode.as_str());
         let stateful = keeps_state || version() == 8;
         let tick_ms = (mode == "tick").then_some(100);
         STATE.with_borrow_mut(|state| *state = State { mode, arg, ..State::default() });
-        Ok(Manifest { name, version: VERSION.to_owned(), reads, writes: vec![SRC_AS, CUSTOMER], stateful, tick_ms })
+        Ok(Manifest { name, version: VERSION.to_owned(), reads, writes, stateful, tick_ms })
     }
 
     fn process() -> Result<(), Failure> {
@@ -124,6 +129,19 @@ fn run(mode: &str, arg: u32) -> Result<(), String> {
             let hi = batch::u64s(SRC_HI).map_err(failed)?;
             let lo = batch::u64s(SRC_LO).map_err(failed)?;
             batch::set_u32s(CUSTOMER, &hashes(&hi, &lo)).map_err(failed)
+        }
+        // Hides the source address (0), or does so badly: not at all (1), half of it (2), without letting a row through (3).
+        "hide" => {
+            if arg == 3 {
+                return batch::keep(&vec![0; rows.div_ceil(32) as usize]).map_err(failed);
+            }
+            if arg != 1 {
+                batch::set_u64s(SRC_HI, &vec![0; rows as usize]).map_err(failed)?;
+            }
+            if arg == 0 {
+                batch::clear(SRC_LO).map_err(failed)?;
+            }
+            Ok(())
         }
         // Numbers every row it has seen, over all batches.
         "count" | "tick" => {
