@@ -8,6 +8,7 @@ mod contract;
 mod generate;
 mod kafka;
 mod sdks;
+mod soak;
 mod system;
 mod test;
 mod tidy;
@@ -25,6 +26,8 @@ cargo xtask COMMAND
   kafka [--fetch | -- ...] start an Apache Kafka on 127.0.0.1:9092 until Ctrl-C, or on a free port until the end of the
                            command behind --, which finds it in SLUICE_TEST_BROKERS; --fetch only puts it into the cache
   sdks                     fetch the tools of other languages (zig, componentize-py, ...) that the tests build plugins with
+  soak [--for 1h] [...]    a collector under load while plugins, tables and configurations change, good and bad: nothing may
+                           be lost or doubled (--rate 20000, --seed 1, --binary FILE, --report FILE)
   plugins                  build the built-in plugins and say where the components are
   generate [--check]       write what is generated from the code, or check that it is current
   tidy                     check the direction of dependencies, file lengths and generated files
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         "bench" => system::check().and_then(|()| bench::bench(rest)),
         "kafka" => kafka::kafka(rest),
         "sdks" => sdks::sdks(),
+        "soak" => system::check().and_then(|()| soak::soak(rest)),
         "plugins" => system::check().and_then(|()| plugins()),
         "generate" => generate(rest.iter().any(|argument| argument == "--check")),
         "tidy" => tidy::tidy(),

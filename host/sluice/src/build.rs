@@ -318,13 +318,16 @@ impl Prepared {
     /// Columns that somebody reads or may come to read by a hot swap: the others are not decoded.
     pub(crate) fn wanted(&self) -> Result<ColumnSet, Failure> {
         let mut wanted = ColumnSet::EMPTY;
-        for (stage, loaded) in self.config.stages.iter().zip(&self.stages) {
+        for ((stage, loaded), way) in self.config.stages.iter().zip(&self.stages).zip(&self.ways) {
             let path = format!("stages.{}", stage.name);
             wanted = match &stage.value.grant {
                 Some(grant) => {
                     wanted.union(columns(&self.config.doc, &self.config.schema, &path, &grant.get_ref().read)?)
                 }
-                None => wanted.union(loaded.manifest().reads),
+                None => wanted.union(match way {
+                    Way::Changed(candidate) => candidate.reads(),
+                    Way::New | Way::Kept => loaded.reads(),
+                }),
             };
         }
         for sink in &self.config.sinks {

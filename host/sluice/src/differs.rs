@@ -11,6 +11,8 @@ use crate::config::{Config, ConfigError, Document, Named, Stage};
 const FIXED: [&str; 5] = ["workers", "shutdown_grace_ms", "cache_dir", "admin", "columns"];
 /// Keys of a stage that are looked at once, when the stage starts.
 const FIXED_OF_STAGES: [&str; 2] = ["instances", "state"];
+/// Keys of a sink that are about its way, not about itself.
+const NO_PART_OF_SINKS: [&str; 3] = ["inputs", "require", "allow"];
 /// What there is to lend.
 const LENT: [&str; 3] = ["tables", "keys", "assets"];
 
@@ -50,13 +52,15 @@ impl Differs {
 
     /// Whether a source or sink that runs is another one now. Who feeds a sink is no part of it.
     pub(crate) fn endpoint(&self, kind: &str, name: &str) -> bool {
-        without(part(&self.old, kind, name), &["inputs"]) != without(part(&self.new, kind, name), &["inputs"])
+        let definition = |table| without(part(table, kind, name), &NO_PART_OF_SINKS);
+        definition(&self.old) != definition(&self.new)
     }
 
     /// Whether a stage that runs is another one now: in itself, or in what it is lent.
     pub(crate) fn stage(&self, stage: &Named<Stage>, grant: &Grant) -> bool {
         let definition = |table| without(part(table, "stages", &stage.name), &["inputs", "shadow"]);
-        if definition(&self.old) != definition(&self.new) {
+        // Who may sign plugins is a part of every stage.
+        if definition(&self.old) != definition(&self.new) || self.old.get("plugins") != self.new.get("plugins") {
             return true;
         }
         let is_lent = |(kind, name): &(&str, String)| match grant {

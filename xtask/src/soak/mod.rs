@@ -1,0 +1,221 @@
+//! `cargo xtask soak`: a collector under load for an hour, while everything that can change does, and an exact balance at the end.
+
+mod changes;
+mod load;
+mod report;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::{Outcome, root, system};
+
+/// What the arguments say.
+struct Settings {
+    time: Duration,
+    /// Records a second.
+    rate: u64,
+    seed: u64,
+    binary: Option<PathBuf>,
+    /// Where the report goes.
+    report: Option<PathBuf>,
+}
+
+pub(crate) const HELP: &str = "soak [--for 1h] [--rate 20000] [--seed 1] [--binary FILE] [--report FILE]";
+
+fn settings(arguments: &[String]) -> Result<Settings, String> {
+    let mut settings = Settings { time: Duration::from_secs(3600), rate: 20_000, seed: 1, binary: None, report: None };
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        let value = arguments.next().ok_or_else(|| format!("{argument} wants a value: {HELP}"))?;
+        let number = || value.parse::<u64>().map_err(|error| format!("{argument} {value}: {error}"));
+        match argument.as_str() {
+            "--for" => settings.time = duration(value)?,
+            "--rate" => settings.rate = number()?.max(1),
+            "--seed" => settings.seed = number()?,
+            "--binary" => settings.binary = Some(PathBuf::from(value)),
+            "--report" => settings.report = Some(PathBuf::from(value)),
+            other => return Err(format!("unknown argument `{other}`: {HELP}")),
+        }
+    }
+    Ok(settings)
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is no time: write e.g. 90s, 30m or 1h");
+    let (number, unit) = text.split_at(text.len().saturating_sub(1));
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(wrong()),
+    };
+    number.parse::<u64>().map(|number| Duration::from_secs(number * seconds)).map_err(|_| wrong())
+}
+
+/// A collector that runs in a folder of its own.
+pub(crate) struct Collector {
+    child: Child,
+    /// Where its metrics are.
+    pub(crate) admin: std::net::SocketAddr,
+    /// Where it listens for exports.
+    pub(crate) exports: std::net::SocketAddr,
+}
+
+impl Collector {
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        // A process that has ended is noticed by whoever waits for it.
+        drop(Command::new("kill").args([&format!("-{signal}"), &self.id().to_string()]).status());
+    }
+
+    /// Resident memory in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        let pages = fs::read_to_string(format!("/proc/{}/statm", self.id())).unwrap_or_default();
+        pages.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Runs it.
+pub(crate) fn soak(arguments: &[String]) -> Outcome {
+    let settings = settings(arguments)?;
+    let binary = match &settings.binary {
+        Some(binary) => binary.clone(),
+        None => build()?,
+    };
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let plugin = guest()?;
+    let mut changes = changes::Changes::new(folder.path(), &plugin, settings.seed)?;
+    let (mut collector, rows, log) = start(&binary, folder.path())?;
+    let seen = load::Seen::read(rows);
+    let log = load::Log::read(log);
+
+    let is_over = Arc::new(AtomicBool::new(false));
+    let sent = Arc::new(AtomicU64::new(0));
+    let exporter = {
+        let (is_over, sent) = (Arc::clone(&is_over), Arc::clone(&sent));
+        let (exports, admin, rate) = (collector.exports, collector.admin, settings.rate);
+        thread::spawn(move || load::send(exports, admin, rate, &sent, &is_over))
+    };
+    let began = Instant::now();
+    let mut memory = Vec::new();
+    let mut said = Instant::now();
+    while began.elapsed() < settings.time {
+        changes.make_one(&collector)?;
+        if memory.is_empty() || said.elapsed() >= Duration::from_secs(10) {
+            said = Instant::now();
+            memory.push((began.elapsed(), collector.memory()));
+            println!(
+                "{:>5} s: {} flows sent, {} changes, {} MB",
+                began.elapsed().as_secs(),
+                sent.load(Ordering::Relaxed),
+                changes.made(),
+                collector.memory() >> 20
+            );
+        }
+    }
+    is_over.store(true, Ordering::Release);
+    exporter.join().map_err(|_| "the exporter failed")??;
+    let metrics = load::get(collector.admin, "/metrics")?;
+    collector.signal("TERM");
+    let status = collector.child.wait().map_err(|error| error.to_string())?;
+    let facts = report::Facts {
+        ran: began.elapsed(),
+        rate: settings.rate,
+        seed: settings.seed,
+        sent: sent.load(Ordering::Acquire),
+        seen: seen.end(),
+        log: log.end(),
+        metrics,
+        memory,
+        made: changes.by_kind(),
+        is_in_order: status.success(),
+    };
+    let (text, problems) = facts.text();
+    println!("{text}");
+    if let Some(report) = &settings.report {
+        fs::write(report, &text).map_err(|error| format!("{}: {error}", report.display()))?;
+    }
+    if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
+}
+
+fn build() -> Result<PathBuf, String> {
+    let status = Command::new(env!("CARGO")).args(["build", "--release", "-p", "sluice"]).current_dir(root()).status();
+    match status {
+        Ok(status) if status.success() => Ok(system::target_dir().join("release/sluice")),
+        _ => Err("the collector was not built".to_owned()),
+    }
+}
+
+/// The plugin of the plugin host's tests, which does what it is told to.
+fn guest() -> Result<Vec<u8>, String> {
+    let source = root().join("host/plugin/tests/guest");
+    let target = system::target_dir().join("soak");
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--locked", "--target", "wasm32-wasip2", "--manifest-path"])
+        .arg(source.join("Cargo.toml"))
+        .arg("--target-dir")
+        .arg(&target)
+        .env_remove("RUSTFLAGS")
+        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+simd128")
+        .status();
+    if !status.is_ok_and(|status| status.success()) {
+        return Err("the plugin was not built (rustup target add wasm32-wasip2?)".to_owned());
+    }
+    let file = target.join("wasm32-wasip2/release/guest.wasm");
+    fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+/// Starts the collector and waits until it says where it listens.
+fn start(
+    binary: &Path,
+    folder: &Path,
+) -> Result<(Collector, std::process::ChildStdout, std::io::BufReader<std::process::ChildStderr>), String> {
+    use std::io::BufRead;
+    let mut child = Command::new(binary)
+        .args(["--log-json", "run"])
+        .arg(folder.join("sluice.toml"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("{}: {error}", binary.display()))?;
+    let rows = child.stdout.take().ok_or("no output")?;
+    let mut log = std::io::BufReader::new(child.stderr.take().ok_or("no log")?);
+    let (mut admin, mut exports) = (None, None);
+    let mut said = String::new();
+    loop {
+        let mut line = String::new();
+        if log.read_line(&mut line).map_err(|error| error.to_string())? == 0 {
+            return Err(format!("the collector did not start:\n{said}"));
+        }
+        said.push_str(&line);
+        let entry: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+        let message = entry["fields"]["message"].as_str().unwrap_or_default();
+        if let Some(url) = message.strip_prefix("metrics on http://") {
+            admin = url.split('/').next().and_then(|addr| addr.parse().ok());
+        }
+        if message == "listening" {
+            exports = entry["fields"]["addr"].as_str().and_then(|addr| addr.parse().ok());
+        }
+        if message == "running" {
+            break;
+        }
+    }
+    let (admin, exports) = (admin.ok_or("no metrics")?, exports.ok_or("it does not listen")?);
+    Ok((Collector { child, admin, exports }, rows, log))
+}
