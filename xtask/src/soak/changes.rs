@@ -39,6 +39,9 @@ impl Changes {
             shape: 0,
             mode: 0,
         };
+        // The plugin imports all there is, so all has to be granted.
+        changes.write("secret.key", "5a".repeat(32).as_bytes())?;
+        changes.write("names.txt", b"no names")?;
         changes.install(1)?;
         changes.table()?;
         changes.configure()?;
@@ -147,7 +150,7 @@ impl Changes {
         let guest = |input: &str| {
             format!(
                 "[stages.guest]\ninputs = [\"{input}\"]\nplugin = \"./guest.wasm\"\n\
-                 grant = {{ read = [\"src_addr\", \"bytes\", \"src_as\"], write = [\"src_as\", \"customer_id\"], events = true, tables = [\"customers\"] }}\n\
+                 grant = {{ read = [\"src_addr\", \"bytes\", \"src_as\"], write = [\"src_as\", \"customer_id\"], events = true, tables = [\"customers\"], keys = [\"secret\"], assets = [\"names\"] }}\nprivate = false\n\
                  config = {{ mode = \"{mode}\", arg = {arg} }}\ninstances = \"one\"\n"
             )
         };
@@ -172,6 +175,7 @@ impl Changes {
             "workers = 2\n[admin]\nlisten = \"127.0.0.1:0\"\n\
              [sources.edge]\ntype = \"udp\"\nlisten = \"127.0.0.1:0\"\nbatch_rows = 256\nbatch_delay_ms = 20\nqueue = 256\n\
              [tables.customers]\ntype = \"prefix\"\npath = \"customers.csv\"\n\
+             [keys.secret]\npath = \"secret.key\"\n[assets.names]\npath = \"names.txt\"\n\
              {stages}[sinks.out]\ntype = \"stdout\"\nformat = \"json\"\nfields = [\"sequence_num\", \"dst_addr\"]\ninputs = [\"{last}\"]\n"
         );
         self.write("sluice.toml", text.as_bytes())
