@@ -286,6 +286,32 @@ fn a_private_plugin_that_leaves_an_address_alone_loses_the_batch_and_no_address(
     assert!(!lines.iter().any(|line| line.contains("198.18.0.1")), "{lines:?}");
 }
 
+#[test]
+fn a_configuration_that_is_read_again_is_followed_before_anything_changes() {
+    let shown = format!("{REQUIRE}\nfields = [\"src_addr\", \"dst_addr\"]");
+    let config = |reducer_config: &str, inputs: &str| {
+        format!("{EDGE}{}{}", reducer("edge", reducer_config), sink("out", inputs, &shown))
+    };
+    let folder = folder(&config("mode = \"truncate\"", "\"public\""));
+    let path = folder.path().join("edge.toml");
+    let mut run = Running::start(&path);
+    run.listening();
+    let mut refused = |text: &str| {
+        fs::write(&path, text).unwrap();
+        run.signal("HUP");
+        run.wait_for("configuration not taken up")["error"].as_str().unwrap().to_owned()
+    };
+    let around = refused(&config("mode = \"truncate\"", "\"public\", \"edge\""));
+    assert!(around.contains("sinks.out: src_addr, dst_addr can get here as they came (edge -> out)"), "{around}");
+    // What counts is what the stage would become, not what runs.
+    let less = refused(&config("mode = \"truncate\", fields = [\"src_addr\"]", "\"public\""));
+    assert!(less.contains("sinks.out: dst_addr can get here as it came (edge -> public -> out)"), "{less}");
+    fs::write(&path, config("mode = \"truncate\", mask_v4 = 16", "\"public\"")).unwrap();
+    run.signal("HUP");
+    assert_eq!(run.wait_for("configuration read")["changed"], "changed stages.public");
+    assert_eq!(run.stop().code, Some(0));
+}
+
 /// The page about the proof: its configuration passes, and what it says that `check` prints is printed.
 #[test]
 fn the_page_about_privacy_says_what_works() {
