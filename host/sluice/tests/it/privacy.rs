@@ -184,6 +184,15 @@ fn a_plugin_from_a_file_that_saw_an_address_may_have_copied_it() {
         &format!("{EDGE}{FILTER}{kept}{}", sink("out", "\"public\"", &shown)),
         expect!["addresses in out: none as it came"],
     );
+    // The record of what was done to an address before goes into the reducer's own.
+    let recorded = FILTER.replace("write = [", "write = [\"src_addr_preserved\", ");
+    let shown_record = format!("{REQUIRE}\nfields = [\"src_addr\", \"src_addr_preserved\"]");
+    refused(
+        &format!("{EDGE}{recorded}{truncate}{}", sink("out", "\"public\"", &shown_record)),
+        expect![[
+            r#"sluice: edge.toml:25:11: sinks.out: an address can be in src_addr_preserved (edge -> filter -> public -> out), where a plugin from a file or the sender may have put it: grant the plugin less, drop it in a `reducer` on the way, leave it out of what the sink writes, or accept it with `allow = ["src_addr_preserved"]`"#
+        ]],
+    );
     // The operator says that it hides, and which address: then it is not suspected of copying.
     let hides = hiding(0);
     let shown = format!("{REQUIRE}\nfields = [\"src_addr\", \"customer_id\"]");
