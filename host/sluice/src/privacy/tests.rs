@@ -217,18 +217,30 @@ fn a_copy_in_an_address_outlives_its_replacement_and_not_its_end() {
     let filter = |edges: &[&str]| foreign("filter", &["src_addr"], &["dst_addr"], edges);
     let addresses = ["src_addr", "dst_addr"];
     let stages = [filter(&["stage 1"]), hides("public", &addresses, &["sink 0"])];
-    check(&[source("edge", &["stage 0"])], &stages, expect![[r#"
+    check(
+        &[source("edge", &["stage 0"])],
+        &stages,
+        expect![[r#"
         sink 0
           edge -> filter -> public: ; dst_addr route
-    "#]]);
+    "#]],
+    );
     let stages = [filter(&["stage 1 of hosts"]), clears("public", &addresses, &["sink 0"])];
-    check(&[source("edge", &["stage 0"])], &stages, expect![[r#"
+    check(
+        &[source("edge", &["stage 0"])],
+        &stages,
+        expect![[r#"
         sink 0
-    "#]]);
+    "#]],
+    );
     // Who holds a key is private, and not trusted with more.
     let keyed = Stage { hides: columns(&addresses), ..foreign("keyed", &addresses, &addresses, &["sink 0"]) };
-    check(&[source("edge", &["stage 0"])], &[keyed], expect![[r#"
+    check(
+        &[source("edge", &["stage 0"])],
+        &[keyed],
+        expect![[r#"
         sink 0
           edge -> keyed: ; src_addr dst_addr route unknown
-    "#]]);
+    "#]],
+    );
 }
