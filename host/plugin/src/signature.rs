@@ -332,6 +332,8 @@ fn lines<'t, const N: usize>(text: &'t str, first: &str, key: &str) -> Result<(&
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     /// A folder with `NAME.key` and `NAME.pub`, and the keys.
@@ -360,6 +362,19 @@ mod tests {
         let elsewhere = secret.key.sign_prehashed(Sha512::new().chain_update(b"code"), Some(b"other")).unwrap();
         let forged = format!("{SIGNATURE}\nkey {}\ned25519 {}\n", signer.key, encode(&elsewhere.to_bytes()));
         assert!(matches!(verify(file, b"code", &forged, &[public]), Err(SignatureError::Changed { .. })));
+    }
+
+    proptest! {
+        /// A folder of plugins is anybody's who may put one there.
+        #[test]
+        fn any_text_beside_a_file_is_no_signature_of_it(text in "(sluice signature v1\n)?(key [0-9a-f]{16}\n)?(ed25519 )?\\PC{0,120}\n?") {
+            let secret = SecretKey { name: "x".to_owned(), key: SigningKey::from_bytes(&[7; 32]) };
+            let public = PublicKey { name: "x".to_owned(), key: secret.key.verifying_key() };
+            prop_assert!(verify(Path::new("x.wasm"), b"code", &text, std::slice::from_ref(&public)).is_err());
+            let bytes = [7; 64];
+            let forged = format!("{SIGNATURE}\nkey {}\ned25519 {}\n", secret.signer().key, encode(&bytes));
+            prop_assert!(verify(Path::new("x.wasm"), b"code", &forged, &[public]).is_err());
+        }
     }
 
     #[test]

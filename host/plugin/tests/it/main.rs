@@ -16,6 +16,7 @@ mod services;
 mod swap;
 mod transaction;
 mod trial;
+mod trust;
 mod world;
 
 use std::net::IpAddr;

@@ -93,7 +93,8 @@ fn sinks_of(prepared: &Prepared) -> Result<BTreeMap<usize, Reach>, ConfigError> 
             Carrier::Unknown => written.unknown,
             carrier => carrier.is_in(written.columns),
         };
-        found.insert(*at, reached.sinks[target].clone().into_iter().filter(|(carrier, _)| gets(carrier)).collect());
+        let came = reached.sinks[target].iter().filter(|(carrier, _)| gets(carrier));
+        found.insert(*at, shown(came));
     }
     for (at, heard) in &prepared.plan.event_sinks {
         let mut raw = Reach::new();
@@ -109,6 +110,18 @@ fn sinks_of(prepared: &Prepared) -> Result<BTreeMap<usize, Reach>, ConfigError> 
         found.insert(*at, raw);
     }
     Ok(found)
+}
+
+/// What arrived, without copies in an address that is there as it came anyway.
+fn shown<'r>(came: impl Iterator<Item = (&'r Carrier, &'r String)>) -> Reach {
+    let came: Reach = came.map(|(carrier, way)| (*carrier, way.clone())).collect();
+    let addresses: Vec<Carrier> =
+        came.keys().filter(|carrier| matches!(carrier, Carrier::Address(_))).copied().collect();
+    let is_more = |carrier: &Carrier| match carrier {
+        Carrier::Column(column) => !addresses.iter().any(|address| address.is_in([*column].into_iter().collect())),
+        _ => true,
+    };
+    came.into_iter().filter(|(carrier, _)| is_more(carrier)).collect()
 }
 
 fn reached(prepared: &Prepared) -> Reached {
@@ -131,14 +144,16 @@ fn reached(prepared: &Prepared) -> Reached {
         let access = accesses(prepared, at);
         let passes = stage.value.on_error.get_ref() == &OnErrorConfig::Pass;
         let is_private = crate::build::hides(&stage.value) && !passes;
-        let hides = match &access[..] {
-            _ if !is_private => ColumnSet::EMPTY,
-            // It clears or replaces whatever it says that it writes.
-            [access] if access.is_built_in && stage.value.plugin.get_ref() == "reducer" => access.says_writes,
+        let (hides, clears) = match &access[..] {
+            _ if !is_private => (ColumnSet::EMPTY, ColumnSet::EMPTY),
+            // It clears what it writes without reading it.
+            [access] if access.is_built_in && stage.value.plugin.get_ref() == "reducer" => {
+                (access.hides, access.says_writes.minus(access.says_reads))
+            }
             // What each of them hides.
             all => {
-                let some = all.iter().fold(ColumnSet::EMPTY, |some, access| some.union(access.hides));
-                all.iter().fold(some, |hides, access| hides.minus(some.minus(access.hides)))
+                let some = union(all, |access| access.hides);
+                (all.iter().fold(some, |hides, access| hides.minus(some.minus(access.hides))), ColumnSet::EMPTY)
             }
         };
         reach::Stage {
@@ -147,6 +162,7 @@ fn reached(prepared: &Prepared) -> Reached {
             reads: union(&access, readable),
             writes: union(&access, |access| if access.is_built_in { access.says_writes } else { access.writes }),
             hides,
+            clears,
             ends_unknown: is_private,
             copies: copies(stage, &access),
         }

@@ -52,8 +52,10 @@ pub(super) struct Stage {
     /// Columns that any version of its plugin may read, and may write.
     pub(super) reads: ColumnSet,
     pub(super) writes: ColumnSet,
-    /// Columns in which nothing is left of what was in them.
+    /// Addresses that are replaced, by what may depend on what was there.
     pub(super) hides: ColumnSet,
+    /// Columns in which nothing is left of what was there.
+    pub(super) clears: ColumnSet,
     /// Whether fields that sluice does not know end here.
     pub(super) ends_unknown: bool,
     pub(super) copies: Copies,
@@ -62,7 +64,7 @@ pub(super) struct Stage {
 /// Where a plugin may put what it read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Copies {
-    /// Nowhere but into what it hides: it is ours, or the operator says that it hides.
+    /// Nowhere: it is ours, or the operator says that it hides.
     Nowhere,
     /// Into the names of routes: the splitter.
     Route,
@@ -125,10 +127,12 @@ impl Reached {
 
 /// What is in the rows that a stage lets through.
 fn leaves(stage: &Stage, came: &Reach) -> Reach {
+    let hides = stage.hides.union(stage.clears);
     let is_hidden = |carrier: &Carrier| match carrier {
         // One half says enough.
-        Carrier::Address(at) => stage.hides.contains(ADDRESSES[*at].hi) && stage.hides.contains(ADDRESSES[*at].lo),
-        Carrier::Column(column) => stage.hides.contains(*column),
+        Carrier::Address(at) => hides.contains(ADDRESSES[*at].hi) && hides.contains(ADDRESSES[*at].lo),
+        // A copy is in bits of its author's choice: of an address that was truncated, in those that stay.
+        Carrier::Column(column) => stage.clears.contains(*column),
         Carrier::Route => false,
         Carrier::Unknown => stage.ends_unknown,
     };
@@ -139,14 +143,7 @@ fn leaves(stage: &Stage, came: &Reach) -> Reach {
     let (Some((_, way)), true) = (seen, stage.copies != Copies::Nowhere) else { return left };
     left.entry(Carrier::Route).or_insert_with(|| through(way));
     if stage.copies == Copies::Everywhere {
-        for column in stage.writes.minus(stage.hides).iter() {
-            // Where the address itself still is, a copy in its place is nothing more.
-            if left
-                .keys()
-                .any(|carrier| matches!(carrier, Carrier::Address(_)) && carrier.is_in([column].into_iter().collect()))
-            {
-                continue;
-            }
+        for column in stage.writes.minus(stage.clears).iter() {
             left.entry(Carrier::Column(column)).or_insert_with(|| through(way));
         }
     }

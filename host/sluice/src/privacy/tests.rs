@@ -42,6 +42,7 @@ fn stage(name: &str, edges: &[&str]) -> Stage {
         reads: ColumnSet::EMPTY,
         writes: ColumnSet::EMPTY,
         hides: ColumnSet::EMPTY,
+        clears: ColumnSet::EMPTY,
         ends_unknown: false,
         copies: Copies::Nowhere,
     }
@@ -50,6 +51,11 @@ fn stage(name: &str, edges: &[&str]) -> Stage {
 fn hides(name: &str, hidden: &[&str], edges: &[&str]) -> Stage {
     let hidden = columns(hidden);
     Stage { reads: hidden, writes: hidden, hides: hidden, ends_unknown: true, ..stage(name, edges) }
+}
+
+fn clears(name: &str, cleared: &[&str], edges: &[&str]) -> Stage {
+    let cleared = columns(cleared);
+    Stage { writes: cleared, clears: cleared, ends_unknown: true, ..stage(name, edges) }
 }
 
 /// A plugin from a file.
@@ -146,6 +152,7 @@ fn what_a_foreign_plugin_writes_may_hold_what_it_read_until_it_is_hidden() {
     "#]],
     );
     let all = ["src_addr", "dst_addr", "note", "customer_id"];
+    let public = |hidden: &[&str]| clears("public", hidden, &["sink 0"]);
     check(
         &[source("edge", &["stage 0"])],
         &[reads(&["stage 1 of hosts"]), public(&all)],
@@ -201,6 +208,39 @@ fn a_splitter_by_an_address_puts_it_into_routes_of_any_name() {
         expect![[r#"
         sink 0
           edge -> split -> public: ; route
+    "#]],
+    );
+}
+
+#[test]
+fn a_copy_in_an_address_outlives_its_replacement_and_not_its_end() {
+    let filter = |edges: &[&str]| foreign("filter", &["src_addr"], &["dst_addr"], edges);
+    let addresses = ["src_addr", "dst_addr"];
+    let stages = [filter(&["stage 1"]), hides("public", &addresses, &["sink 0"])];
+    check(
+        &[source("edge", &["stage 0"])],
+        &stages,
+        expect![[r#"
+        sink 0
+          edge -> filter -> public: ; dst_addr route
+    "#]],
+    );
+    let stages = [filter(&["stage 1 of hosts"]), clears("public", &addresses, &["sink 0"])];
+    check(
+        &[source("edge", &["stage 0"])],
+        &stages,
+        expect![[r#"
+        sink 0
+    "#]],
+    );
+    // Who holds a key is private, and not trusted with more.
+    let keyed = Stage { hides: columns(&addresses), ..foreign("keyed", &addresses, &addresses, &["sink 0"]) };
+    check(
+        &[source("edge", &["stage 0"])],
+        &[keyed],
+        expect![[r#"
+        sink 0
+          edge -> keyed: ; src_addr dst_addr route unknown
     "#]],
     );
 }

@@ -184,6 +184,15 @@ fn a_plugin_from_a_file_that_saw_an_address_may_have_copied_it() {
         &format!("{EDGE}{FILTER}{kept}{}", sink("out", "\"public\"", &shown)),
         expect!["addresses in out: none as it came"],
     );
+    // The record of what was done to an address before goes into the reducer's own.
+    let recorded = FILTER.replace("write = [", "write = [\"src_addr_preserved\", ");
+    let shown_record = format!("{REQUIRE}\nfields = [\"src_addr\", \"src_addr_preserved\"]");
+    refused(
+        &format!("{EDGE}{recorded}{truncate}{}", sink("out", "\"public\"", &shown_record)),
+        expect![[
+            r#"sluice: edge.toml:25:11: sinks.out: an address can be in src_addr_preserved (edge -> filter -> public -> out), where a plugin from a file or the sender may have put it: grant the plugin less, drop it in a `reducer` on the way, leave it out of what the sink writes, or accept it with `allow = ["src_addr_preserved"]`"#
+        ]],
+    );
     // The operator says that it hides, and which address: then it is not suspected of copying.
     let hides = hiding(0);
     let shown = format!("{REQUIRE}\nfields = [\"src_addr\", \"customer_id\"]");
@@ -284,6 +293,32 @@ fn a_private_plugin_that_leaves_an_address_alone_loses_the_batch_and_no_address(
     assert!(ended.log.contains("3 address_left"), "{}", ended.log);
     assert!(ended.log.contains("src_addr was left as it came"), "{}", ended.log);
     assert!(!lines.iter().any(|line| line.contains("198.18.0.1")), "{lines:?}");
+}
+
+#[test]
+fn a_configuration_that_is_read_again_is_followed_before_anything_changes() {
+    let shown = format!("{REQUIRE}\nfields = [\"src_addr\", \"dst_addr\"]");
+    let config = |reducer_config: &str, inputs: &str| {
+        format!("{EDGE}{}{}", reducer("edge", reducer_config), sink("out", inputs, &shown))
+    };
+    let folder = folder(&config("mode = \"truncate\"", "\"public\""));
+    let path = folder.path().join("edge.toml");
+    let mut run = Running::start(&path);
+    run.listening();
+    let mut refused = |text: &str| {
+        fs::write(&path, text).unwrap();
+        run.signal("HUP");
+        run.wait_for("configuration not taken up")["error"].as_str().unwrap().to_owned()
+    };
+    let around = refused(&config("mode = \"truncate\"", "\"public\", \"edge\""));
+    assert!(around.contains("sinks.out: src_addr, dst_addr can get here as they came (edge -> out)"), "{around}");
+    // What counts is what the stage would become, not what runs.
+    let less = refused(&config("mode = \"truncate\", fields = [\"src_addr\"]", "\"public\""));
+    assert!(less.contains("sinks.out: dst_addr can get here as it came (edge -> public -> out)"), "{less}");
+    fs::write(&path, config("mode = \"truncate\", mask_v4 = 16", "\"public\"")).unwrap();
+    run.signal("HUP");
+    assert_eq!(run.wait_for("configuration read")["changed"], "changed stages.public");
+    assert_eq!(run.stop().code, Some(0));
 }
 
 /// The page about the proof: its configuration passes, and what it says that `check` prints is printed.

@@ -282,6 +282,28 @@ fn the_page_about_signatures_says_what_works() {
 }
 
 #[test]
+fn keys_and_requirements_change_with_the_configuration() {
+    let folder = Folder::new("keys = [\"operator.pub\"]");
+    let (mut run, admin, _) = folder.start();
+    assert_eq!(signer(admin), "unsigned");
+    let config = fs::read_to_string(folder.path("edge.toml")).unwrap();
+    fs::write(folder.path("edge.toml"), config.replace("[admin]", "require_signature = true\n\n[admin]")).unwrap();
+    run.signal("HUP");
+    let refused = run.wait_for("configuration not taken up")["error"].as_str().unwrap().to_owned();
+    assert!(refused.contains("stages.split: ") && refused.contains("is not signed"), "{refused}");
+    folder.sign("operator.key");
+    run.signal("HUP");
+    assert_eq!(run.wait_for("configuration read")["changed"], "changed stages.split");
+    assert_eq!(signer(admin), "operator (ID)");
+    // From now on a new version needs a signature.
+    fs::remove_file(folder.path("split.wasm.sig")).unwrap();
+    install(&folder.plugin(), &splitter(1));
+    let refused = run.wait_for("plugin not exchanged")["error"].as_str().unwrap().to_owned();
+    assert!(refused.contains("split.wasm is not"), "{refused}");
+    assert_eq!(run.stop().code, Some(0));
+}
+
+#[test]
 fn a_candidate_that_runs_beside_is_locked_too() {
     let folder = Folder::new("locked = true");
     let config = fs::read_to_string(folder.path("edge.toml")).unwrap();
