@@ -178,8 +178,10 @@ impl SecretKey {
     pub fn generate(name: &str) -> Result<SecretKey, SignatureError> {
         let name = checked_name(name)?;
         let mut seed = Zeroizing::new([0; 32]);
-        getrandom::fill(seed.as_mut())
-            .map_err(|error| SignatureError::File { path: "randomness".into(), error: error.into() })?;
+        getrandom::fill(seed.as_mut()).map_err(|error| SignatureError::File {
+            path: "randomness".into(),
+            error: std::io::Error::other(error.to_string()),
+        })?;
         Ok(SecretKey { name, key: SigningKey::from_bytes(&seed) })
     }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::load::{Flows, counter};
 
-/// Memory at the end may be so many times that after the first tenth.
-const GROWTH: f64 = 1.5;
+/// Memory at the end may be so many times the most of the first third, where that is long enough to tell.
+const GROWTH: f64 = 1.25;
+const LONG_ENOUGH: Duration = Duration::from_secs(600);
 
 pub(super) struct Facts {
     pub(super) ran: Duration,
@@ -70,7 +71,7 @@ impl Facts {
         for (bound, below) in buckets(&self.metrics) {
             line(format_args!("| {bound} s | {below} |"));
         }
-        let early = self.memory.get(self.memory.len() / 10).map_or(0, |(_, bytes)| *bytes);
+        let early = self.memory.iter().take(self.memory.len() / 3 + 1).map(|(_, bytes)| *bytes).max().unwrap_or(0);
         let last = self.memory.last().map_or(0, |(_, bytes)| *bytes);
         line(format_args!("\n| after | resident memory |\n|---|---:|"));
         for (after, bytes) in self.memory.iter().step_by((self.memory.len() / 12).max(1)) {
@@ -84,7 +85,10 @@ impl Facts {
             (received != self.sent, format!("{received} of {} flows were received", self.sent)),
             (!self.is_in_order, "the collector did not end in order".to_owned()),
             (self.log.1.contains("unaccounted"), "the books do not balance".to_owned()),
-            (last as f64 > early as f64 * GROWTH, format!("memory grew from {early} to {last} bytes")),
+            (
+                self.ran >= LONG_ENOUGH && last as f64 > early as f64 * GROWTH,
+                format!("memory grew from {early} to {last} bytes"),
+            ),
         ] {
             if is_wrong {
                 problems.push(problem);
