@@ -23,6 +23,7 @@ const SECTIONS: &[(&str, &str, &str, &str)] = &[
     ("`[stages.NAME]`", CONFIG, "mod.rs", "Stage"),
     ("`grant` of a stage", KIT, "lent.rs", "GrantConfig"),
     ("`limits` of a stage", KIT, "lent.rs", "LimitsConfig"),
+    ("`quarantine` of a stage", CONFIG, "sections.rs", "QuarantineConfig"),
     ("`record` of a stage", CONFIG, "sections.rs", "RecordConfig"),
     ("`[sinks.NAME]`", CONFIG, "mod.rs", "Sink"),
     ("`[sinks.NAME]` with `type = \"stdout\"`", SINKS, "stdout.rs", "StdoutConfig"),

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::{Column, ColumnId, ColumnSet, Partition, Pool, Schema, Unknown, Width, addr_of};
+use crate::{Column, ColumnId, ColumnSet, DeadLetter, Partition, Pool, Schema, Unknown, Width, addr_of};
 
 /// Flow records in columns, all of the same length.
 ///
@@ -22,6 +22,7 @@ pub struct Batch {
     /// Columns that were taken out while there were unknown fields.
     cleared: ColumnSet,
     partition: Option<Arc<Partition>>,
+    dead_letter: Option<Arc<DeadLetter>>,
 }
 
 /// Where each row goes, as a splitter said.
@@ -77,6 +78,7 @@ impl Batch {
             unknown: None,
             cleared: ColumnSet::EMPTY,
             partition: None,
+            dead_letter: None,
         }
     }
 
@@ -95,6 +97,17 @@ impl Batch {
     #[must_use]
     pub fn partition(&self) -> Option<&Arc<Partition>> {
         self.partition.as_ref()
+    }
+
+    /// Says why a stage could not process the rows; `None` when one has.
+    pub fn set_dead_letter(&mut self, why: Option<Arc<DeadLetter>>) {
+        self.dead_letter = why;
+    }
+
+    /// Why a stage could not process the rows, if they are dead letters.
+    #[must_use]
+    pub fn dead_letter(&self) -> Option<&Arc<DeadLetter>> {
+        self.dead_letter.as_ref()
     }
 
     /// Identifies the batch within one run of the collector.
@@ -292,6 +305,7 @@ impl Batch {
         picked.put_unknown(self.unknown().and_then(|unknown| unknown.select(rows)));
         picked.cleared = self.cleared;
         picked.partition = self.partition.clone();
+        picked.dead_letter = self.dead_letter.clone();
         picked
     }
 

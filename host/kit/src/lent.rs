@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use sluice_flow::{ColumnSet, Schema};
 use sluice_pipeline::chain;
 use sluice_plugin::keys::{KeySpec, Keys};
 use sluice_plugin::tables::{TableSpec, Tables};
-use sluice_plugin::{Assets, Granted, Limits};
+use sluice_plugin::{Assets, Budget, Granted, Limits, OverBudget};
 use toml::Spanned;
 
 use crate::document::{ConfigError, Document, Named, Table, did_you_mean, named, unknown_type};
@@ -57,6 +58,27 @@ pub struct LimitsConfig {
     pub log_lines_per_s: Option<u32>,
     /// Alerts a minute; more are counted. Default 600.
     pub alerts_per_min: Option<u32>,
+    /// Bytes of memory at which an instance is exchanged between two batches for a fresh one, which is given its state.
+    /// Default: seven eighths of `memory_bytes`; as much as that or more: never.
+    pub recycle_memory_bytes: Option<usize>,
+    /// Milliseconds of CPU time that the plugin may use a second, all its instances together, e.g. `200`. Not counted in
+    /// tests of a plugin. Default: as much as there is.
+    pub cpu_ms_per_s: Option<NonZeroU32>,
+    /// What becomes of rows while `cpu_ms_per_s` is used up: `"shed"` (they go by `on_error`, under the reason `over_budget`) or
+    /// `"delay"` (they wait, up to 32 batches a worker; what comes then is shed). Default `"shed"`.
+    #[serde(default)]
+    pub over_budget: OverBudgetConfig,
+}
+
+/// `over_budget` in `limits`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OverBudgetConfig {
+    /// The rows go by `on_error`.
+    #[default]
+    Shed,
+    /// The rows wait.
+    Delay,
 }
 
 /// `[tables.NAME]`: a table that plugins look up in.
@@ -241,8 +263,19 @@ impl LimitsConfig {
             init_deadline_ms: self.init_deadline_ms.unwrap_or(default.init_deadline_ms),
             log_lines_per_s: self.log_lines_per_s.unwrap_or(default.log_lines_per_s),
             alerts_per_min: self.alerts_per_min.unwrap_or(default.alerts_per_min),
+            recycle_memory: self.recycle_memory_bytes,
             ..default
         }
+    }
+
+    /// The CPU time that the stage `name` may use, if it is bounded.
+    #[must_use]
+    pub fn budget(&self, name: &str) -> Option<Arc<Budget>> {
+        let policy = match self.over_budget {
+            OverBudgetConfig::Shed => OverBudget::Shed,
+            OverBudgetConfig::Delay => OverBudget::Delay,
+        };
+        Some(Budget::new(name, self.cpu_ms_per_s?.get(), policy))
     }
 }
 

@@ -10,8 +10,8 @@ use sluice_plugin::keys::{KeySpec, Keys};
 use sluice_plugin::recording::{Ended, Recorded, Recording, TableUsed};
 use sluice_plugin::tables::{TableSpec, Tables};
 use sluice_plugin::{
-    Answer, Called, ComponentSource, Host, Limits, LoadError, Loaded, LogLine, LogOut, Manifest, OnError, Services,
-    StageSpec, Trap, Trial, Trust,
+    Answer, Called, ComponentSource, FailurePolicy, Host, Limits, LoadError, Loaded, LogLine, LogOut, Manifest,
+    OnError, Services, StageSpec, Trap, Trial, Trust,
 };
 use tempfile::TempDir;
 
@@ -138,6 +138,8 @@ pub fn replay(
         limits: within_reason(&about.limits),
         is_private: about.private,
         state: None,
+        failure: FailurePolicy::default(),
+        budget: None,
         rollback_window: std::time::Duration::ZERO,
         record: None,
         services,

@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 use sluice_flow::{Batch, ColumnSet, Schema};
 use sluice_pipeline::{Event, Metrics};
 use sluice_plugin::{
-    Answer, Called, ComponentSource, Host, HostSettings, Limits, LoadError, LoadErrorKind, Loaded, LogLevel, LogLine,
-    LogOut, MAX_KEPT_LINES, Manifest, OnError, PluginError, Services, StageSpec, Touched, Trap, Trial, Trust,
+    Answer, Called, ComponentSource, FailurePolicy, Host, HostSettings, Limits, LoadError, LoadErrorKind, Loaded,
+    LogLevel, LogLine, LogOut, MAX_KEPT_LINES, Manifest, OnError, PluginError, Services, StageSpec, Touched, Trap,
+    Trial, Trust,
 };
 
 use crate::case::{Act, Case, Expect, Fixture};
@@ -198,6 +199,8 @@ impl Bench {
             limits: case.limits.clone(),
             is_private: false,
             state: None,
+            failure: FailurePolicy::default(),
+            budget: None,
             rollback_window: std::time::Duration::ZERO,
             record: None,
             services: Services {

@@ -77,6 +77,11 @@ pub(crate) struct Failures {
 }
 
 impl Failures {
+    /// Whether the pipeline is to stop.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
     pub(crate) fn fail(&self, why: String) {
         self.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
         self.stop.cancel();

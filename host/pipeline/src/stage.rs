@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use sluice_flow::Batch;
 
@@ -12,6 +13,16 @@ use sluice_flow::Batch;
 pub trait Stage: Send {
     /// Processes a batch. Its rows come out, are dead-lettered or are dropped by reason.
     fn process(&mut self, batch: Batch) -> Processed;
+
+    /// How long the next batch has to wait, because what the stage may use is used up; none: it may come.
+    fn wait(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Takes a batch for which there is no room to wait. Its rows go by the stage's policy, as in [`process`](Self::process).
+    fn refuse(&mut self, batch: Batch) -> Processed {
+        self.process(batch)
+    }
 
     /// How often [`tick`](Self::tick) is wanted, in milliseconds.
     fn tick_ms(&self) -> Option<u32> {
@@ -25,17 +36,36 @@ pub trait Stage: Send {
     }
 }
 
-/// What became of a batch.
+/// What became of a batch. Nearly always it goes on whole, or not at all; a batch that was taken apart has pieces.
 #[derive(Debug, Default)]
 pub struct Processed {
     /// The rows that go on, with their routes if the stage set them.
     pub out: Option<Batch>,
     /// The rows for those who take the stage's `dead-letter` output.
     pub dead: Option<Batch>,
+    /// What follows, in the order of the rows, where a batch was taken apart.
+    pub more: Vec<Piece>,
     /// Rows that end here, by reason.
     pub dropped: Vec<(&'static str, usize)>,
     /// Why the whole pipeline has to stop, if it has to.
     pub stop: Option<String>,
+}
+
+/// A piece of a batch that was taken apart.
+#[derive(Debug)]
+pub enum Piece {
+    /// Rows that go on.
+    Out(Batch),
+    /// Rows for those who take the stage's `dead-letter` output.
+    Dead(Batch),
+}
+
+impl Piece {
+    fn rows(&self) -> usize {
+        match self {
+            Piece::Out(batch) | Piece::Dead(batch) => batch.rows(),
+        }
+    }
 }
 
 impl Processed {
@@ -51,11 +81,57 @@ impl Processed {
         Processed { dropped: vec![(reason, rows)], ..Processed::default() }
     }
 
+    /// Adds rows that go on, behind those that are there.
+    pub fn add_out(&mut self, batch: Batch) {
+        let is_first = self.more.iter().all(|piece| matches!(piece, Piece::Dead(_)));
+        match &self.out {
+            None if is_first => self.out = Some(batch),
+            _ => self.more.push(Piece::Out(batch)),
+        }
+    }
+
+    /// Adds dead letters, behind those that are there.
+    pub fn add_dead(&mut self, batch: Batch) {
+        let is_first = self.more.iter().all(|piece| matches!(piece, Piece::Out(_)));
+        match &self.dead {
+            None if is_first => self.dead = Some(batch),
+            _ => self.more.push(Piece::Dead(batch)),
+        }
+    }
+
+    /// Adds rows that end here.
+    pub fn add_dropped(&mut self, reason: &'static str, rows: usize) {
+        match self.dropped.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, dropped)) => *dropped += rows,
+            None if rows > 0 => self.dropped.push((reason, rows)),
+            None => {}
+        }
+    }
+
+    /// The batches that go on, in the order of their rows.
+    pub fn outs(&self) -> impl Iterator<Item = &Batch> {
+        let more = self.more.iter().filter_map(|piece| match piece {
+            Piece::Out(batch) => Some(batch),
+            Piece::Dead(_) => None,
+        });
+        self.out.iter().chain(more)
+    }
+
+    /// The dead letters, in the order of their rows.
+    pub fn deads(&self) -> impl Iterator<Item = &Batch> {
+        let more = self.more.iter().filter_map(|piece| match piece {
+            Piece::Dead(batch) => Some(batch),
+            Piece::Out(_) => None,
+        });
+        self.dead.iter().chain(more)
+    }
+
     /// Rows accounted for.
     #[must_use]
     pub fn rows(&self) -> usize {
         let out = self.out.as_ref().map_or(0, Batch::rows) + self.dead.as_ref().map_or(0, Batch::rows);
-        out + self.dropped.iter().map(|(_, rows)| rows).sum::<usize>()
+        let more = self.more.iter().map(Piece::rows).sum::<usize>();
+        out + more + self.dropped.iter().map(|(_, rows)| rows).sum::<usize>()
     }
 }
 

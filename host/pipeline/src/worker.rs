@@ -13,19 +13,38 @@ use crate::control::Inner;
 use crate::graph::share_out;
 use crate::plan::{Own, Plan, PlanSink, Slot};
 use crate::run::Failures;
-use crate::{Account, Ack, Edge, Parcel, Processed, Selection, Target};
+use crate::waiting::Waiting;
+use crate::{Account, Ack, Edge, Parcel, Piece, Processed, Selection, Stage, Target};
 
 /// How often an idle worker looks whether a stage wants a tick.
-const IDLE: Duration = Duration::from_millis(100);
+pub(crate) const IDLE: Duration = Duration::from_millis(100);
 
 pub(crate) struct Worker {
     inner: Arc<Inner>,
-    plan: Arc<Plan>,
-    failures: Arc<Failures>,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) failures: Arc<Failures>,
     /// By their places in the plan.
     sources: Vec<(usize, Receiver<Parcel>)>,
-    stages: Vec<(Arc<Slot>, Own)>,
-    wake: Receiver<()>,
+    pub(crate) stages: Vec<(Arc<Slot>, Own)>,
+    pub(crate) waiting: Waiting,
+    pub(crate) wake: Receiver<()>,
+}
+
+/// How a batch is given to a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    Process,
+    /// There is no room for it to wait.
+    Refuse,
+}
+
+impl Call {
+    fn on(self, stage: &mut dyn Stage, batch: Batch) -> Processed {
+        match self {
+            Call::Process => stage.process(batch),
+            Call::Refuse => stage.refuse(batch),
+        }
+    }
 }
 
 /// What a worker found to do.
@@ -49,6 +68,7 @@ impl Worker {
             failures,
             sources: Vec::new(),
             stages: Vec::new(),
+            waiting: Waiting::default(),
             wake: inner.wake(number),
         };
         worker.take_up();
@@ -62,6 +82,7 @@ impl Worker {
             if self.inner.number.load(Ordering::Acquire) != self.plan.number {
                 self.take_up();
             }
+            self.resume();
             let plan = Arc::clone(&self.plan);
             match self.next() {
                 Next::Parcel(source, parcel) => {
@@ -73,6 +94,7 @@ impl Worker {
                 }
                 Next::Idle if plan.is_live() => self.tick(wall_ms()),
                 Next::Idle | Next::Changed => {}
+                Next::End if !self.waiting.is_empty() => self.wait_at_end(),
                 Next::End if self.inner.may_end(plan.number) => return,
                 Next::End => {}
             }
@@ -82,6 +104,7 @@ impl Worker {
     /// Takes up the plan in force: what is kept of the one before goes on as it is.
     fn take_up(&mut self) {
         let plan = self.inner.plan();
+        self.settle(|slot| !plan.stages.iter().any(|(kept, _)| Arc::ptr_eq(kept, slot)));
         let mut sources: Vec<_> = std::mem::take(&mut self.sources)
             .into_iter()
             .map(|(at, receiver)| (Arc::clone(&self.plan.sources[at].identity), receiver))
@@ -111,12 +134,13 @@ impl Worker {
             if self.sources.is_empty() {
                 return Next::End;
             }
+            let patience = self.patience();
             let mut select = Select::new();
             for (_, receiver) in &self.sources {
                 select.recv(receiver);
             }
             let wake = select.recv(&self.wake);
-            let Ok(ready) = select.select_timeout(IDLE) else { return Next::Idle };
+            let Ok(ready) = select.select_timeout(patience) else { return Next::Idle };
             let at = ready.index();
             if at == wake {
                 ready.recv(&self.wake).unwrap_or_default();
@@ -138,8 +162,20 @@ impl Worker {
         }
     }
 
-    /// Runs a batch through a stage and hands its rows on. Depth is bounded: the graph has no circle.
+    /// Runs a batch through a stage and hands its rows on, or has it wait. Depth is bounded: the graph has no circle.
     fn process(&mut self, stage: usize, batch: Batch, ack: &Ack) {
+        let slot = &self.stages[stage].0;
+        let is_behind = self.waiting.has(slot);
+        if !is_behind && self.wait_of(stage).is_none() {
+            return self.run_stage(stage, batch, ack, Call::Process);
+        }
+        if let Some(batch) = self.waiting.push(slot, batch, ack) {
+            self.run_stage(stage, batch, ack, Call::Refuse);
+        }
+    }
+
+    /// Gives a batch to a stage and hands its rows on.
+    pub(crate) fn run_stage(&mut self, stage: usize, batch: Batch, ack: &Ack, call: Call) {
         let plan = Arc::clone(&self.plan);
         let (slot, edges) = &plan.stages[stage];
         let account = &*slot.account;
@@ -148,12 +184,12 @@ impl Worker {
         account.bytes(batch.bytes());
         let began = Instant::now();
         let processed = match &mut self.stages[stage].1 {
-            Own::Mine(stage, _) => stage.process(batch),
-            Own::Shared(shared) => shared.stage.lock().unwrap_or_else(PoisonError::into_inner).process(batch),
+            Own::Mine(stage, _) => call.on(&mut **stage, batch),
+            Own::Shared(shared) => call.on(&mut **shared.stage.lock().unwrap_or_else(PoisonError::into_inner), batch),
         };
         account.batch(began.elapsed().as_secs_f64());
         debug_assert_eq!(processed.rows(), rows, "{} loses rows without saying so", account.name());
-        let Processed { out, dead, dropped, stop } = processed;
+        let Processed { out, dead, more, dropped, stop } = processed;
         for (reason, rows) in dropped {
             account.dropped(reason, rows);
         }
@@ -161,18 +197,23 @@ impl Worker {
             ack.fail();
             self.failures.fail(format!("stage {}: {why}", account.name()));
         }
-        if let Some(out) = out {
-            let rows = out.rows();
-            let (shares, untaken) = share_out(out, edges);
-            // A stage that is there for its alerts only is the end of its rows, which is no accident.
-            let is_last = edges.iter().all(|edge| edge.selection == Selection::DeadLetter);
-            account.dropped(if is_last { "last_stage" } else { "unrouted" }, untaken);
-            account.rows_out(rows - untaken);
-            self.hand_out(shares, ack);
+        for piece in out.map(Piece::Out).into_iter().chain(dead.map(Piece::Dead)).chain(more) {
+            match piece {
+                Piece::Out(batch) => self.hand_on(account, edges, batch, ack),
+                Piece::Dead(batch) => self.bury(account, edges, &batch, ack),
+            }
         }
-        if let Some(dead) = dead {
-            self.bury(account, edges, &dead, ack);
-        }
+    }
+
+    /// Hands rows that a stage let through to whoever takes them.
+    fn hand_on(&mut self, account: &Account, edges: &[Edge], out: Batch, ack: &Ack) {
+        let rows = out.rows();
+        let (shares, untaken) = share_out(out, edges);
+        // A stage that is there for its alerts only is the end of its rows, which is no accident.
+        let is_last = edges.iter().all(|edge| edge.selection == Selection::DeadLetter);
+        account.dropped(if is_last { "last_stage" } else { "unrouted" }, untaken);
+        account.rows_out(rows - untaken);
+        self.hand_out(shares, ack);
     }
 
     /// Hands rows that a stage could not process to whoever takes its dead letters.

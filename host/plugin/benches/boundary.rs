@@ -14,8 +14,8 @@ use sluice_pipeline::Metrics;
 use sluice_plugin::keys::{Key, KeySpec};
 use sluice_plugin::tables::{Table, TableSpec};
 use sluice_plugin::{
-    ComponentSource, Grant, Granted, Host, HostSettings, Limits, Loaded, OnError, Renames, Services, StageSpec, Trust,
-    pack,
+    ComponentSource, FailurePolicy, Grant, Granted, Host, HostSettings, Limits, Loaded, OnError, Renames, Services,
+    StageSpec, Trust, pack,
 };
 
 const ROWS: usize = 4096;
@@ -59,6 +59,8 @@ fn boundary(c: &mut Criterion) {
         limits: Limits::default(),
         is_private: false,
         state: None,
+        failure: FailurePolicy::default(),
+        budget: None,
         rollback_window: std::time::Duration::ZERO,
         record: None,
         services: Services::default(),
@@ -204,6 +206,8 @@ fn kernels(c: &mut Criterion) {
             limits: Limits::default(),
             is_private: false,
             state: None,
+            failure: FailurePolicy::default(),
+            budget: None,
             rollback_window: std::time::Duration::ZERO,
             record: None,
             services: Services::default(),

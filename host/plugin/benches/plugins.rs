@@ -10,7 +10,9 @@ use sluice_flow::{Batch, Column, Pool, Schema, col};
 use sluice_pipeline::Metrics;
 use sluice_plugin::keys::{Key, KeySpec, Keys};
 use sluice_plugin::tables::{Table, TableSpec, Tables};
-use sluice_plugin::{ComponentSource, Grant, Host, HostSettings, Limits, Loaded, OnError, Services, StageSpec, Trust};
+use sluice_plugin::{
+    ComponentSource, FailurePolicy, Grant, Host, HostSettings, Limits, Loaded, OnError, Services, StageSpec, Trust,
+};
 use sluice_sdk::harness::{Harness, KeySource, TableSource};
 use sluice_sdk::{Plugin, columns};
 
@@ -177,6 +179,8 @@ fn compare<P: Plugin>(c: &mut Criterion, name: &'static str, config: &str) {
         limits: Limits::default(),
         is_private: false,
         state: None,
+        failure: FailurePolicy::default(),
+        budget: None,
         rollback_window: std::time::Duration::ZERO,
         record: None,
         services: Services { tables: Arc::clone(&tables), keys, ..Services::default() },

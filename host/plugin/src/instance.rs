@@ -1,6 +1,7 @@
 //! One instance of a plugin in its own store, and calls into it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustix::time::{ClockId, clock_gettime};
 use wasmtime::component::{InstancePre, TypedFunc};
@@ -55,6 +56,8 @@ pub(crate) struct Instance {
     restore: Option<Restore>,
     /// Calls of `process` so far.
     batches: u32,
+    /// Whether a call used the last of the budget.
+    broke_budget: bool,
 }
 
 /// Reading a thread's CPU clock is a system call and costs as much as passing a column: of the calls
@@ -116,6 +119,7 @@ impl Instance {
                 .transpose()
                 .map_err(misfit)?,
             batches: 0,
+            broke_budget: false,
             store,
         })
     }
@@ -128,13 +132,19 @@ impl Instance {
         call: impl FnOnce(&mut Self) -> wasmtime::Result<T>,
     ) -> Result<T, Trapped> {
         self.store.set_epoch_deadline(ticks(deadline_ms));
+        // A budget is paid for exactly.
+        let weight = if self.store.data().shared.budget.is_some() { 1 } else { weight };
         let began = if weight > 0 { cpu_ns() } else { 0 };
         let answer = call(self);
-        let meters = &self.store.data().shared.meters;
+        let shared = &self.store.data().shared;
         if weight > 0 {
-            meters.cpu_ns.inc_by(cpu_ns().saturating_sub(began).saturating_mul(u64::from(weight)));
+            let used = cpu_ns().saturating_sub(began);
+            shared.meters.cpu_ns.inc_by(used.saturating_mul(u64::from(weight)));
+            if let Some(budget) = &shared.budget {
+                self.broke_budget |= budget.spend(used, Instant::now());
+            }
         }
-        meters.memory.set(self.store.data().shared.memory.get() as f64);
+        shared.meters.memory.set(shared.memory.get() as f64);
         self.store.data_mut().end_call();
         answer.map_err(|error| trapped(&self.store, &error))
     }
@@ -150,15 +160,14 @@ impl Instance {
     }
 
     /// `stage.process`, on the batch that the state was given.
-    pub(crate) fn process(&mut self) -> Result<Result<(), Failure>, Trapped> {
-        let deadline_ms = self.store.data().shared.limits.deadline_ms;
+    pub(crate) fn process(&mut self, deadline_ms: u64) -> Result<Result<(), Failure>, Trapped> {
         self.store.data().shared.meters.calls.inc();
         let weight = match self.batches {
             0..MEASURED_CALLS => 1,
             calls if calls.is_multiple_of(MEASURED_CALLS) => MEASURED_CALLS,
             _ => 0,
         };
-        self.batches = self.batches.wrapping_add(1);
+        self.batches = self.batches.saturating_add(1);
         self.call(deadline_ms, weight, |this| Ok(this.process.call(&mut this.store, ())?.0))
     }
 
@@ -178,6 +187,21 @@ impl Instance {
         let left = self.store.get_fuel().ok()?;
         self.store.set_fuel(FUEL).ok()?;
         Some(FUEL - left)
+    }
+
+    /// Calls of `process` so far.
+    pub(crate) fn calls(&self) -> u32 {
+        self.batches
+    }
+
+    /// Bytes of linear memory.
+    pub(crate) fn memory(&self) -> usize {
+        self.store.data().limiter.used()
+    }
+
+    /// Whether a call used the last of the budget since this was last asked.
+    pub(crate) fn take_broke_budget(&mut self) -> bool {
+        std::mem::take(&mut self.broke_budget)
     }
 
     /// Whether there is a `timer.tick`.

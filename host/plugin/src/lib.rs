@@ -6,12 +6,13 @@
 //! limit and a deadline. [`Loaded::reload`] exchanges the plugin while batches flow.
 //!
 //! A call of a plugin is a transaction. What it writes, keeps and routes is noted beside the batch and
-//! committed when it returned ok; a trap costs one instance and at most one batch.
+//! committed when it returned ok; a trap costs instances and the rows that cause it.
 //!
 //! This is the only crate that names a wasmtime type.
 
 mod abi;
 mod admit;
+mod budget;
 mod cache;
 mod engine;
 mod error;
@@ -24,6 +25,7 @@ mod load;
 mod lock;
 mod pack;
 mod per_partition;
+mod quarantine;
 pub mod recording;
 mod runner;
 mod saved;
@@ -40,19 +42,22 @@ mod version;
 mod wasi;
 
 pub use abi::Level as LogLevel;
+pub use budget::{Budget, OverBudget};
 pub use engine::{Host, HostSettings};
 pub use error::{LoadError, LoadErrorKind, PluginError};
 pub use examine::{Examined, Interface, Signed, examine};
 pub use limits::{
-    Limits, MAX_ALERTS_PER_CALL, MAX_COMPONENT_BYTES, MAX_KEPT_LINES, MAX_LOG_LINE, MAX_METRIC_NAME,
-    MAX_PLUGIN_METRICS, MAX_ROUTE_BYTES, MAX_ROUTES, MAX_WORD_BYTES, MAX_WORDS, RETRIES, SNAPSHOT_INTERVAL_MS,
+    DEFAULT_RETRIES, Limits, MAX_ALERTS_PER_CALL, MAX_APART_CALLS, MAX_APART_ROWS, MAX_COMPONENT_BYTES, MAX_KEPT_LINES,
+    MAX_LOG_LINE, MAX_METRIC_NAME, MAX_PLUGIN_METRICS, MAX_RETRIES, MAX_ROUTE_BYTES, MAX_ROUTES, MAX_WORD_BYTES,
+    MAX_WORDS, MAX_WRITTEN_BYTES, SNAPSHOT_INTERVAL_MS,
 };
 pub use load::{Candidate, Loaded, Manifest, Reloaded};
 pub use lock::{Lock, LockError, Locked};
 pub use pack::{PackError, Renames, pack};
+pub use quarantine::{MAX_TRAPS, QuarantineRules, Quarantined};
 pub use shadow::{ColumnChange, ShadowReport};
 pub use signature::{KeyId, PublicKey, SecretKey, SignatureError, Signer, signature_of, signature_path, verify};
-pub use spec::{Assets, ComponentSource, Grant, Granted, LogLine, LogOut, OnError, Services, StageSpec};
+pub use spec::{Assets, ComponentSource, FailurePolicy, Grant, Granted, LogLine, LogOut, OnError, Services, StageSpec};
 pub use state::Touched;
 pub use trial::{Answer, Called, Trap, Trial};
 pub use trust::Trust;

@@ -20,6 +20,8 @@ pub const MAX_ROUTES: usize = 4096;
 pub const MAX_ROUTE_BYTES: usize = 249;
 /// Alerts that one call may raise; more are counted as suppressed.
 pub const MAX_ALERTS_PER_CALL: usize = 1024;
+/// Bytes of each text of an alert that are kept.
+pub(crate) const MAX_ALERT_TEXT: usize = 1024;
 /// Counters and gauges that a stage may have; calls for more are counted as refused.
 pub const MAX_PLUGIN_METRICS: usize = 64;
 /// Bytes of the name of a plugin's own metric.
@@ -28,8 +30,20 @@ pub const MAX_METRIC_NAME: usize = 64;
 pub const MAX_KEPT_LINES: usize = 10_000;
 /// Bytes of a log line that are kept.
 pub const MAX_LOG_LINE: usize = 4096;
-/// Times that a batch is given again to a plugin that answered `retry-later`.
-pub const RETRIES: usize = 2;
+/// Times that a batch is given again to a plugin that answered `retry-later`, unless the stage says otherwise.
+pub const DEFAULT_RETRIES: u32 = 2;
+/// Times that a stage may have.
+pub const MAX_RETRIES: u32 = 100;
+/// Rows of a batch that are put aside one by one when it is taken apart; what is left then goes by `on_error` as it is.
+pub const MAX_APART_ROWS: u32 = 32;
+/// Calls that may fail while a batch is taken apart, each of which may cost an instance.
+pub const MAX_APART_CALLS: u32 = 64;
+/// Batches that an instance does at least before it is exchanged for its memory.
+pub(crate) const RECYCLE_CALLS: u32 = 32;
+/// The most of them, for a plugin whose state alone needs the memory.
+pub(crate) const MAX_RECYCLE_CALLS: u32 = 1 << 16;
+/// Bytes of texts and lists that one call of `process` may write, all columns together.
+pub const MAX_WRITTEN_BYTES: usize = 64 << 20;
 /// Batch time in milliseconds between two snapshots that are kept for a recycled instance.
 pub const SNAPSHOT_INTERVAL_MS: u64 = 10_000;
 /// Core instances, memories and tables of one component instance: adapters bring a few of each.
@@ -56,6 +70,17 @@ pub struct Limits {
     pub log_lines_per_s: u32,
     /// Alerts a minute, and as many at once; more are counted. Default 600.
     pub alerts_per_min: u32,
+    /// Bytes of linear memory at which an instance is exchanged for a fresh one that is given its state. Default: seven
+    /// eighths of `memory`.
+    #[serde(default)]
+    pub recycle_memory: Option<usize>,
+}
+
+impl Limits {
+    /// Bytes of linear memory at which an instance is exchanged.
+    pub(crate) fn recycle_mark(&self) -> usize {
+        self.recycle_memory.unwrap_or(self.memory / 8 * 7)
+    }
 }
 
 impl Default for Limits {
@@ -70,6 +95,7 @@ impl Default for Limits {
             table_elements: 100_000,
             log_lines_per_s: 20,
             alerts_per_min: 600,
+            recycle_memory: None,
         }
     }
 }

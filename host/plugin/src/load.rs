@@ -413,7 +413,10 @@ impl Loaded {
     fn store(&self, old: &Generation, new: Generation) {
         publish_info(old, false);
         publish_info(&new, true);
+        let shared = Arc::clone(&new.version.shared);
         self.current.store(Arc::new(new));
+        // What the version before did is not held against this one.
+        shared.release("another version");
     }
 
     /// Puts the version back that ran before `from`, if `from` is published and its window is not over. For when
@@ -534,6 +537,26 @@ fn publish_info(generation: &Generation, is_current: bool) {
     version.shared.meters.info((name, text), &hex(&version.digest), &version.signed_by(), is_current);
     if is_current {
         version.shared.meters.generation.set(generation.number as f64);
+    }
+}
+
+/// What an operator does about a plugin that fails.
+impl Loaded {
+    /// Has the plugin not called any more, until it is [released](Self::release) or exchanged: rows go by `on_error` under
+    /// the reason `quarantined`, dropped where that says `stop`.
+    pub fn quarantine(&self, why: &str) {
+        self.version().shared.begin_quarantine(why);
+    }
+
+    /// Ends the quarantine, whoever began it: whether there was one.
+    pub fn release(&self) -> bool {
+        self.version().shared.release("as asked")
+    }
+
+    /// Since when, until when and why the plugin is not called, if so.
+    #[must_use]
+    pub fn is_quarantined(&self) -> Option<crate::Quarantined> {
+        self.version().shared.quarantine.get()
     }
 }
 

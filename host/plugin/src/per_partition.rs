@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use sluice_flow::{Batch, Partition};
 use sluice_pipeline::{Processed, Stage};
@@ -77,6 +78,15 @@ impl Stage for PerPartition {
         }
         let loaded = &self.loaded;
         self.stray.get_or_insert_with(|| Runner::new(Arc::clone(loaded), None, None)).process(batch)
+    }
+
+    fn wait(&self) -> Option<Duration> {
+        self.loaded.version().shared.wait()
+    }
+
+    fn refuse(&mut self, batch: Batch) -> Processed {
+        let loaded = &self.loaded;
+        self.stray.get_or_insert_with(|| Runner::new(Arc::clone(loaded), None, None)).refuse(batch)
     }
 
     fn tick_ms(&self) -> Option<u32> {

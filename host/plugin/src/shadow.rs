@@ -186,7 +186,8 @@ impl Candidate {
         let Some(live) = self.live.as_mut() else { return };
         live.store.data_mut().begin(copy);
         let began = cpu_ns();
-        let answer = live.process();
+        let deadline_ms = live.store.data().shared.limits.deadline_ms;
+        let answer = live.process(deadline_ms);
         let took = cpu_ns().saturating_sub(began);
         let data = live.store.data_mut();
         let alerts = std::mem::take(&mut data.alerts);

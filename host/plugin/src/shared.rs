@@ -13,12 +13,13 @@ use sluice_flow::Schema;
 use sluice_pipeline::{Event, EventOut, Labels, Metrics};
 
 use crate::abi::{Alert, Level};
-use crate::limits::{Limits, MAX_KEPT_LINES, MAX_LOG_LINE, MAX_METRIC_NAME, MAX_PLUGIN_METRICS, MemoryInUse};
+use crate::budget::{Budget, OverBudget};
+use crate::limits::{
+    Limits, MAX_ALERT_TEXT, MAX_KEPT_LINES, MAX_LOG_LINE, MAX_METRIC_NAME, MAX_PLUGIN_METRICS, MemoryInUse,
+};
+use crate::quarantine::{Change, Quarantine};
 use crate::recording::Recorder;
-use crate::spec::{Grant, LogLine, LogOut, OnError, Services, StageSpec};
-
-/// Bytes of each text of an alert that are kept.
-const MAX_ALERT_TEXT: usize = 1024;
+use crate::spec::{FailurePolicy, Grant, LogLine, LogOut, OnError, Services, StageSpec};
 
 type FloatGauge = Gauge<f64, AtomicU64>;
 
@@ -66,6 +67,13 @@ pub(crate) struct Meters {
     pub(crate) generation: FloatGauge,
     pub(crate) recordings: Counter,
     pub(crate) recordings_left_out: Counter,
+    pub(crate) retries: Counter,
+    pub(crate) bisections: Counter,
+    pub(crate) recycled: Counter,
+    pub(crate) over_budget: Counter,
+    pub(crate) quarantines: Counter,
+    pub(crate) quarantined: FloatGauge,
+    pub(crate) batch_rows_limit: FloatGauge,
     metrics: Arc<Metrics>,
     stage: String,
 }
@@ -110,9 +118,29 @@ impl Meters {
                 "sluice_stage_plugin_recordings_left_out",
                 "Recordings that were not written: the same trap has one, it was too large, or the directory refused it.",
             ),
+            retries: counter("sluice_stage_plugin_retries", "Batches given again after `retry-later`."),
+            bisections: counter("sluice_stage_plugin_bisections", "Batches that were taken apart after a failure."),
+            recycled: counter(
+                "sluice_stage_plugin_recycled",
+                "Instances exchanged for fresh ones, with their state, because their memory had grown.",
+            ),
+            over_budget: counter("sluice_stage_plugin_over_budget", "Calls that used the last of the CPU budget."),
+            quarantines: counter("sluice_stage_plugin_quarantines", "Times that the plugin was put into quarantine."),
+            quarantined: gauge("sluice_stage_plugin_quarantined", "1 while the plugin is not called, else 0."),
+            batch_rows_limit: gauge(
+                "sluice_stage_plugin_batch_rows_limit",
+                "Rows that batches are split at because the memory was too little for more; 0: not split.",
+            ),
             metrics: Arc::clone(metrics),
             stage: stage.to_owned(),
         }
+    }
+
+    /// Counts rows that went by `on_error`.
+    pub(crate) fn failed_rows(&self, reason: &'static str, rows: usize) {
+        let labels: Labels = vec![("stage", self.stage.clone()), ("reason", reason.to_owned())];
+        let help = "Rows that were not processed and went by `on_error`, by reason.";
+        self.metrics.counter("sluice_stage_plugin_failed_rows", help, labels).inc_by(rows as u64);
     }
 
     /// The counter of traps of one kind.
@@ -149,14 +177,17 @@ pub(crate) struct Shared {
     pub(crate) grant: Grant,
     pub(crate) config_json: String,
     pub(crate) on_error: OnError,
+    pub(crate) failure: FailurePolicy,
     pub(crate) is_private: bool,
     pub(crate) state: Option<PathBuf>,
     pub(crate) recorder: Option<Recorder>,
     pub(crate) limits: Limits,
+    pub(crate) budget: Option<Arc<Budget>>,
     pub(crate) rollback_window: Duration,
     pub(crate) services: Services,
     pub(crate) meters: Arc<Meters>,
     pub(crate) memory: Arc<MemoryInUse>,
+    pub(crate) quarantine: Arc<Quarantine>,
     log_lines: Arc<Mutex<Bucket>>,
     alerts: Arc<Mutex<Bucket>>,
     own: Arc<Mutex<HashMap<(String, bool), OwnMetric>>>,
@@ -172,14 +203,17 @@ impl Shared {
             grant: spec.grant.clone(),
             config_json: spec.config_json.clone(),
             on_error: spec.on_error,
+            failure: spec.failure,
             is_private: spec.is_private,
             state: spec.state.clone(),
             recorder: spec.record.clone().map(Recorder::new),
             limits: limits.clone(),
+            budget: spec.budget.clone(),
             rollback_window: spec.rollback_window,
             services: spec.services.clone(),
             meters: Arc::new(Meters::new(metrics, &spec.name)),
             memory: Arc::default(),
+            quarantine: Arc::default(),
             log_lines: log_lines(limits),
             alerts: alerts(limits),
             own: Arc::default(),
@@ -191,6 +225,7 @@ impl Shared {
         let mut next = Shared::new(spec, &self.meters.metrics);
         next.meters = Arc::clone(&self.meters);
         next.memory = Arc::clone(&self.memory);
+        next.quarantine = Arc::clone(&self.quarantine);
         next.own = Arc::clone(&self.own);
         if next.limits.log_lines_per_s == self.limits.log_lines_per_s {
             next.log_lines = Arc::clone(&self.log_lines);
@@ -210,10 +245,13 @@ impl Shared {
             grant: self.grant.clone(),
             config_json: self.config_json.clone(),
             on_error: self.on_error,
+            failure: self.failure,
             is_private: self.is_private,
             state: None,
             recorder: None,
             limits: limits.clone(),
+            // Its time is not the stage's: what it uses must not cost rows.
+            budget: None,
             rollback_window: Duration::ZERO,
             services: Services {
                 events: EventOut::default(),
@@ -222,10 +260,62 @@ impl Shared {
             },
             meters: Arc::new(Meters::new(&Metrics::new(), &self.name)),
             memory: Arc::default(),
+            quarantine: Arc::default(),
             log_lines: log_lines(limits),
             alerts: alerts(limits),
             own: Arc::default(),
         }
+    }
+
+    /// How long batches wait for the budget, if they do.
+    pub(crate) fn wait(&self) -> Option<Duration> {
+        let budget = self.budget.as_ref().filter(|budget| budget.policy() == OverBudget::Delay)?;
+        budget.wait(Instant::now())
+    }
+
+    /// Counts a batch or tick that failed, towards the quarantine.
+    pub(crate) fn failed(&self, traps: u32, why: &str) {
+        let Some(rules) = &self.failure.quarantine else { return };
+        let stage = &self.name;
+        match self.quarantine.failed(rules, Instant::now(), traps, why) {
+            Some(Change::Begun(wait)) => {
+                self.meters.quarantines.inc();
+                self.meters.quarantined.set(1.0);
+                let retry_after_s = wait.as_secs_f64();
+                tracing::error!(%stage, why, retry_after_s, "plugin quarantined: it is not called, rows go by on_error");
+            }
+            Some(Change::Longer(wait)) => {
+                let retry_after_s = wait.as_secs_f64();
+                tracing::warn!(%stage, why, retry_after_s, "plugin tried again, it stays in quarantine");
+            }
+            None => {}
+        }
+    }
+
+    /// Ends the quarantine if this was the trial of it.
+    pub(crate) fn worked(&self) {
+        if self.quarantine.worked() {
+            self.meters.quarantined.set(0.0);
+            tracing::info!(stage = %self.name, "plugin tried again, its quarantine is over");
+        }
+    }
+
+    /// Begins a quarantine that lasts until it is released.
+    pub(crate) fn begin_quarantine(&self, why: &str) {
+        self.quarantine.begin(Instant::now(), why);
+        self.meters.quarantines.inc();
+        self.meters.quarantined.set(1.0);
+        tracing::warn!(stage = %self.name, why, "plugin quarantined as asked: rows go by on_error until it is released");
+    }
+
+    /// Ends the quarantine, whatever the plugin did: whether there was one.
+    pub(crate) fn release(&self, why: &str) -> bool {
+        let was_on = self.quarantine.release();
+        if was_on {
+            self.meters.quarantined.set(0.0);
+            tracing::info!(stage = %self.name, why, "plugin released from quarantine");
+        }
+        was_on
     }
 
     /// Writes a line of the plugin's to the log, if its rate allows.
@@ -326,7 +416,7 @@ fn alerts(limits: &Limits) -> Arc<Mutex<Bucket>> {
 }
 
 /// `text` up to `bytes` bytes, on one line: what a terminal or a log would act on is escaped.
-fn printable(text: &str, bytes: usize) -> String {
+pub(crate) fn printable(text: &str, bytes: usize) -> String {
     let mut line = String::with_capacity(text.len().min(bytes));
     for c in text.trim_end().chars() {
         let start = line.len();

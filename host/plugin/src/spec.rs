@@ -9,8 +9,10 @@ use sluice_flow::{ColumnSet, Schema};
 use sluice_pipeline::EventOut;
 
 use crate::abi::Level as LogLevel;
+use crate::budget::Budget;
 use crate::keys::Keys;
-use crate::limits::Limits;
+use crate::limits::{DEFAULT_RETRIES, Limits};
+use crate::quarantine::QuarantineRules;
 use crate::recording::RecordSpec;
 use crate::tables::Tables;
 use crate::trust::Trust;
@@ -30,8 +32,12 @@ pub struct StageSpec {
     pub grant: Grant,
     /// What becomes of a batch that the plugin fails on.
     pub on_error: OnError,
+    /// What is tried before that.
+    pub failure: FailurePolicy,
     /// What the plugin may use.
     pub limits: Limits,
+    /// CPU time that it may use, and share with other stages; none: as much as there is.
+    pub budget: Option<Arc<Budget>>,
     /// Whether the stage hides something (a reducer, an anonymiser): then [`OnError::Pass`] is refused,
     /// since it would let through what was to be hidden.
     pub is_private: bool,
@@ -118,6 +124,24 @@ pub enum OnError {
     DeadLetter,
     /// They are dropped and the whole pipeline stops.
     Stop,
+}
+
+/// What is tried before rows go by [`OnError`], and when nothing is tried any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailurePolicy {
+    /// Times that a batch is given again to a plugin that answered `retry-later`.
+    pub retries: u32,
+    /// Whether a batch that ends an instance or is refused is halved again and again until the rows that do it are alone.
+    /// Not with [`OnError::Stop`].
+    pub bisect: bool,
+    /// When the plugin is not called any more; none: it is always called.
+    pub quarantine: Option<QuarantineRules>,
+}
+
+impl Default for FailurePolicy {
+    fn default() -> FailurePolicy {
+        FailurePolicy { retries: DEFAULT_RETRIES, bisect: true, quarantine: Some(QuarantineRules::default()) }
+    }
 }
 
 /// What the host lends to plugins. One for all stages; each opens only what it was granted.

@@ -8,7 +8,7 @@ use sluice_flow::{Batch, Column, ColumnId, ColumnSet, Routes, Schema, Width};
 
 use crate::abi::{Alert, Denied};
 use crate::keys::OpenKey;
-use crate::limits::{Limiter, MAX_ALERTS_PER_CALL};
+use crate::limits::{Limiter, MAX_ALERT_TEXT, MAX_ALERTS_PER_CALL, MAX_WRITTEN_BYTES};
 use crate::shared::{OwnMetric, Shared};
 use crate::tables::Table;
 use crate::version::grant_names;
@@ -71,6 +71,18 @@ impl Current {
     pub(crate) fn take(&mut self, column: ColumnId) -> Option<Column> {
         let at = self.shadow.iter().position(|(written, _)| *written == column)?;
         self.shadow.swap_remove(at).1
+    }
+
+    /// Whether the texts and lists written so far, with these, are more than one call may write: other columns are as
+    /// long as the batch.
+    pub(crate) fn is_too_much(&self, column: ColumnId, values: &Column) -> bool {
+        let others =
+            self.shadow.iter().filter(|(written, _)| *written != column).filter_map(|(_, other)| other.as_ref());
+        let bytes = |column: &Column| match column {
+            Column::Text(_) | Column::Lists(_) => column.bytes(),
+            _ => 0,
+        };
+        others.map(bytes).sum::<usize>() + bytes(values) > MAX_WRITTEN_BYTES
     }
 
     pub(crate) fn put(&mut self, column: ColumnId, values: Option<Column>) {
@@ -343,8 +355,13 @@ impl State {
     }
 
     /// Keeps an alert for the end of the call.
-    pub(crate) fn alert(&mut self, alert: Alert) {
+    pub(crate) fn alert(&mut self, mut alert: Alert) {
         if self.alerts.len() < MAX_ALERTS_PER_CALL {
+            // Now, and not when it is raised: until then they are all held.
+            for text in [&mut alert.kind, &mut alert.subject, &mut alert.note] {
+                text.truncate(text.floor_char_boundary(MAX_ALERT_TEXT));
+                text.shrink_to_fit();
+            }
             self.alerts.push(alert);
         } else {
             self.shared.meters.alerts_suppressed.inc();

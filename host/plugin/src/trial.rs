@@ -101,7 +101,8 @@ impl Trial {
     pub fn process(&mut self, batch: Batch) -> Called {
         let now_ms = batch.now_ms();
         self.instance.store.data_mut().begin(batch);
-        let answer = self.instance.process();
+        let deadline_ms = self.loaded.version().shared.limits.deadline_ms;
+        let answer = self.instance.process(deadline_ms);
         let current = self.instance.store.data_mut().current.take().expect("begin put it there");
         let keep = current.keep.clone().filter(|_| matches!(answer, Ok(Ok(()))));
         let answer = match answer {

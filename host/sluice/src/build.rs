@@ -13,8 +13,8 @@ use sluice_plugin::keys::Keys;
 use sluice_plugin::recording::RecordSpec;
 use sluice_plugin::tables::Tables;
 use sluice_plugin::{
-    Assets, Candidate, ComponentSource, Grant, Granted, Host, HostSettings, LoadError, Loaded, OnError, Services,
-    StageSpec, Trust,
+    Assets, Candidate, ComponentSource, FailurePolicy, Grant, Granted, Host, HostSettings, LoadError, Loaded, OnError,
+    Services, StageSpec, Trust,
 };
 
 use crate::collector::Running;
@@ -263,7 +263,9 @@ fn stage_spec(
         config_json: value.config_json.clone(),
         grant,
         on_error,
+        failure: FailurePolicy { retries: value.retries, bisect: value.bisect, quarantine: value.quarantine.rules() },
         limits: value.limits.limits(),
+        budget: value.limits.budget(&stage.name),
         is_private,
         state: value.state.as_ref().map(|path| base(config).join(path.get_ref())),
         rollback_window: Duration::from_millis(value.rollback_window_ms),

@@ -115,6 +115,10 @@ fn line(batch: &Batch, row: usize, out: &mut Vec<u8>) {
         out.push(b' ');
         text::shown(out, note);
     }
+    if let Some(why) = batch.dead_letter() {
+        out.extend_from_slice(" ✗ ".as_bytes());
+        text::shown(out, &why.to_string());
+    }
 }
 
 fn autonomous_system(batch: &Batch, row: usize, column: ColumnId, out: &mut Vec<u8>) {

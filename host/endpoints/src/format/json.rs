@@ -6,6 +6,8 @@
 //! sluice's other columns, under their own names, where they are not zero, and `route` where a
 //! splitter set one.
 //!
+//! Rows that are dead letters of a stage have an object `dead_letter` at the end, which says why.
+//!
 //! It differs in two places, where goflow2 loses something: a protocol or ethertype that goflow2 has
 //! no name for (it writes `""`) is written by its IANA name or, failing that, its number as text; and a
 //! network whose address is absent (goflow2 writes `"invalid Prefix"`) is `""`.
@@ -13,7 +15,7 @@
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use sluice_flow::{Batch, ColumnId, ColumnSet, Schema, col};
+use sluice_flow::{Batch, ColumnId, ColumnSet, DeadLetter, Schema, col};
 
 use super::field::{Field, Kind, LAYERS, beyond_goflow2, goflow2};
 use super::text;
@@ -61,6 +63,7 @@ impl Json {
 
     pub(crate) fn write(&self, batch: &Batch, rows: std::ops::Range<usize>, out: &mut Vec<u8>) {
         let cells: Vec<&Cell> = self.cells.iter().filter(|cell| !cell.is_optional || cell.kind.is_in(batch)).collect();
+        let why = batch.dead_letter().map(|why| dead_letter(why)).unwrap_or_default();
         for row in rows {
             let start = out.len();
             for cell in &cells {
@@ -70,6 +73,7 @@ impl Json {
                 out.extend_from_slice(&cell.key);
                 value(batch, row, cell.kind, out);
             }
+            out.extend_from_slice(&why);
             match out.get_mut(start) {
                 // The first key begins with the comma that separates it from one before.
                 Some(comma) => *comma = b'{',
@@ -78,6 +82,20 @@ impl Json {
             out.extend_from_slice(b"}\n");
         }
     }
+}
+
+/// `,"dead_letter":{...}`
+fn dead_letter(why: &DeadLetter) -> Vec<u8> {
+    let object = serde_json::json!({
+        "stage": &*why.stage,
+        "reason": why.reason,
+        "error": why.error,
+        "backtrace": why.backtrace,
+        "plugin": why.plugin,
+        "version": why.version,
+        "digest": why.digest,
+    });
+    format!(",\"dead_letter\":{object}").into_bytes()
 }
 
 fn is_absent(batch: &Batch, row: usize, kind: Kind) -> bool {

@@ -101,6 +101,8 @@ impl Table {
             self.shown = shown;
         }
 
+        // Behind the last column, which it has no header for: only rows that nobody could process have it.
+        let why = batch.dead_letter().map(|why| format!("✗ {why}")).unwrap_or_default();
         let mut start = 0;
         let mut ends = ends.into_iter();
         for _ in order {
@@ -114,6 +116,7 @@ impl Table {
                 pad(out, cell, width, written.get(start..end).unwrap_or_default());
                 start = end;
             }
+            out.extend_from_slice(why.as_bytes());
             end_line(out);
         }
     }

@@ -5,6 +5,7 @@ mod context;
 mod dead_letter;
 mod flight;
 mod format;
+pub(crate) mod headers;
 mod transaction;
 
 pub use connection::{Connection, KafkaError, Mechanism, SaslConfig, Secret, Setting, TlsConfig};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use expect_test::{Expect, expect};
 use sluice_endpoints::format::{Format, Formatter};
-use sluice_flow::{Batch, BatchBuilder, ColumnSet, Pool, Schema};
+use sluice_flow::{Batch, BatchBuilder, ColumnSet, DeadLetter, Pool, Schema};
 use sluice_wire::proto::{Decoder, Dialect, Framing};
 
 use crate::rows::{two_flows, two_routes};
@@ -42,6 +42,43 @@ fn every_line_of_json_is_an_object() {
             assert!(object.len() >= 50, "{line}");
         }
     }
+}
+
+#[test]
+fn rows_that_nobody_could_process_say_why() {
+    let mut batch = two_routes();
+    batch.set_dead_letter(Some(Arc::new(DeadLetter {
+        stage: "tenants".into(),
+        reason: "trap",
+        error: "it said \"no\"".to_owned(),
+        backtrace: vec!["tenants::rate".to_owned()],
+        plugin: "tenants".to_owned(),
+        version: "1.4.0".to_owned(),
+        digest: "00ff".to_owned(),
+    })));
+    check(
+        &batch,
+        Format::Json,
+        &["bytes"],
+        expect![[r#"
+        {"bytes":18000,"dead_letter":{"backtrace":["tenants::rate"],"digest":"00ff","error":"it said \"no\"","plugin":"tenants","reason":"trap","stage":"tenants","version":"1.4.0"}}
+        {"bytes":1280,"dead_letter":{"backtrace":["tenants::rate"],"digest":"00ff","error":"it said \"no\"","plugin":"tenants","reason":"trap","stage":"tenants","version":"1.4.0"}}
+    "#]],
+    );
+    check(
+        &batch,
+        Format::Table,
+        &["bytes", "proto"],
+        expect![[r#"
+        BYTES  PROTO
+         1280  ICMPv6  ✗ tenants: trap: it said "no"
+        18000  TCP     ✗ tenants: trap: it said "no"
+    "#]],
+    );
+    for line in written(&batch, Format::Flowdump, &[]).lines() {
+        assert!(line.ends_with(" ✗ tenants: trap: it said \"no\""), "{line}");
+    }
+    assert!(written(&batch, Format::Json, &[]).lines().all(|line| line.ends_with("}}")));
 }
 
 #[test]

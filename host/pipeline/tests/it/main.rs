@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test, unwrap is an assertion")]
 
 mod change;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -176,6 +177,9 @@ fn away() -> SinkError {
 fn all(target: Target) -> Edge {
     Edge { selection: Selection::All, target }
 }
+
+/// Time to drain that no test needs.
+const LONG: Grace = Grace(Duration::from_secs(3600));
 
 /// A pipeline under test, with what it leaves behind.
 struct Case {

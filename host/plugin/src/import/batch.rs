@@ -143,7 +143,11 @@ fn wrong_length(length: usize) -> Denied {
 }
 
 fn put(state: &mut State, column: ColumnId, values: Option<Column>) -> Result<(), Denied> {
-    state.current_mut()?.put(column, values);
+    let current = state.current_mut()?;
+    if values.as_ref().is_some_and(|values| current.is_too_much(column, values)) {
+        return Err(Denied::OutOfRange);
+    }
+    current.put(column, values);
     Ok(())
 }
 

@@ -4,12 +4,14 @@
 #[path = "../guest/mod.rs"]
 mod guest;
 
+mod budget;
 mod corpus;
 mod failure;
 mod loading;
 mod pack;
 mod per_partition;
 mod private;
+mod quarantine;
 mod recording;
 mod rollback;
 mod services;
@@ -26,7 +28,8 @@ use std::sync::Arc;
 use sluice_flow::{Batch, Column, ColumnSet, Pool, Schema, col, halves_of};
 use sluice_pipeline::{EventQueue, Metrics, Processed, event_channel};
 use sluice_plugin::{
-    ComponentSource, Grant, Granted, Host, HostSettings, Limits, Loaded, OnError, Services, StageSpec, Trust,
+    ComponentSource, FailurePolicy, Grant, Granted, Host, HostSettings, Limits, Loaded, OnError, Services, StageSpec,
+    Trust,
 };
 
 /// A host, a stage of the test plugin, and the files they use.
@@ -73,6 +76,8 @@ impl Bench {
             limits: Limits::default(),
             is_private: false,
             state: None,
+            failure: FailurePolicy::default(),
+            budget: None,
             rollback_window: std::time::Duration::ZERO,
             record: None,
             services: Services { events: events_out, ..Services::default() },
@@ -146,10 +151,11 @@ fn shown(batch: &Batch) -> String {
 fn outcome(processed: &Processed, rows: usize) -> String {
     assert_eq!(processed.rows(), rows, "{processed:?}");
     let mut text = String::new();
-    for (name, batch) in [("out", &processed.out), ("dead", &processed.dead)] {
-        if let Some(batch) = batch {
-            text.push_str(&format!("{name}:\n{}", shown(batch)));
-        }
+    for batch in processed.outs() {
+        text.push_str(&format!("out:\n{}", shown(batch)));
+    }
+    for batch in processed.deads() {
+        text.push_str(&format!("dead:\n{}", shown(batch)));
     }
     for (reason, rows) in &processed.dropped {
         text.push_str(&format!("dropped: {rows} {reason}\n"));

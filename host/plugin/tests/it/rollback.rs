@@ -85,6 +85,8 @@ fn a_state_that_the_new_version_refuses_puts_the_stage_back() {
 fn after_the_window_the_new_version_stays() {
     let mut bench = Bench::new("count", 0);
     bench.spec.rollback_window = Duration::ZERO;
+    // Its trap has nothing to do with the rows: parts of them would go through a fresh instance.
+    bench.spec.failure.bisect = false;
     let loaded = bench.load();
     let mut stage = loaded.instance();
     bench.install(&guest::version(9));

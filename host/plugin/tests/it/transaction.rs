@@ -89,6 +89,7 @@ fn keep_and_route_are_checked_and_the_last_good_one_counts() {
 fn nothing_of_a_call_that_refuses_is_left() {
     let mut bench = Bench::new("fatal", 0);
     bench.spec.on_error = OnError::Pass;
+    bench.spec.failure.bisect = false;
     expect![[r#"
         out:
         src_addr bytes src_as customer_id route

@@ -11,7 +11,9 @@ use sluice_kit::document::Document;
 use sluice_kit::lent::{Lent, TableConfig};
 use sluice_kit::rows::toml_text;
 use sluice_pipeline::Metrics;
-use sluice_plugin::{ComponentSource, Grant, Host, HostSettings, Limits, OnError, Services, StageSpec, Trust};
+use sluice_plugin::{
+    ComponentSource, FailurePolicy, Grant, Host, HostSettings, Limits, OnError, Services, StageSpec, Trust,
+};
 
 use crate::build::{BUILT_IN, user_cache};
 use crate::config::{ConfigError, did_you_mean};
@@ -121,6 +123,8 @@ pub(super) fn stage(component: ComponentSource, config_json: &str, services: Ser
         limits: Limits::default(),
         is_private: false,
         state: None,
+        failure: FailurePolicy::default(),
+        budget: None,
         rollback_window: std::time::Duration::ZERO,
         record: None,
         services,

@@ -12,7 +12,9 @@ use sluice_flow::Schema;
 use toml::Spanned;
 
 pub(crate) use read::{LoadError, load};
-pub(crate) use sections::{AdminConfig, OnErrorConfig, PluginsConfig, RecordConfig, Require, ShadowConfig};
+pub(crate) use sections::{
+    AdminConfig, OnErrorConfig, PluginsConfig, QuarantineConfig, RecordConfig, Require, ShadowConfig,
+};
 pub(crate) use sluice_kit::document::{ConfigError, Document, Named, Table, did_you_mean};
 use sluice_kit::lent::{GrantConfig, Lent, LimitsConfig};
 
@@ -71,6 +73,14 @@ pub(crate) struct Stage {
     /// `on_error`: what becomes of a batch that the plugin cannot process: `drop`, `pass` (the rows go on as they
     /// came), `dead-letter` or `stop` (the whole pipeline). Default `drop`.
     pub(crate) on_error: Spanned<OnErrorConfig>,
+    /// `retries`: times that a batch is given again to a plugin that answers `retry-later`. Default 2; at most 100.
+    pub(crate) retries: u32,
+    /// `bisect`: a batch that ends the plugin's instance, or is refused, is halved again and again until the rows that do it are
+    /// alone; only they go by `on_error`. Not with `on_error = "stop"`. Default true.
+    pub(crate) bisect: bool,
+    /// `quarantine`: when the plugin is not called any more because it traps again and again, e.g. `{ traps = 5 }`; rows
+    /// then go by `on_error` under the reason `quarantined`. Default: after 5 traps in a minute.
+    pub(crate) quarantine: QuarantineConfig,
     /// `private`: the stage hides something, so its rows must never pass unprocessed. Default: true for
     /// `reducer` and for stages with keys.
     pub(crate) is_private: Option<bool>,

@@ -10,9 +10,13 @@ use sluice_endpoints::sources::{CaptureConfig, KafkaSourceConfig, UdpConfig};
 use sluice_flow::{CustomField, Schema, Width};
 use sluice_kit::document::{Table, named, unknown_type};
 use sluice_kit::lent::Lent;
+use sluice_plugin::{DEFAULT_RETRIES, MAX_RETRIES, MAX_TRAPS};
 
 use super::sections::ColumnConfig;
-use super::{Config, ConfigError, Document, RecordConfig, ShadowConfig, Sink, SinkKind, Source, SourceKind, Stage};
+use super::{
+    Config, ConfigError, Document, QuarantineConfig, RecordConfig, ShadowConfig, Sink, SinkKind, Source, SourceKind,
+    Stage,
+};
 
 /// Batches that may wait in front of a worker or a sink.
 const DEFAULT_QUEUE: usize = 8;
@@ -155,6 +159,9 @@ fn stage(doc: &Document, table: &mut Table<'_>) -> Result<Stage, ConfigError> {
             Some(on_error) => on_error,
             None => toml::Spanned::new(table.span(""), super::OnErrorConfig::default()),
         },
+        retries: retries(doc, table)?,
+        bisect: table.take(doc, "bisect")?.unwrap_or(true),
+        quarantine: quarantine(doc, table)?,
         is_private: table.take(doc, "private")?,
         instances: table.take(doc, "instances")?,
         state: table.take(doc, "state")?,
@@ -176,6 +183,9 @@ fn stage(doc: &Document, table: &mut Table<'_>) -> Result<Stage, ConfigError> {
         "sha256",
         "grant",
         "on_error",
+        "retries",
+        "bisect",
+        "quarantine",
         "private",
         "instances",
         "state",
@@ -187,6 +197,27 @@ fn stage(doc: &Document, table: &mut Table<'_>) -> Result<Stage, ConfigError> {
     ];
     table.finish(doc, &known)?;
     Ok(stage)
+}
+
+fn retries(doc: &Document, table: &mut Table<'_>) -> Result<u32, ConfigError> {
+    let retries = table.take::<u32>(doc, "retries")?.unwrap_or(DEFAULT_RETRIES);
+    if retries > MAX_RETRIES {
+        let problem = format!("retries: {retries} is more than {MAX_RETRIES}; a batch waits for each of them");
+        return Err(doc.error(table.span("retries"), &table.path, problem));
+    }
+    Ok(retries)
+}
+
+fn quarantine(doc: &Document, table: &mut Table<'_>) -> Result<QuarantineConfig, ConfigError> {
+    let quarantine = table.take::<QuarantineConfig>(doc, "quarantine")?.unwrap_or_default();
+    let problem = if quarantine.traps > MAX_TRAPS {
+        format!("quarantine.traps: {} is more than {MAX_TRAPS}", quarantine.traps)
+    } else if quarantine.traps > 0 && quarantine.retry_after_ms == 0 {
+        "quarantine.retry_after_ms: 0 is no quarantine; use `traps = 0` for none".to_owned()
+    } else {
+        return Ok(quarantine);
+    };
+    Err(doc.error(table.span("quarantine"), &table.path, problem))
 }
 
 fn record(doc: &Document, table: &mut Table<'_>) -> Result<Option<RecordConfig>, ConfigError> {

@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Deserialize;
+use sluice_plugin::QuarantineRules;
 use toml::Spanned;
 
 /// `[admin]`: metrics and health over HTTP.
@@ -120,4 +122,61 @@ fn default_record_files() -> usize {
 
 fn default_record_bytes() -> u64 {
     256 << 20
+}
+
+/// `quarantine` of a stage: when its plugin is not called any more.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct QuarantineConfig {
+    /// Batches and ticks that end in a trap, all instances together, after which it begins. Default 5; 0: never; at most 1000.
+    #[serde(default = "default_traps")]
+    pub(crate) traps: u32,
+    /// Milliseconds in which they do. Default 60 000.
+    #[serde(default = "default_within_ms")]
+    pub(crate) within_ms: u64,
+    /// Milliseconds until one batch tries it again. Twice as long after each that traps too. Default 10 000.
+    #[serde(default = "default_retry_after_ms")]
+    pub(crate) retry_after_ms: u64,
+    /// The longest that this gets, in milliseconds. Default 600 000.
+    #[serde(default = "default_max_retry_after_ms")]
+    pub(crate) max_retry_after_ms: u64,
+}
+
+impl Default for QuarantineConfig {
+    fn default() -> QuarantineConfig {
+        QuarantineConfig {
+            traps: default_traps(),
+            within_ms: default_within_ms(),
+            retry_after_ms: default_retry_after_ms(),
+            max_retry_after_ms: default_max_retry_after_ms(),
+        }
+    }
+}
+
+impl QuarantineConfig {
+    /// As the plugin host wants it; none if it never begins.
+    pub(crate) fn rules(&self) -> Option<QuarantineRules> {
+        (self.traps > 0).then(|| QuarantineRules {
+            traps: self.traps,
+            within: Duration::from_millis(self.within_ms),
+            retry_after: Duration::from_millis(self.retry_after_ms),
+            max_retry_after: Duration::from_millis(self.max_retry_after_ms),
+        })
+    }
+}
+
+fn default_traps() -> u32 {
+    QuarantineRules::default().traps
+}
+
+fn default_within_ms() -> u64 {
+    QuarantineRules::default().within.as_millis() as u64
+}
+
+fn default_retry_after_ms() -> u64 {
+    QuarantineRules::default().retry_after.as_millis() as u64
+}
+
+fn default_max_retry_after_ms() -> u64 {
+    QuarantineRules::default().max_retry_after.as_millis() as u64
 }

@@ -31,7 +31,7 @@ fn run(mode: &str, on_error: &str) -> (Ended, String) {
         on_error = "{on_error}"
         private = false
         grant = {{ read = ["src_addr", "bytes", "src_as", "proto", "customer_id", "note", "mpls_labels"], write = ["src_addr", "src_as", "customer_id", "note", "mpls_labels"], events = true, tables = ["t"], keys = ["k"], assets = ["a"] }}
-        limits = {{ deadline_ms = 100, memory_bytes = 8_000_000 }}
+        limits = {{ deadline_ms = 500, memory_bytes = 8_000_000 }}
         config = {{ mode = "{mode}", arg = 1000 }}
 
         [stages.good]

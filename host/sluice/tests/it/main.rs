@@ -6,6 +6,7 @@ mod author;
 mod config;
 mod end_to_end;
 mod examples;
+mod failure;
 mod hostile;
 mod hot_swap;
 mod kafka;

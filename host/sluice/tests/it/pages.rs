@@ -7,7 +7,8 @@ use std::path::Path;
 use crate::tool::{Running, exporter, get, netflow5, sluice};
 
 /// Families that are there only after something went wrong, so not in an orderly run.
-const ONLY_IN_TROUBLE: &[&str] = &["sluice_source_dropped_rows", "sluice_stage_plugin_traps"];
+const ONLY_IN_TROUBLE: &[&str] =
+    &["sluice_source_dropped_rows", "sluice_stage_plugin_traps", "sluice_stage_plugin_failed_rows"];
 
 /// Beginnings of families that are there only with Kafka: `kafka/metrics.rs` compares those.
 pub(crate) const ONLY_WITH_KAFKA: &[&str] = &["sluice_source_kafka_", "sluice_sink_kafka_", "sluice_sink_buffer_"];

@@ -160,6 +160,9 @@ pub(super) struct EntryWriter {
 /// In place of the length of a key: there is none.
 const NO_KEY: u32 = u32::MAX;
 
+/// Beside the number of rows, which is far below: headers follow.
+const HAS_HEADERS: u32 = 1 << 31;
+
 impl EntryWriter {
     pub(super) fn add(&mut self, message: &Message<'_>) {
         let mut put = |bytes: &[u8]| {
@@ -172,7 +175,14 @@ impl EntryWriter {
             Some(key) => put(key),
             None => self.bytes.extend_from_slice(&NO_KEY.to_le_bytes()),
         }
-        self.bytes.extend_from_slice(&(message.rows as u32).to_le_bytes());
+        let rows = message.rows as u32;
+        if message.headers.is_empty() {
+            self.bytes.extend_from_slice(&rows.to_le_bytes());
+        } else {
+            self.bytes.extend_from_slice(&(rows | HAS_HEADERS).to_le_bytes());
+            self.bytes.extend_from_slice(&(message.headers.len() as u32).to_le_bytes());
+            self.bytes.extend_from_slice(message.headers);
+        }
         self.rows += message.rows;
     }
 }
@@ -197,7 +207,14 @@ fn next<'a>(left: &mut &'a [u8]) -> Option<Message<'a>> {
         NO_KEY => None,
         length => Some(bytes(left, length)?),
     };
-    Some(Message { topic, key, value, rows: number(left)? as usize })
+    let rows = number(left)?;
+    let headers = if rows & HAS_HEADERS == 0 {
+        &[]
+    } else {
+        let length = number(left)?;
+        bytes(left, length)?
+    };
+    Some(Message { topic, key, value, rows: (rows & !HAS_HEADERS) as usize, headers })
 }
 
 /// Empties the queue.
@@ -327,9 +344,9 @@ mod tests {
     #[test]
     fn an_entry_gives_back_its_messages_and_nothing_of_a_cut_one() {
         let messages = [
-            Message { topic: "a", key: None, value: b"one", rows: 1 },
-            Message { topic: "b", key: Some(b""), value: b"", rows: 0 },
-            Message { topic: "c", key: Some(b"k"), value: b"three", rows: 300 },
+            Message { topic: "a", key: None, value: b"one", rows: 1, headers: b"" },
+            Message { topic: "b", key: Some(b""), value: b"", rows: 0, headers: b"" },
+            Message { topic: "c", key: Some(b"k"), value: b"three", rows: 300, headers: b"why" },
         ];
         let mut entry = EntryWriter::default();
         messages.iter().for_each(|message| entry.add(message));

@@ -10,7 +10,7 @@ use super::KafkaSinkConfig;
 use super::key::Key;
 use crate::Invalid;
 use crate::format::{Format, Formatter};
-use crate::kafka::Letter;
+use crate::kafka::{Letter, headers};
 
 /// Bytes at which a value takes no more rows: brokers refuse messages of a megabyte.
 const MAX_VALUE: usize = 512 << 10;
@@ -22,6 +22,8 @@ pub(super) struct Message<'a> {
     pub(super) key: Option<&'a [u8]>,
     pub(super) value: &'a [u8],
     pub(super) rows: usize,
+    /// As [`headers`](crate::kafka::headers) writes them.
+    pub(super) headers: &'a [u8],
 }
 
 impl Message<'_> {
@@ -105,6 +107,7 @@ impl Packer {
         self.packs.clear();
         self.packs.resize_with(topics.len(), Pack::default);
         self.packs.iter_mut().enumerate().for_each(|(route, pack)| pack.route = route);
+        let headers = batch.dead_letter().map(|why| headers::of_dead_letter(why)).unwrap_or_default();
         for row in 0..batch.rows() {
             let route = match (self.is_routed, routes.and_then(|routes| routes.get(row))) {
                 (false, _) => 0,
@@ -138,14 +141,14 @@ impl Packer {
                 std::mem::swap(&mut pack.key, &mut key);
             }
             if pack.rows >= self.pack || pack.value.len() >= MAX_VALUE {
-                send(pack.message(topic, &self.key, &self.format))?;
+                send(pack.message(topic, &self.key, &self.format, &headers))?;
                 pack.value.clear();
                 pack.rows = 0;
             }
         }
         for pack in self.packs.iter().filter(|pack| pack.rows > 0) {
             let Some(Some(topic)) = topics.get(pack.route) else { continue };
-            send(pack.message(topic, &self.key, &self.format))?;
+            send(pack.message(topic, &self.key, &self.format, &headers))?;
         }
         Ok(without)
     }
@@ -160,12 +163,12 @@ fn append(format: &mut PackFormat, rows: Option<&mut Rows<'_>>, batch: &Batch, r
 }
 
 impl Pack {
-    fn message<'a>(&'a self, topic: &'a str, key: &Key, format: &PackFormat) -> Message<'a> {
+    fn message<'a>(&'a self, topic: &'a str, key: &Key, format: &PackFormat, headers: &'a [u8]) -> Message<'a> {
         let value = match format {
             // Between lines, not behind the last.
             PackFormat::Json(_) => self.value.strip_suffix(b"\n").unwrap_or(&self.value),
             PackFormat::Protobuf(_) => &self.value,
         };
-        Message { topic, key: (*key != Key::None).then_some(&self.key), value, rows: self.rows }
+        Message { topic, key: (*key != Key::None).then_some(&self.key), value, rows: self.rows, headers }
     }
 }

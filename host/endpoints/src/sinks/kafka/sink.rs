@@ -13,7 +13,9 @@ use super::KafkaSinkConfig;
 use super::buffer::Buffer;
 use super::pack::{Message, Packer, WithoutTopic};
 use super::topics::Topics;
-use crate::kafka::{DeadLetters, Deliveries, Events, Flight, KafkaError, Producer, RowsIn, Transactions, probe};
+use crate::kafka::{
+    DeadLetters, Deliveries, Events, Flight, KafkaError, Producer, RowsIn, Transactions, headers, probe,
+};
 use crate::sinks::lent::Lent;
 
 /// Time between two looks whether librdkafka has room again.
@@ -389,6 +391,9 @@ pub(super) fn send(
         BaseRecord::<[u8], [u8], _>::with_opaque_to(message.topic, Arc::clone(flight)).payload(message.value);
     if let Some(key) = message.key {
         record = record.key(key);
+    }
+    if let Some(headers) = headers::for_message(message.headers) {
+        record = record.headers(headers);
     }
     loop {
         match producer.send(record) {

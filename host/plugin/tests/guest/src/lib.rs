@@ -174,7 +174,44 @@ fn run(mode: &str, arg: u32) -> Result<(), String> {
         }
         "leak" => {
             std::mem::forget(black_box(vec![1_u8; arg as usize]));
-            Ok(())
+            batch::set_u32s(SRC_AS, &vec![9; rows as usize]).map_err(failed)
+        }
+        // So many bytes for each row, given back at the end.
+        "hungry" => {
+            let bytes = black_box(vec![1_u8; (arg * rows) as usize]);
+            batch::set_u32s(SRC_AS, &vec![u32::from(bytes[0]); rows as usize]).map_err(failed)
+        }
+        // Ends at a row as "trap" does, in other ways.
+        "poison-loop" | "poison-refuse" | "poison-memory" => {
+            if batch::u64s(BYTES).unwrap_or_default().contains(&u64::from(arg)) {
+                match mode {
+                    "poison-loop" => loop {
+                        black_box(0);
+                    },
+                    "poison-refuse" => return Err(format!("a row of {arg}\u{1b}[2J bytes")),
+                    _ => drop(black_box(vec![1_u8; 1 << 30])),
+                }
+            }
+            batch::set_u32s(SRC_AS, &vec![9; rows as usize]).map_err(failed)
+        }
+        // Work, in thousands of turns of a loop.
+        "burn" => {
+            let work = (0..u64::from(arg) * 1000).fold(1_u64, |sum, turn| black_box(sum.rotate_left(5) ^ turn));
+            batch::set_u32s(SRC_AS, &vec![9 + (work == 0) as u32; rows as usize]).map_err(failed)
+        }
+        "handles" => {
+            let opened = (0..arg).take_while(|_| keys::open("secret").map(std::mem::forget).is_ok()).count();
+            report((opened, keys::open("secret").err()))
+        }
+        "lists" => {
+            let offsets: Vec<u32> = (0..=rows).map(|row| if row == 0 { 0 } else { arg }).collect();
+            report(batch::set_u32_lists(LABELS, &offsets, &vec![7; arg as usize]))
+        }
+        "words" => {
+            let words = vec!["word".to_owned(); arg as usize];
+            let long = "x".repeat(5000);
+            let codes = vec![0; rows as usize];
+            report((batch::set_texts(NOTE, &words, &codes), batch::set_texts(NOTE, &[long], &codes)))
         }
         // A column that is not in its manifest.
         "asks" => {

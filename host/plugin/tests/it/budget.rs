@@ -1,0 +1,203 @@
+//! What a plugin may use: CPU time, memory, and everything that it hands over.
+
+use sluice_flow::{Batch, col};
+use sluice_pipeline::Processed;
+use sluice_plugin::{Budget, Limits, OnError, OverBudget};
+
+use crate::{Bench, batch, guest, outcome};
+
+/// Uses 50 million turns of a loop a batch: many times the budget of a millisecond a second, on any machine.
+fn burning(budget: &std::sync::Arc<Budget>) -> Bench {
+    let mut bench = Bench::new("burn", 50_000);
+    bench.spec.budget = Some(std::sync::Arc::clone(budget));
+    bench.spec.limits.deadline_ms = 60_000;
+    bench
+}
+
+fn metric(bench: &Bench, name: &str) -> f64 {
+    bench.metric(&format!("sluice_stage_plugin_{name}{{stage=\"tag\"}}"))
+}
+
+fn processed_rows(processed: &Processed) -> usize {
+    processed.outs().map(Batch::rows).sum()
+}
+
+#[test]
+fn a_plugin_over_its_budget_is_shed_and_others_are_not() {
+    let budget = Budget::new("tag", 1, OverBudget::Shed);
+    let bench = burning(&budget);
+    let loaded = bench.load();
+    let mut stages = [loaded.instance(), loaded.instance()];
+    assert_eq!(processed_rows(&stages[0].process(batch())), 3);
+    // Of all instances together.
+    for stage in &mut stages {
+        assert_eq!(outcome(&stage.process(batch()), 3), "dropped: 3 over_budget\n");
+    }
+    assert_eq!(metric(&bench, "over_budget_total"), 1.0);
+    // Every call is measured: what was used is far beyond one call in eight of it.
+    assert!(metric(&bench, "cpu_nanoseconds_total") > 1e6);
+    let free = Bench::new("burn", 50_000);
+    assert_eq!(processed_rows(&free.process(batch())), 3);
+}
+
+#[test]
+fn a_budget_can_be_that_of_several_stages() {
+    let budget = Budget::new("tenant", 1, OverBudget::Shed);
+    let (one, other) = (burning(&budget), burning(&budget));
+    let (mut first, mut second) = (one.load().instance(), other.load().instance());
+    assert_eq!(processed_rows(&first.process(batch())), 3);
+    assert_eq!(outcome(&second.process(batch()), 3), "dropped: 3 over_budget\n");
+}
+
+#[test]
+fn rows_over_the_budget_go_by_the_policy_of_the_stage() {
+    let with = |on_error: OnError| {
+        let mut bench = burning(&Budget::new("tag", 1, OverBudget::Shed));
+        bench.spec.on_error = on_error;
+        let mut stage = bench.load().instance();
+        stage.process(batch());
+        stage.process(batch())
+    };
+    assert_eq!(with(OnError::Pass).outs().map(|batch| batch.number(col::SRC_AS, 0)).collect::<Vec<_>>(), [0]);
+    let dead = with(OnError::DeadLetter);
+    let why = dead.dead.as_ref().unwrap().dead_letter().unwrap().to_string();
+    assert_eq!(why, "tag: over_budget: the budget tag of 1 ms CPU time a second is used up");
+    let stop = with(OnError::Stop);
+    assert_eq!((stop.stop, stop.dropped.as_slice()), (None, &[("over_budget", 3)][..]));
+}
+
+#[test]
+fn a_version_that_breaks_the_budget_in_its_first_time_is_put_back() {
+    let mut bench = Bench::new("pass", 0);
+    bench.spec.rollback_window = std::time::Duration::from_secs(3600);
+    let loaded = bench.load();
+    let mut stage = loaded.instance();
+    stage.process(batch());
+    let mut hungry = burning(&Budget::new("tag", 1, OverBudget::Shed));
+    hungry.spec.rollback_window = bench.spec.rollback_window;
+    let spec = sluice_plugin::StageSpec { component: bench.spec.component.clone(), ..hungry.spec.clone() };
+    loaded.publish(loaded.candidate(&spec).unwrap());
+    assert_eq!(processed_rows(&stage.process(batch())), 3);
+    assert_eq!((metric(&bench, "rollbacks_total"), loaded.generation()), (1.0, 3));
+    assert_eq!(processed_rows(&stage.process(batch())), 3, "the one before has no such budget");
+    assert_eq!(metric(&bench, "over_budget_total"), 1.0);
+}
+
+#[test]
+fn an_instance_whose_memory_has_grown_is_exchanged_for_one_that_knows_the_same() {
+    let limits = Limits { memory: 16 << 20, ..Limits::default() };
+    // 200 KB a call: full after some eighty.
+    let mut bench = Bench::new("leak", 200_000);
+    bench.spec.limits = limits.clone();
+    let mut stage = bench.load().instance();
+    for _ in 0..300 {
+        assert_eq!(processed_rows(&stage.process(batch())), 3);
+    }
+    let recycled = metric(&bench, "recycled_total");
+    assert!((2.0..=9.0).contains(&recycled), "{recycled}");
+    assert_eq!(bench.metric("sluice_stage_plugin_traps_total{stage=\"tag\",kind=\"memory\"}"), 0.0);
+    // One that needs as much from the start is left alone, for longer and longer.
+    let mut bench = Bench::new("count", 0);
+    bench.spec.limits = Limits { recycle_memory: Some(1), ..limits };
+    let mut stage = bench.load().instance();
+    let last = (0..300).map(|_| stage.process(batch())).last().unwrap();
+    assert_eq!(last.out.unwrap().number(col::CUSTOMER_ID, 0), 898, "every row was counted once");
+    assert_eq!(metric(&bench, "recycled_total"), 3.0, "after 32, 64 and 128 batches");
+}
+
+#[test]
+fn a_leak_that_is_not_caught_in_time_costs_an_instance_and_no_row() {
+    let mut bench = Bench::new("leak", 2_000_000);
+    bench.spec.limits = Limits { memory: 16 << 20, ..Limits::default() };
+    let mut stage = bench.load().instance();
+    for _ in 0..30 {
+        assert_eq!(processed_rows(&stage.process(batch())), 3);
+    }
+    assert!(bench.metric("sluice_stage_plugin_traps_total{stage=\"tag\",kind=\"memory\"}") >= 2.0);
+    assert_eq!(metric(&bench, "batch_rows_limit"), 0.0, "it is not that the batches are too large");
+}
+
+#[test]
+fn batches_become_as_small_as_the_memory_asks_and_grow_again() {
+    // 100 KB a row: 1000 rows do not fit into 32 MiB.
+    let mut bench = Bench::new("hungry", 100_000);
+    bench.spec.limits = Limits { memory: 32 << 20, deadline_ms: 60_000, ..Limits::default() };
+    let mut stage = bench.load().instance();
+    let rows: Vec<_> = (0..1000).map(|row| ("192.0.2.1", row)).collect();
+    let thousand = || crate::batch_of(&rows);
+    let memory = |bench: &Bench| bench.metric("sluice_stage_plugin_traps_total{stage=\"tag\",kind=\"memory\"}");
+    assert_eq!(processed_rows(&stage.process(thousand())), 1000);
+    assert_eq!(metric(&bench, "batch_rows_limit"), 250.0);
+    let traps = memory(&bench);
+    assert!(traps > 0.0);
+    let processed = stage.process(thousand());
+    assert_eq!(processed.outs().map(Batch::rows).collect::<Vec<_>>(), [250; 4], "split before the call");
+    let bytes: Vec<u64> = processed.outs().flat_map(|batch| batch.u64s(col::BYTES).unwrap().to_vec()).collect();
+    assert_eq!(bytes, (0..1000).collect::<Vec<_>>());
+    assert_eq!(memory(&bench), traps, "nothing traps any more");
+    // After 64 calls that worked it tries more, and finds again what works.
+    for _ in 0..20 {
+        assert_eq!(processed_rows(&stage.process(thousand())), 1000);
+    }
+    assert!(memory(&bench) > traps);
+}
+
+#[test]
+fn one_row_that_wants_all_the_memory_does_not_make_the_batches_small() {
+    let bench = Bench::new("poison-memory", 20);
+    let processed = bench.process(batch());
+    assert_eq!((processed_rows(&processed), processed.dropped.as_slice()), (2, &[("memory", 1)][..]));
+    assert_eq!(metric(&bench, "batch_rows_limit"), 0.0);
+}
+
+#[test]
+fn texts_lists_and_handles_are_capped() {
+    expect_test::expect!["(64, Some(\"more than 64 are open\"))"].assert_eq(&report("handles", 1000, |bench| {
+        let path = bench.dir.path().join("secret.key");
+        std::fs::write(&path, "00".repeat(32)).unwrap();
+        let keys = [("secret".to_owned(), sluice_plugin::keys::KeySpec::File { path })];
+        bench.spec.services.keys = std::sync::Arc::new(sluice_plugin::keys::Keys::load(keys).unwrap());
+    }));
+    assert_eq!(report("words", 65_536, |_| {}), "(Ok(()), Err(Denied::OutOfRange))");
+    assert_eq!(report("words", 65_537, |_| {}), "(Err(Denied::OutOfRange), Err(Denied::OutOfRange))");
+    let roomy = |bench: &mut Bench| {
+        bench.spec.limits = Limits { memory: 512 << 20, hostcall_bytes: 512 << 20, ..Limits::default() };
+    };
+    assert_eq!(report("lists", 16 << 20, roomy), "Err(Denied::OutOfRange)");
+    assert_eq!(report("lists", 1 << 20, roomy), "Ok(())");
+}
+
+/// What the plugin reports.
+fn report(mode: &str, arg: u32, with: impl FnOnce(&mut Bench)) -> String {
+    let mut bench = Bench::new(mode, arg);
+    with(&mut bench);
+    bench.report()
+}
+
+#[test]
+fn floods_of_log_lines_alerts_and_metrics_are_counted_and_end_nothing() {
+    let flood = |mode: &str| {
+        let bench = Bench::new(mode, 5000);
+        assert_eq!(bench.process(batch()).outs().count(), 1);
+        bench
+    };
+    assert!(metric(&flood("log"), "log_suppressed_total") >= 4900.0);
+    let alerts = flood("alerts");
+    assert!(metric(&alerts, "alerts_suppressed_total") >= 4300.0 && alerts.events.try_iter().count() <= 700);
+    let metrics = flood("metrics");
+    assert!(metric(&metrics, "metrics_refused_total") >= 4900.0);
+    let series = metrics.metrics.encode().lines().filter(|line| line.starts_with("sluice_plugin_count_total{")).count();
+    assert!(series <= 64, "{series}");
+}
+
+#[test]
+fn a_new_version_keeps_the_debt_of_a_shared_budget() {
+    let budget = Budget::new("tag", 1, OverBudget::Shed);
+    let bench = burning(&budget);
+    let loaded = bench.load();
+    let mut stage = loaded.instance();
+    stage.process(batch());
+    bench.install(&guest::version(2));
+    loaded.reload().unwrap();
+    assert_eq!(outcome(&stage.process(batch()), 3), "dropped: 3 over_budget\n");
+}
