@@ -162,6 +162,7 @@ impl Worker {
             self.failures.fail(format!("stage {}: {why}", account.name()));
         }
         if let Some(out) = out {
+            account.show(&out);
             let rows = out.rows();
             let (shares, untaken) = share_out(out, edges);
             // A stage that is there for its alerts only is the end of its rows, which is no accident.

@@ -22,6 +22,7 @@ pub mod keys;
 mod limits;
 mod load;
 mod lock;
+mod numbers;
 mod pack;
 mod per_partition;
 pub mod recording;
@@ -49,6 +50,7 @@ pub use limits::{
 };
 pub use load::{Candidate, Loaded, Manifest, Reloaded};
 pub use lock::{Lock, LockError, Locked};
+pub use numbers::Numbers;
 pub use pack::{PackError, Renames, pack};
 pub use shadow::{ColumnChange, ShadowReport};
 pub use signature::{KeyId, PublicKey, SecretKey, SignatureError, Signer, signature_of, signature_path, verify};

@@ -66,6 +66,7 @@ pub(crate) struct Meters {
     pub(crate) generation: FloatGauge,
     pub(crate) recordings: Counter,
     pub(crate) recordings_left_out: Counter,
+    traps: Mutex<BTreeMap<&'static str, u64>>,
     metrics: Arc<Metrics>,
     stage: String,
 }
@@ -110,15 +111,22 @@ impl Meters {
                 "sluice_stage_plugin_recordings_left_out",
                 "Recordings that were not written: the same trap has one, it was too large, or the directory refused it.",
             ),
+            traps: Mutex::default(),
             metrics: Arc::clone(metrics),
             stage: stage.to_owned(),
         }
     }
 
-    /// The counter of traps of one kind.
+    /// Counts a trap.
     pub(crate) fn trap(&self, kind: &'static str) {
+        *self.traps.lock().unwrap_or_else(PoisonError::into_inner).entry(kind).or_default() += 1;
         let labels: Labels = vec![("stage", self.stage.clone()), ("kind", kind.to_owned())];
         self.metrics.counter("sluice_stage_plugin_traps", "Calls that ended the instance, by kind.", labels).inc();
+    }
+
+    /// Traps by kind.
+    pub(crate) fn traps(&self) -> BTreeMap<&'static str, u64> {
+        self.traps.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Publishes which plugin runs: 1 for the one that does, 0 for those before.

@@ -54,6 +54,11 @@ pub(crate) enum Learned {
 }
 
 impl Sampling {
+    /// The rates that were given: of the exporter as a whole, of samplers and of interfaces.
+    pub(crate) fn rates(&self) -> (Option<u64>, &[(u32, u64)], &[(u32, u64)]) {
+        (self.default, &self.samplers, &self.interfaces)
+    }
+
     /// Nothing was said.
     pub(crate) const NONE: Sampling =
         Sampling { default: None, samplers: Vec::new(), interfaces: Vec::new(), init_ms: 0 };
