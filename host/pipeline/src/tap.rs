@@ -71,7 +71,7 @@ pub struct Tail {
 #[derive(Debug)]
 pub enum Seen {
     /// Rows.
-    Batch(Batch),
+    Batch(Box<Batch>),
     /// So many rows passed that there was no room for.
     Skipped(u64),
 }
@@ -156,7 +156,8 @@ impl Tail {
                 return Seen::Skipped(skipped);
             }
         }
-        Seen::Batch(self.batches.recv().await.expect("the tap keeps the other end until this one is dropped"))
+        let batch = self.batches.recv().await.expect("the tap keeps the other end until this one is dropped");
+        Seen::Batch(Box::new(batch))
     }
 }
 

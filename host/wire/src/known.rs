@@ -121,12 +121,8 @@ fn of_counts(addr: IpAddr, protocol: Protocol, domain: u32, seen: &Seen) -> Know
 
 /// Adds what options data and templates said.
 fn with_memory(mut known: KnownExporter, exporter: &Exporter, protocol: Protocol) -> KnownExporter {
-    let (default, samplers, interfaces) = exporter.sampling.rates();
-    let rate = |of| move |(id, rate): &(u32, u64)| KnownRate { of, id: *id, rate: *rate };
-    known.rates.extend(default.map(|rate| KnownRate { of: "exporter", id: 0, rate }));
-    known.rates.extend(samplers.iter().map(rate("sampler")).take(MOST_RATES));
-    known.rates.extend(interfaces.iter().map(rate("interface")).take(MOST_RATES));
-    known.rates.truncate(MOST_RATES);
+    let rates = exporter.sampling.rates().map(|(of, id, rate)| KnownRate { of, id, rate });
+    known.rates.extend(rates.take(MOST_RATES));
     let template = |(id, template): &(u16, Template)| KnownTemplate {
         id: *id,
         is_options: template.is_options,

@@ -54,9 +54,12 @@ pub(crate) enum Learned {
 }
 
 impl Sampling {
-    /// The rates that were given: of the exporter as a whole, of samplers and of interfaces.
-    pub(crate) fn rates(&self) -> (Option<u64>, &[(u32, u64)], &[(u32, u64)]) {
-        (self.default, &self.samplers, &self.interfaces)
+    /// The rates that were given: what of, its number, and the rate.
+    pub(crate) fn rates(&self) -> impl Iterator<Item = (&'static str, u32, u64)> + '_ {
+        let default = self.default.map(|rate| ("exporter", 0, rate));
+        let samplers = self.samplers.iter().map(|(id, rate)| ("sampler", *id, *rate));
+        let interfaces = self.interfaces.iter().map(|(id, rate)| ("interface", *id, *rate));
+        default.into_iter().chain(samplers).chain(interfaces)
     }
 
     /// Nothing was said.

@@ -145,6 +145,40 @@ fn a_table_is_exchanged_when_asked_and_a_refusal_names_the_line() {
 }
 
 #[test]
+fn a_configuration_is_taken_up_when_asked_and_a_refusal_says_where() {
+    let collector = Collector::start();
+    let file = collector.folder.path().join("sluice.toml");
+    let before = fs::read_to_string(&file).unwrap();
+    let same = json!({ "added": [], "removed": [], "changed": [], "rewired": false });
+    assert_eq!(collector.call("POST", "/v1/reload"), (200, same));
+
+    let socket = exporter(collector.to);
+    socket.send(&netflow5(0, &[1])).unwrap();
+    let records = |answer: &Value| answer["exporters"][0]["records"].clone();
+    collector.get_until("/v1/exporters", |answer| records(answer) == 1);
+    fs::write(&file, before.clone() + "\n[sinks.second]\ntype = \"null\"\ninputs = [\"edge\"]\n").unwrap();
+    let (status, changed) = collector.call("POST", "/v1/reload");
+    assert_eq!((status, &changed["added"], &changed["rewired"]), (200, &json!(["sinks.second"]), &json!(true)));
+    let pipeline = collector.get("/v1/pipeline");
+    let to: Vec<_> =
+        pipeline["sources"][0]["outputs"].as_array().unwrap().iter().map(|edge| edge["to"].clone()).collect();
+    assert_eq!(to, [json!("enrich"), json!("disk"), json!("second")]);
+    // The source goes on, and what it knows can be asked for as before.
+    socket.send(&netflow5(1, &[2])).unwrap();
+    collector.get_until("/v1/exporters", |answer| records(answer) == 2);
+
+    fs::write(&file, before.replace("batch_delay_ms", "batch_delay")).unwrap();
+    let (status, body) = collector.call("POST", "/v1/reload");
+    assert_eq!(status, 422);
+    assert!(
+        body["error"].as_str().unwrap().contains("sluice.toml:9:5: sources.edge: unknown key `batch_delay`"),
+        "{body}"
+    );
+    assert_eq!(collector.get("/v1/pipeline")["sinks"].as_array().unwrap().len(), 4);
+    collector.stop();
+}
+
+#[test]
 fn exporters_and_templates_are_those_that_came() {
     let collector = Collector::start();
     let socket = exporter(collector.to);
