@@ -29,7 +29,7 @@ pub(crate) fn routes() -> Vec<Route> {
             metrics,
         ),
         Route::raw::<NoQuery, String, _, _>(
-            (get.clone(), "/healthz", Public, "health", "Whether the collector runs."),
+            (get.clone(), "/healthz", Public, "health", "Whether the collector runs: 200, or 503 while it stops."),
             TEXT,
             &[],
             health,

@@ -139,7 +139,7 @@ fn tokens_are_read_again_when_asked_and_a_mistake_leaves_them_in_force() {
     assert_eq!(collector.ask("GET", "/v1/whoami", &bearer(OPERATOR)).status, 200);
 
     // A token that is taken out of the file is refused from then on.
-    write_private(&file, &tokens().split("[tokens.acme-1]").next().unwrap().to_owned());
+    write_private(&file, tokens().split("[tokens.acme-1]").next().unwrap());
     assert_eq!(collector.call("POST", "/v1/reload").0, 200);
     collector.run.wait_for("tokens read again");
     assert_eq!(collector.ask("GET", "/v1/whoami", &bearer(TENANT)).status, 401);

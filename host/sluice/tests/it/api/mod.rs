@@ -4,6 +4,7 @@ mod auth;
 mod commands;
 mod endpoints;
 mod limits;
+mod page;
 mod schema;
 mod tail;
 
