@@ -1,12 +1,14 @@
 //! The books of one component: rows in = rows out + rows dropped, by reason.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
+use sluice_flow::Batch;
 
 use crate::Metrics;
+use crate::tap::Tap;
 
 /// What a component is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +44,7 @@ pub struct Account {
     batches: Counter,
     bytes: Counter,
     latency: Histogram,
+    tap: Arc<Tap>,
 }
 
 /// Counters by reason; a reason that never occurred has none.
@@ -106,7 +109,23 @@ impl Account {
                 "Time spent on a batch: filling it (source), processing it (stage), delivering it (sink).",
                 labels(),
             ),
+            tap: metrics.taps().of(kind, name),
         }
+    }
+
+    /// Shows rows that go out (for a sink: that come in) to whoever looks at this component. While nobody does, it
+    /// costs one load.
+    #[inline]
+    pub(crate) fn show(&self, batch: &Batch) {
+        if self.tap.is_watched() {
+            self.tap.show(batch);
+        }
+    }
+
+    /// The batch, to be shown once it has gone out, if anybody looks.
+    #[inline]
+    pub(crate) fn to_show(&self, batch: &Batch) -> Option<Batch> {
+        self.tap.is_watched().then(|| batch.clone())
     }
 
     /// What the component is.

@@ -14,6 +14,7 @@ mod run;
 mod sink;
 mod source;
 mod stage;
+mod tap;
 mod waiting;
 mod worker;
 
@@ -27,6 +28,7 @@ pub use run::{Grace, Pipeline, RunError, Running, SourceEntry, StageEntry};
 pub use sink::{Delivery, MOST_UNDER_WAY, Sink, SinkEntry, SinkError};
 pub use source::{Closed, NoRoom, Outlet, Parcel, Source, SourceError, Wanted};
 pub use stage::{Piece, Processed, Stage, StageSet};
+pub use tap::{MOST_TAILS, Seen, Tail, TailError};
 
 /// An error of an implementation, kept as the cause of ours.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;

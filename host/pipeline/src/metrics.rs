@@ -11,7 +11,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::{Account, Balance, Kind};
+use crate::tap::Taps;
+use crate::{Account, Balance, Kind, Tail, TailError};
 
 /// Label names and values of one time series. Values come from closed or capped sets.
 pub type Labels = Vec<(&'static str, String)>;
@@ -36,6 +37,7 @@ impl MetricConstructor<Histogram> for Latency {
 #[derive(Debug, Default)]
 pub struct Metrics {
     inner: Mutex<Inner>,
+    taps: Taps,
 }
 
 #[derive(Debug, Default)]
@@ -120,6 +122,18 @@ impl Metrics {
         let account = Arc::new(Account::new(self, kind, name));
         self.with(|inner| inner.accounts.push(Arc::clone(&account)));
         account
+    }
+
+    pub(crate) fn taps(&self) -> &Taps {
+        &self.taps
+    }
+
+    /// Begins to look at the rows of `node`: the name of a component, or `sources.NAME`, `stages.NAME` or `sinks.NAME`.
+    ///
+    /// # Errors
+    /// If there is none or several, or too many tails are open.
+    pub fn tail(&self, node: &str) -> Result<Tail, TailError> {
+        self.taps.tail(node)
     }
 
     /// The books of every component, in the order they were opened.

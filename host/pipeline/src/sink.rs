@@ -188,6 +188,7 @@ impl<S: Sink> Driver<S> {
     async fn take(&mut self, parcel: Parcel) {
         self.account.rows_in(parcel.batch.rows());
         self.account.bytes(parcel.batch.bytes());
+        self.account.show(&parcel.batch);
         self.deliver(parcel, Instant::now(), None).await;
     }
 

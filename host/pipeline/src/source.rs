@@ -148,9 +148,10 @@ impl Outlet {
     pub fn offer(&self, parcel: Parcel) -> bool {
         let rows = parcel.batch.rows();
         self.account.rows_in(rows);
+        let shown = self.account.to_show(&parcel.batch);
         match self.sender.try_send(parcel) {
             Ok(()) => {
-                self.account.rows_out(rows);
+                self.went_out(rows, shown);
                 true
             }
             Err(TrySendError::Full(parcel) | TrySendError::Disconnected(parcel)) => {
@@ -169,9 +170,10 @@ impl Outlet {
     pub fn send(&self, parcel: Parcel) -> Result<(), Closed> {
         let rows = parcel.batch.rows();
         self.account.rows_in(rows);
+        let shown = self.account.to_show(&parcel.batch);
         match self.sender.send(parcel) {
             Ok(()) => {
-                self.account.rows_out(rows);
+                self.went_out(rows, shown);
                 Ok(())
             }
             Err(SendError(parcel)) => {
@@ -189,10 +191,11 @@ impl Outlet {
     /// [`NoRoom::Full`] gives the rows back; [`NoRoom::Closed`] counts them as `pipeline_closed`.
     pub fn send_timeout(&self, parcel: Parcel, patience: Duration) -> Result<(), NoRoom> {
         let rows = parcel.batch.rows();
+        let shown = self.account.to_show(&parcel.batch);
         match self.sender.send_timeout(parcel, patience) {
             Ok(()) => {
                 self.account.rows_in(rows);
-                self.account.rows_out(rows);
+                self.went_out(rows, shown);
                 Ok(())
             }
             Err(SendTimeoutError::Timeout(parcel)) => Err(NoRoom::Full(Box::new(parcel))),
@@ -201,6 +204,13 @@ impl Outlet {
                 self.discard("pipeline_closed", rows);
                 Err(NoRoom::Closed)
             }
+        }
+    }
+
+    fn went_out(&self, rows: usize, shown: Option<Batch>) {
+        self.account.rows_out(rows);
+        if let Some(batch) = shown {
+            self.account.show(&batch);
         }
     }
 

@@ -207,6 +207,7 @@ impl Worker {
 
     /// Hands rows that a stage let through to whoever takes them.
     fn hand_on(&mut self, account: &Account, edges: &[Edge], out: Batch, ack: &Ack) {
+        account.show(&out);
         let rows = out.rows();
         let (shares, untaken) = share_out(out, edges);
         // A stage that is there for its alerts only is the end of its rows, which is no accident.

@@ -23,6 +23,7 @@ pub mod keys;
 mod limits;
 mod load;
 mod lock;
+mod numbers;
 mod pack;
 mod per_partition;
 mod quarantine;
@@ -53,6 +54,7 @@ pub use limits::{
 };
 pub use load::{Candidate, Loaded, Manifest, Reloaded};
 pub use lock::{Lock, LockError, Locked};
+pub use numbers::Numbers;
 pub use pack::{PackError, Renames, pack};
 pub use quarantine::{MAX_TRAPS, QuarantineRules, Quarantined};
 pub use shadow::{ColumnChange, ShadowReport};

@@ -74,6 +74,7 @@ pub(crate) struct Meters {
     pub(crate) quarantines: Counter,
     pub(crate) quarantined: FloatGauge,
     pub(crate) batch_rows_limit: FloatGauge,
+    traps: Mutex<BTreeMap<&'static str, u64>>,
     metrics: Arc<Metrics>,
     stage: String,
 }
@@ -131,6 +132,7 @@ impl Meters {
                 "sluice_stage_plugin_batch_rows_limit",
                 "Rows that batches are split at because the memory was too little for more; 0: not split.",
             ),
+            traps: Mutex::default(),
             metrics: Arc::clone(metrics),
             stage: stage.to_owned(),
         }
@@ -143,10 +145,16 @@ impl Meters {
         self.metrics.counter("sluice_stage_plugin_failed_rows", help, labels).inc_by(rows as u64);
     }
 
-    /// The counter of traps of one kind.
+    /// Counts a trap.
     pub(crate) fn trap(&self, kind: &'static str) {
+        *self.traps.lock().unwrap_or_else(PoisonError::into_inner).entry(kind).or_default() += 1;
         let labels: Labels = vec![("stage", self.stage.clone()), ("kind", kind.to_owned())];
         self.metrics.counter("sluice_stage_plugin_traps", "Calls that ended the instance, by kind.", labels).inc();
+    }
+
+    /// Traps by kind.
+    pub(crate) fn traps(&self) -> BTreeMap<&'static str, u64> {
+        self.traps.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Publishes which plugin runs: 1 for the one that does, 0 for those before.

@@ -17,6 +17,7 @@ use sluice_plugin::{
     Services, StageSpec, Trust,
 };
 
+use crate::admin::tokens::Tokens;
 use crate::collector::Running;
 use crate::differs::Differs;
 
@@ -46,6 +47,8 @@ pub(crate) struct Prepared {
     pub(crate) shadows: Vec<(usize, Option<(Candidate, u32)>)>,
     /// Where each of them puts its alerts.
     pub(crate) outs: Vec<EventOut>,
+    /// Who may use the API, if there is one.
+    pub(crate) tokens: Option<Arc<Tokens>>,
 }
 
 /// What becomes of a stage.
@@ -91,6 +94,9 @@ pub(crate) fn prepare_after(config: Config, running: Option<&Running>) -> Result
     let assets = Arc::new(config.lent.load_assets(&config.doc)?);
     captures(&config)?;
     let trust = trust::trust(&config)?;
+    let tokens = config.admin.as_ref().and_then(|admin| admin.tokens.as_deref());
+    // Of a collector that runs they are read again by themselves.
+    let tokens = tokens.filter(|_| running.is_none()).map(Tokens::load).transpose()?.map(Arc::new);
 
     let mut prepared = Prepared {
         config,
@@ -105,6 +111,7 @@ pub(crate) fn prepare_after(config: Config, running: Option<&Running>) -> Result
         ways: Vec::new(),
         shadows: Vec::new(),
         outs: Vec::new(),
+        tokens,
     };
     for at in 0..prepared.config.stages.len() {
         prepared.stage(at, running, differs.as_ref(), &trust)?;

@@ -10,6 +10,8 @@ use crate::author::bench::BenchArgs;
 use crate::author::check::CheckArgs;
 use crate::author::new;
 use crate::author::replay::ReplayArgs;
+use crate::remote::{PluginRemote, RemoteCommand};
+use crate::token::TokenArgs;
 
 /// A flow collector whose processing is done by WebAssembly plugins.
 #[derive(Debug, Parser)]
@@ -83,6 +85,11 @@ pub(crate) enum Command {
     /// Make, build and look at plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),
+    #[command(flatten)]
+    Remote(RemoteCommand),
+    /// Make a token for the API of a collector: print it, this once, and add what proves it to a file.
+    #[command(after_help = "Example: sluice token laptop --role operator --file tokens.toml")]
+    Token(TokenArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -166,6 +173,8 @@ pub(crate) enum PluginCommand {
         #[arg(long, value_name = "FROM=TO", value_parser = rename)]
         rename: Vec<(String, String)>,
     },
+    #[command(flatten)]
+    Remote(PluginRemote),
 }
 
 /// `sluice plugin test`.

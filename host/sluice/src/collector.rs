@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::JoinHandle;
 
-use sluice_endpoints::sources::{Reading, UdpSockets};
+use sluice_endpoints::sources::{Reading, Roster, UdpSockets};
 use sluice_flow::ColumnSet;
 use sluice_pipeline::{Control, EventOut, EventTarget, Grace, Metrics, Part, Pipeline, RunError, Stop};
 use sluice_plugin::tables::Tables;
@@ -30,6 +30,8 @@ pub(crate) struct Running {
     pub(crate) tables: Arc<Tables>,
     pub(crate) stages: Vec<RunningStage>,
     pub(crate) sockets: BTreeMap<String, UdpSockets>,
+    /// What tells of the exporters of a source, one a socket.
+    pub(crate) rosters: BTreeMap<String, Vec<Arc<Roster>>>,
     pub(crate) listeners: BTreeMap<String, EventTarget>,
     pub(crate) wanted: ColumnSet,
     pub(crate) reading: Reading,
@@ -237,6 +239,7 @@ impl Running {
             metrics: prepared.metrics,
             tables: prepared.tables,
             sockets: opened.sockets,
+            rosters: opened.rosters,
             listeners: opened.listeners,
             wanted: opened.wanted,
             reading: opened.reading,

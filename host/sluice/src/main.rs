@@ -17,9 +17,11 @@ mod lock;
 mod open;
 mod plan;
 mod privacy;
+mod remote;
 mod report;
 mod run;
 mod signals;
+mod token;
 mod transaction;
 mod trust;
 mod watch;
@@ -44,6 +46,8 @@ fn main() -> ExitCode {
         Command::Generate(args) => generate::generate(&args),
         Command::Demo { time, rate, write } => demo::demo(time, rate, write.as_deref()),
         Command::Plugin(command) => author::author(command),
+        Command::Remote(command) => remote::remote(command),
+        Command::Token(args) => token::token(&args),
     });
     let Err(failure) = outcome else { return ExitCode::SUCCESS };
     eprint!("sluice: {failure}");

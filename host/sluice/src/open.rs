@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use sluice_endpoints::kafka::Transactions;
 use sluice_endpoints::sinks::{EventsSink, FileFormat, FileSink, KafkaSink, NullSink, StdoutSink};
-use sluice_endpoints::sources::{CaptureSource, KafkaSource, Reading, UdpSockets};
+use sluice_endpoints::sources::{CaptureSource, KafkaSource, Reading, Roster, UdpSockets, UdpSource};
 use sluice_flow::ColumnSet;
 use sluice_pipeline::{
     Change, EventTarget, Kind, Part, SinkEntry, Source, SourceEntry, StageEntry, StageSet, Stop, event_queue,
@@ -28,6 +28,8 @@ pub(crate) struct Opened {
     pub(crate) change: Change,
     /// The sockets of UDP sources, to be given to what may come after them.
     pub(crate) sockets: BTreeMap<String, UdpSockets>,
+    /// What tells of the exporters of a source, one a socket.
+    pub(crate) rosters: BTreeMap<String, Vec<Arc<Roster>>>,
     /// Queues of the sinks that take alerts.
     pub(crate) listeners: BTreeMap<String, EventTarget>,
     /// Threads of those that are new.
@@ -61,6 +63,7 @@ impl Opening<'_> {
         let mut opened = Opened {
             change: Change::default(),
             sockets: BTreeMap::new(),
+            rosters: BTreeMap::new(),
             listeners: BTreeMap::new(),
             event_threads: Vec::new(),
             wanted,
@@ -69,6 +72,10 @@ impl Opening<'_> {
         let transactions = self.transactions()?;
         for at in 0..config.sources.len() {
             let part = self.source(at, &mut opened, &transactions, &mut on_bound)?;
+            if let (Part::Kept(name, _), Some((running, _))) = (&part, self.running) {
+                let rosters = running.rosters.get(name).map(|rosters| (name.clone(), rosters.clone()));
+                opened.rosters.extend(rosters);
+            }
             opened.change.sources.push(part);
         }
         for stage in config.stages.iter().filter(|stage| stage.value.record.is_some()) {
@@ -138,12 +145,15 @@ impl Opening<'_> {
                 if own.is_none() {
                     on_bound(name, sockets.local_addr());
                 }
-                boxed(sockets.sources(&schema, wanted, metrics))
+                let sources = sockets.sources(&schema, wanted, metrics);
+                opened.rosters.insert(name.clone(), sources.iter().map(UdpSource::roster).collect());
+                boxed(sources)
             }
             SourceKind::Capture(_) if is_kept => return Ok(Part::Kept(name.clone(), edges)),
             SourceKind::Capture(config) => {
                 let source = CaptureSource::open(name, config, &schema, wanted, metrics)
                     .map_err(|error| Failure::running(what(), error))?;
+                opened.rosters.insert(name.clone(), vec![source.roster()]);
                 vec![Box::new(source)]
             }
             SourceKind::Kafka(_) if is_kept && reads_alike => return Ok(Part::Kept(name.clone(), edges)),

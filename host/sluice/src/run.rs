@@ -9,11 +9,12 @@ use sluice_pipeline::{Metrics, Selection, Stop, Target};
 use tokio::sync::Notify;
 use tracing::info;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, Api};
 use crate::build::{Prepared, prepare};
 use crate::collector::Collector;
 use crate::config;
 use crate::failure::Failure;
+use crate::signals::Reload;
 use crate::watch::Watch;
 use crate::{privacy, report, signals};
 
@@ -37,17 +38,21 @@ pub(crate) fn run_prepared(
         .build()
         .map_err(|error| Failure::running("no threads", error))?;
     let metrics = Arc::clone(&prepared.metrics);
-    if let Some(admin) = &prepared.config.admin {
-        let admin = runtime.block_on(Admin::bind(admin.listen))?;
-        runtime.spawn(admin.serve(Arc::clone(&metrics), stop.clone()));
-    }
     let asked = Arc::new(Notify::new());
-    let reload = {
-        let asked = Arc::clone(&asked);
-        Arc::new(move || asked.notify_one())
+    let reload: Reload = {
+        let (asked, tokens) = (Arc::clone(&asked), prepared.tokens.clone());
+        Arc::new(move || {
+            asked.notify_one();
+            tokens.iter().for_each(|tokens| tokens.reload_and_say());
+        })
     };
+    let api = Api::new(&metrics, stop, prepared.tokens.clone(), Arc::clone(&reload));
+    if let Some(admin) = &prepared.config.admin {
+        Admin::bind(admin.listen, admin.tokens.is_some())?.serve(Arc::clone(&api))?;
+    }
     signals::handle(stop.clone(), Some(reload)).map_err(|error| Failure::running("signals", error))?;
     let started = Collector::start(prepared, file, stop, runtime.handle(), on_bound)?;
+    api.started(&started.collector);
     let watch = Watch { collector: Arc::clone(&started.collector) };
     runtime.spawn(watch.watch(stop.clone(), asked));
 

@@ -79,7 +79,7 @@ pub struct Decoder {
     pub(crate) anchors: Vec<u32>,
     pub(crate) reverse_anchors: Vec<u32>,
     netflow5: Plan,
-    sflow: SflowDecoder,
+    pub(crate) sflow: SflowDecoder,
 }
 
 impl Decoder {
@@ -215,6 +215,8 @@ impl Decoder {
         let slot = self.exporters.slot(key, &mut self.stats);
         let sequence = &mut self.exporters.at(slot).sequence;
         sequence.observe(message.sequence, u32::try_from(records).ok(), Unit::Records, &mut self.stats);
+        sequence.came(received_ns, records as u64);
+        sequence.seen.header_rate = message.sampling_rate;
     }
 }
 

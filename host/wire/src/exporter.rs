@@ -74,6 +74,11 @@ impl Exporter {
         of_kind.map(|(id, _)| *id).collect()
     }
 
+    /// The templates in force, by number.
+    pub(crate) fn templates(&self) -> &[(u16, Template)] {
+        &self.templates
+    }
+
     fn find(&self, id: u16) -> Result<usize, usize> {
         self.templates.binary_search_by_key(&id, |(id, _)| *id)
     }
@@ -275,6 +280,13 @@ impl Exporters {
         stats.exporters = self.places.len() as u64;
     }
 
+    /// All exporters, that which sent last first.
+    pub(crate) fn by_recency(&self) -> impl Iterator<Item = (&ExporterKey, &Exporter)> {
+        let first = self.nodes.get(self.newest);
+        let nodes = std::iter::successors(first, |node| self.nodes.get(node.older));
+        nodes.map(|node| (&node.key, &node.exporter))
+    }
+
     /// Takes a node out of the list.
     fn unlink(&mut self, place: usize) {
         let Some(node) = self.nodes.get(place) else { return };
@@ -318,7 +330,7 @@ mod tests {
 
     fn template(len: usize) -> Template {
         let kind = Kind::Options(Box::new(OptionsTemplate::NetFlow9(V9::default())));
-        Template { record: vec![0; len].into(), is_options: true, kind, used: 0 }
+        Template { record: vec![0; len].into(), is_options: true, kind, used: 0, learned_ns: 0 }
     }
 
     /// Puts templates of these lengths, each of another exporter or number, and says what is left.

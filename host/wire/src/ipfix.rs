@@ -87,6 +87,7 @@ impl Decoder {
         let clock = Clock { export_ns: u64::from(seconds) * 1_000_000_000, uptime_ms: 0, init_ms: 0 };
         let slot = self.exporters.slot(key, &mut self.stats);
         let message = Message { key, slot, info: MessageInfo { received_ns, sequence, clock } };
+        let before = self.stats.records;
         let mut records = (length <= left).then_some(0_u32);
         for set in (Sets { datagram: datagram.get(..end).unwrap_or(&[]), at: at + HEADER }) {
             let counted = match set {
@@ -98,7 +99,10 @@ impl Decoder {
             };
             records = records.zip(counted).map(|(all, these)| all.wrapping_add(these));
         }
-        self.exporters.at(slot).sequence.observe(sequence, records, Unit::Records, &mut self.stats);
+        let decoded = self.stats.records - before;
+        let order = &mut self.exporters.at(slot).sequence;
+        order.observe(sequence, records, Unit::Records, &mut self.stats);
+        order.came(received_ns, decoded);
         Ok(end)
     }
 }

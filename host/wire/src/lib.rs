@@ -23,6 +23,7 @@ mod exporter;
 mod gather;
 mod ipfix;
 mod kernel;
+mod known;
 mod netflow5;
 mod netflow9;
 mod options;
@@ -40,5 +41,6 @@ mod template;
 
 pub use decode::{Decoded, Decoder, Limits};
 pub use error::{DecodeError, REASONS};
+pub use known::{KnownExporter, KnownField, KnownRate, KnownTemplate};
 pub use sflow::SflowSamples;
 pub use stats::DecodeStats;

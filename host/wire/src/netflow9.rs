@@ -45,6 +45,7 @@ impl Decoder {
         let slot = self.exporters.slot(key, &mut self.stats);
         let message = Message { key, slot, info: MessageInfo { received_ns, sequence, clock } };
         self.exporters.at(slot).sequence.observe(sequence, Some(1), Unit::Datagrams, &mut self.stats);
+        let before = self.stats.records;
         for set in (Sets { datagram, at: HEADER }) {
             match set {
                 Ok(set) => {
@@ -53,5 +54,6 @@ impl Decoder {
                 Err(error) => faults.add(&mut self.stats, error),
             }
         }
+        self.exporters.at(slot).sequence.came(received_ns, self.stats.records - before);
     }
 }

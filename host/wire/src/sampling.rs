@@ -54,6 +54,14 @@ pub(crate) enum Learned {
 }
 
 impl Sampling {
+    /// The rates that were given: what of, its number, and the rate.
+    pub(crate) fn rates(&self) -> impl Iterator<Item = (&'static str, u32, u64)> + '_ {
+        let default = self.default.map(|rate| ("exporter", 0, rate));
+        let samplers = self.samplers.iter().map(|(id, rate)| ("sampler", *id, *rate));
+        let interfaces = self.interfaces.iter().map(|(id, rate)| ("interface", *id, *rate));
+        default.into_iter().chain(samplers).chain(interfaces)
+    }
+
     /// Nothing was said.
     pub(crate) const NONE: Sampling =
         Sampling { default: None, samplers: Vec::new(), interfaces: Vec::new(), init_ms: 0 };

@@ -26,6 +26,24 @@ pub(crate) struct Sequence {
     expected: Option<u32>,
     /// The number of the datagram before.
     last: u32,
+    /// What came, and what did not.
+    pub(crate) seen: Seen,
+}
+
+/// What came from one exporter: a few additions a datagram.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) datagrams: u64,
+    pub(crate) records: u64,
+    /// Datagrams or records that sequence numbers miss, and in how many places.
+    pub(crate) missing: u64,
+    pub(crate) gaps: u64,
+    pub(crate) late: u64,
+    pub(crate) resets: u64,
+    /// When the last datagram came, in nanoseconds since the Unix epoch.
+    pub(crate) last_ns: u64,
+    /// Sampling rate of its header, where the protocol has one there; else 0.
+    pub(crate) header_rate: u64,
 }
 
 impl Sequence {
@@ -39,19 +57,31 @@ impl Sequence {
                 // As it should be; or the number counts the records of its own datagram too, which is
                 // against RFC 7011, section 3.1, and what softflowd does.
             } else if ahead <= MAX_MISSING {
+                self.seen.missing += u64::from(ahead);
+                self.seen.gaps += 1;
                 match unit {
                     Unit::Datagrams => stats.missing_datagrams += u64::from(ahead),
                     Unit::Records => stats.missing_records += u64::from(ahead),
                 }
             } else if behind <= MAX_LATE {
                 stats.sequence_late += 1;
+                self.seen.late += 1;
                 return;
             } else {
                 stats.sequence_resets += 1;
+                self.seen.resets += 1;
             }
         }
         self.expected = units.map(|units| sequence.wrapping_add(units));
         self.last = sequence;
+    }
+
+    /// Notes that a datagram came with so many records.
+    #[inline]
+    pub(crate) fn came(&mut self, received_ns: u64, records: u64) {
+        self.seen.datagrams += 1;
+        self.seen.records += records;
+        self.seen.last_ns = received_ns;
     }
 }
 

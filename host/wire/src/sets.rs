@@ -12,7 +12,7 @@ use crate::pending::MessageInfo;
 use crate::plan::{Common, Layout};
 use crate::sampling::Learned;
 use crate::stats::Faults;
-use crate::template::{Definition, FIRST_TEMPLATE, Kind, TemplateSet};
+use crate::template::{Definition, FIRST_TEMPLATE, Kind, Template, TemplateSet};
 
 /// Bytes of the header of a set.
 pub(crate) const SET_HEADER: usize = 4;
@@ -155,6 +155,7 @@ impl Decoder {
         let wish = crate::compile::Wish { schema: &self.schema, wanted: &self.wanted };
         match self.reader.read(key.protocol, is_options, record, wish) {
             Ok(template) => {
+                let template = Template { learned_ns: info.received_ns, ..template };
                 self.exporters.put(slot, id, template, &mut self.stats);
                 for held in self.pending.release(key, id, info.received_ns, &mut self.stats) {
                     self.stats.pending_released += 1;

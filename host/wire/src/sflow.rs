@@ -48,7 +48,7 @@ pub struct SflowSamples {
 pub(crate) struct SflowDecoder {
     samples: Vec<Sample>,
     reading: SampleLists,
-    sequences: AHashMap<(IpAddr, u32), Sequence>,
+    pub(crate) sequences: AHashMap<(IpAddr, u32), Sequence>,
 }
 
 /// What all rows of a datagram have in common.
@@ -86,7 +86,11 @@ impl SflowDecoder {
                         break;
                     }
                 }
-                self.write(&origin, out)
+                let rows = self.write(&origin, out);
+                if let Some(sequence) = self.sequences.get_mut(&(origin.agent, origin.sub_agent)) {
+                    sequence.came(received_ns, rows as u64);
+                }
+                rows
             }
             Err(error) => {
                 faults.add(stats, error);

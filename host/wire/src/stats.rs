@@ -13,6 +13,16 @@ pub(crate) enum Protocol {
 }
 
 impl Protocol {
+    /// As metrics and people call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Protocol::NetFlow5 => "netflow5",
+            Protocol::NetFlow9 => "netflow9",
+            Protocol::Ipfix => "ipfix",
+            Protocol::Sflow => "sflow",
+        }
+    }
+
     /// Value of the `flow_type` column.
     pub(crate) fn flow_type(self) -> u8 {
         match self {

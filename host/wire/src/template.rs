@@ -71,6 +71,8 @@ pub(crate) struct Template {
     pub(crate) kind: Kind,
     /// When it was used last, on the clock of its exporter.
     pub(crate) used: u64,
+    /// When it was defined, in nanoseconds since the Unix epoch.
+    pub(crate) learned_ns: u64,
 }
 
 impl Template {
@@ -177,7 +179,7 @@ impl TemplateReader {
         }
         let parsed = self.parser.parse_bytes(&self.message).packets.into_iter().next();
         let kind = kind_of(parsed, wish).ok_or("netflow_parser refuses it")??;
-        Ok(Template { record: record.into(), is_options, kind, used: 0 })
+        Ok(Template { record: record.into(), is_options, kind, used: 0, learned_ns: 0 })
     }
 
     /// Makes a message with nothing but the record in it, and without its fields of length 0: they

@@ -14,6 +14,7 @@ use tracing::info;
 
 use super::counts::{Counts, ErrorLog};
 use super::limits::LimitsConfig;
+use super::roster::Roster;
 use super::udp::{MOST_BATCH_ROWS, default_batch_rows};
 use crate::Invalid;
 use crate::capture::{self, Capture, CaptureError};
@@ -128,6 +129,7 @@ pub struct CaptureSource {
     filling_since: Instant,
     counts: Counts,
     log: ErrorLog,
+    roster: Arc<Roster>,
     datagrams: Counter,
     skipped: Counter,
 }
@@ -157,6 +159,7 @@ impl CaptureSource {
             filling_since: Instant::now(),
             counts: Counts::new(metrics, name),
             log: ErrorLog::default(),
+            roster: Roster::new(),
             datagrams: metrics.counter("sluice_source_datagrams", "Datagrams received.", labels()),
             skipped: metrics.counter("sluice_source_skipped_packets", "Captured packets that are no UDP.", labels()),
         })
@@ -227,6 +230,7 @@ impl Source for CaptureSource {
         }
         let handed_on = self.hand_on(&out);
         self.counts.publish(self.decoder.stats());
+        self.roster.end(&self.decoder);
         progress.end();
         match ended {
             Err(End::Failed(error)) => Err(SourceError {
@@ -250,6 +254,12 @@ impl Source for CaptureSource {
 }
 
 impl CaptureSource {
+    /// Tells of the exporters that the source knows, while it runs and after that.
+    #[must_use]
+    pub fn roster(&self) -> Arc<Roster> {
+        Arc::clone(&self.roster)
+    }
+
     /// Plays every path once.
     fn play(
         &mut self,
@@ -291,6 +301,7 @@ impl CaptureSource {
 
     fn sleep(&mut self, clock: &mut Clock, at_ns: u64, stop: &Stop) -> Result<(), End> {
         loop {
+            self.roster.answer(&self.decoder);
             let wait = clock.wait(at_ns, self.config.speed);
             if wait.is_zero() {
                 return Ok(());
@@ -325,6 +336,7 @@ impl CaptureSource {
         let batch = self.open.finish(out.next_id(), self.now_ns / 1_000_000);
         out.account().batch(self.filling_since.elapsed().as_secs_f64());
         self.counts.publish(self.decoder.stats());
+        self.roster.answer(&self.decoder);
         out.send(Parcel { batch, ack: Ack::none() })
     }
 }

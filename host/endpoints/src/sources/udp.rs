@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 use super::counts::{Counts, ErrorLog};
 use super::limits::LimitsConfig;
 use super::receive::{self, Receiver};
+use super::roster::Roster;
 use crate::Invalid;
 
 /// Most sockets, and so threads, of one source.
@@ -245,6 +246,7 @@ impl UdpSockets {
             gathers: self.receive_buffer_bytes >= GATHERING_ROOM,
             counts: Counts::new(metrics, &self.name),
             log: ErrorLog::default(),
+            roster: Roster::new(),
             published: Instant::now(),
             kernel_drops: 0,
             now_ms: 0,
@@ -309,6 +311,7 @@ pub struct UdpSource {
     gathers: bool,
     counts: Counts,
     log: ErrorLog,
+    roster: Arc<Roster>,
     published: Instant,
     /// The kernel's count of drops when it was last read.
     kernel_drops: u32,
@@ -336,6 +339,7 @@ impl Source for UdpSource {
             if now - self.published >= PUBLISH_INTERVAL {
                 self.publish(now);
             }
+            self.roster.answer(&self.decoder);
             if self.gathers && (1..FEW).contains(&taken) {
                 thread::sleep(GATHER);
             }
@@ -347,11 +351,18 @@ impl Source for UdpSource {
         while self.receive(&mut receiver, &out)? > 0 && Instant::now() < end {}
         self.hand_on(&out);
         self.publish(Instant::now());
+        self.roster.end(&self.decoder);
         Ok(())
     }
 }
 
 impl UdpSource {
+    /// Tells of the exporters that the source knows, while it runs.
+    #[must_use]
+    pub fn roster(&self) -> Arc<Roster> {
+        Arc::clone(&self.roster)
+    }
+
     /// Takes what is there and decodes it. Returns how many datagrams that were.
     fn receive(&mut self, receiver: &mut Receiver, out: &Outlet) -> Result<u64, SourceError> {
         match receiver.receive(&self.socket) {

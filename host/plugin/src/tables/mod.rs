@@ -349,8 +349,24 @@ impl Tables {
     /// If the file cannot be read or is wrong; the table is then as it was. The same bad file is an
     /// error once: it is not read again before it changes.
     pub fn reload(&self, name: &str) -> Result<bool, TableError> {
+        self.look(name, false)
+    }
+
+    /// The same, for when an operator asks: reads the file whatever its times say, and says again what is wrong with one
+    /// that was refused.
+    ///
+    /// # Errors
+    /// As [`reload`](Self::reload).
+    pub fn retry(&self, name: &str) -> Result<bool, TableError> {
+        self.look(name, true)
+    }
+
+    fn look(&self, name: &str, is_asked: bool) -> Result<bool, TableError> {
         let entry = self.entries.get(name).ok_or_else(|| TableError::Unknown(name.to_owned()))?;
         let mut seen = entry.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_asked {
+            *seen = Seen { stamp: None, digest: entry.current.load().digest, is_unreadable: false };
+        }
         let stamp = Stamp::of(entry.spec.path());
         if Stamp::is_same(stamp, seen.stamp) {
             return Ok(false);

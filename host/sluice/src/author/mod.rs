@@ -33,6 +33,7 @@ pub(crate) fn author(command: PluginCommand) -> Result<(), Failure> {
         PluginCommand::Verify { file, key } => sign::verify(&file, &key),
         PluginCommand::Test(args) => test::test(&args),
         PluginCommand::Pack { core, out, rename } => pack::pack(&core, out.as_deref(), rename),
+        PluginCommand::Remote(command) => crate::remote::plugin(command),
     }
 }
 
@@ -45,7 +46,7 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// Prints to standard output; a reader that has seen enough is no error.
-fn print(text: &str) -> Result<(), Failure> {
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => written.map_err(|error| Failure::running("standard output", error)),

@@ -15,7 +15,7 @@ pub(crate) use read::{LoadError, load};
 pub(crate) use sections::{
     AdminConfig, OnErrorConfig, PluginsConfig, QuarantineConfig, RecordConfig, Require, ShadowConfig,
 };
-pub(crate) use sluice_kit::document::{ConfigError, Document, Named, Table, did_you_mean};
+pub(crate) use sluice_kit::document::{ConfigError, Document, Named, Table, did_you_mean, named};
 use sluice_kit::lent::{GrantConfig, Lent, LimitsConfig};
 
 /// A whole configuration: read, with every name and value in its place, but not yet wired.
@@ -29,7 +29,7 @@ pub(crate) struct Config {
     pub(crate) shutdown_grace_ms: u64,
     /// `cache_dir`: where compiled plugins are kept. Default: `sluice` in the user's cache directory.
     pub(crate) cache_dir: Option<PathBuf>,
-    /// `admin`: a table; metrics and health are served over HTTP if it is there.
+    /// `admin`: a table; metrics, health and the API are served over HTTP if it is there.
     pub(crate) admin: Option<AdminConfig>,
     /// `plugins`: a table; which plugins from files may run. Default: any.
     pub(crate) plugins: PluginsConfig,

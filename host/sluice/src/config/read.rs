@@ -12,7 +12,7 @@ use sluice_kit::document::{Table, named, unknown_type};
 use sluice_kit::lent::Lent;
 use sluice_plugin::{DEFAULT_RETRIES, MAX_RETRIES, MAX_TRAPS};
 
-use super::sections::ColumnConfig;
+use super::sections::{AdminConfig, ColumnConfig};
 use super::{
     Config, ConfigError, Document, QuarantineConfig, RecordConfig, ShadowConfig, Sink, SinkKind, Source, SourceKind,
     Stage,
@@ -53,7 +53,10 @@ pub(crate) fn parse(doc: Document) -> Result<Config, ConfigError> {
     let workers = at_least_one(doc, &mut top, "workers", cores)?;
     let shutdown_grace_ms = top.take(doc, "shutdown_grace_ms")?.unwrap_or(10_000);
     let cache_dir = top.take::<PathBuf>(doc, "cache_dir")?.map(|dir| base.join(dir));
-    let admin = top.table(doc, "admin")?.map(|mut table| table.rest(doc)).transpose()?;
+    let mut admin: Option<AdminConfig> = top.table(doc, "admin")?.map(|mut table| table.rest(doc)).transpose()?;
+    if let Some(tokens) = admin.as_mut().and_then(|admin| admin.tokens.as_mut()) {
+        *tokens = base.join(&*tokens);
+    }
 
     let plugins = top.table(doc, "plugins")?.map(|mut table| table.rest(doc)).transpose()?.unwrap_or_default();
 

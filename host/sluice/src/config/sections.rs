@@ -8,13 +8,17 @@ use serde::Deserialize;
 use sluice_plugin::QuarantineRules;
 use toml::Spanned;
 
-/// `[admin]`: metrics and health over HTTP.
+/// `[admin]`: metrics, health and the API over HTTP.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AdminConfig {
     /// Address and port. Default `127.0.0.1:9188`: reachable from this machine only.
     #[serde(default = "default_admin")]
     pub(crate) listen: SocketAddr,
+    /// File of those who may use the API, e.g. `"tokens.toml"`; relative to the configuration file. `sluice token` writes it,
+    /// and a SIGHUP reads it again. Default: there is no API, only metrics and health.
+    #[serde(default)]
+    pub(crate) tokens: Option<PathBuf>,
 }
 
 fn default_admin() -> SocketAddr {

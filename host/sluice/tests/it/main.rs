@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, unwrap is an assertion")]
 
+mod api;
 mod author;
 mod config;
 mod end_to_end;

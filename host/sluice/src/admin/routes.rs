@@ -1,0 +1,146 @@
+//! Every endpoint, in the order of the reference.
+
+use std::sync::LazyLock;
+
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
+
+use super::route::{Access, Call, NoQuery, Refusal, Route, content_type};
+use super::shapes::WhoAmI;
+use super::{components, exporters, openapi, tail};
+
+/// What OpenMetrics text is called; Prometheus reads it.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const TEXT: &str = "text/plain; charset=utf-8";
+const NDJSON: &str = "application/x-ndjson";
+
+/// All of them. An endpoint is added here, with its handler, and nowhere else.
+pub(crate) fn routes() -> Vec<Route> {
+    use Access::{Anyone, Operator, Public};
+    const NO_STAGE: (u16, &str) = (404, "There is no such stage, or `[admin]` has no `tokens`.");
+    const NO_TABLE: (u16, &str) = (404, "There is no such table, or `[admin]` has no `tokens`.");
+    let get = Method::GET;
+    vec![
+        Route::raw::<NoQuery, String, _, _>(
+            (get.clone(), "/metrics", Public, "metrics", "Every metric as OpenMetrics text."),
+            OPENMETRICS,
+            &[],
+            metrics,
+        ),
+        Route::raw::<NoQuery, String, _, _>(
+            (get.clone(), "/healthz", Public, "health", "Whether the collector runs: 200, or 503 while it stops."),
+            TEXT,
+            &[],
+            health,
+        ),
+        Route::json((get.clone(), "/v1/whoami", Anyone, "whoami", "Who the token is of."), &[], whoami),
+        Route::json((get.clone(), "/v1/openapi.json", Anyone, "openapi", "This document."), &[], document),
+        Route::json(
+            (get.clone(), "/v1/pipeline", Operator, "pipeline", "Sources, stages and sinks, and who feeds whom."),
+            &[],
+            components::pipeline,
+        ),
+        Route::json(
+            (get.clone(), "/v1/balance", Operator, "balance", "The books of every component."),
+            &[],
+            components::balance,
+        ),
+        Route::json(
+            (get.clone(), "/v1/plugins", Operator, "plugins", "The plugin of every stage."),
+            &[],
+            components::plugins,
+        ),
+        Route::json(
+            (get.clone(), "/v1/plugins/{stage}", Operator, "plugin", "The plugin of a stage."),
+            &[NO_STAGE],
+            components::plugin,
+        ),
+        Route::json(
+            (
+                Method::POST,
+                "/v1/plugins/{stage}/swap",
+                Operator,
+                "swap",
+                "Read the file of a stage's plugin now, and exchange the plugin if it is another one.",
+            ),
+            &[NO_STAGE, (409, "The plugin is built in."), (422, "The new plugin is refused; the old one runs on.")],
+            components::swap,
+        ),
+        Route::json((get.clone(), "/v1/tables", Operator, "tables", "Every table."), &[], components::tables),
+        Route::json(
+            (
+                Method::POST,
+                "/v1/tables/{table}/reload",
+                Operator,
+                "reload-table",
+                "Read the file of a table now, if it changed, and exchange the table.",
+            ),
+            &[NO_TABLE, (422, "The file is refused; the table is as it was.")],
+            components::reload_table,
+        ),
+        Route::json(
+            (get.clone(), "/v1/exporters", Operator, "exporters", "Exporters that are known, and what came of them."),
+            &[],
+            exporters::exporters,
+        ),
+        Route::json(
+            (get.clone(), "/v1/templates", Operator, "templates", "Templates in force, with their fields."),
+            &[],
+            exporters::templates,
+        ),
+        Route::raw::<tail::TailQuery, super::shapes::TailLine, _, _>(
+            (
+                get,
+                "/v1/tail/{node}",
+                Operator,
+                "tail",
+                "Rows as they leave a source or stage or come into a sink, a JSON object a line, until the client goes.",
+            ),
+            NDJSON,
+            &[
+                (404, "Nothing is called that, or `[admin]` has no `tokens`."),
+                (409, "Several components are called that."),
+                (503, "As many tails are open as may be."),
+            ],
+            tail::tail,
+        ),
+        Route::json(
+            (
+                Method::POST,
+                "/v1/reload",
+                Operator,
+                "reload",
+                "Do what a SIGHUP does: take up what changed in the configuration, then look for changed plugins, tables and \
+                 tokens, of which the log says what came.",
+            ),
+            &[(422, "The configuration is refused; everything runs on as it did.")],
+            components::reload,
+        ),
+    ]
+}
+
+async fn metrics(call: Call, _: NoQuery) -> Result<Response, Refusal> {
+    Ok((content_type(OPENMETRICS), call.api.metrics.encode()).into_response())
+}
+
+/// 200 while running, 503 while draining: a load balancer then sends no more.
+async fn health(call: Call, _: NoQuery) -> Result<Response, Refusal> {
+    let (status, text) = if call.api.stop.is_cancelled() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+    } else {
+        (StatusCode::OK, "ok\n")
+    };
+    Ok((status, content_type(TEXT), text).into_response())
+}
+
+async fn whoami(call: Call, _: NoQuery) -> Result<WhoAmI, Refusal> {
+    let who = call.who.as_deref().cloned();
+    let who = who.ok_or_else(|| Refusal::new(StatusCode::UNAUTHORIZED, "nobody"))?;
+    Ok(WhoAmI { name: who.name, role: who.role, tenant: who.tenant })
+}
+
+async fn document(_: Call, _: NoQuery) -> Result<&'static Value, Refusal> {
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(|| openapi::document(&routes()));
+    Ok(&DOCUMENT)
+}
