@@ -24,6 +24,7 @@ mod limits;
 mod load;
 mod lock;
 mod numbers;
+mod operate;
 mod pack;
 mod per_partition;
 mod quarantine;

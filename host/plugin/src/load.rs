@@ -1,6 +1,5 @@
 //! A plugin that is loaded, checked and can be exchanged while it runs.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -75,8 +74,8 @@ pub(crate) enum Came {
 
 /// A version that was checked, and is not published.
 pub struct Candidate {
-    version: Arc<Version>,
-    stamps: Stamps,
+    pub(crate) version: Arc<Version>,
+    pub(crate) stamps: Stamps,
 }
 
 impl std::fmt::Debug for Candidate {
@@ -103,6 +102,12 @@ impl Candidate {
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         self.version.digest
+    }
+
+    /// Where its component comes from.
+    #[must_use]
+    pub fn source(&self) -> ComponentSource {
+        self.version.source.clone()
     }
 
     /// Whose signature it has; none if it has none or nobody looked.
@@ -135,7 +140,7 @@ pub struct Loaded {
     pub(crate) host: Arc<Host>,
     current: ArcSwap<Generation>,
     /// A candidate that runs on copies of batches.
-    shadow: ArcSwapOption<Shadow>,
+    pub(crate) shadow: ArcSwapOption<Shadow>,
     /// The instance that was tried: the first worker takes it.
     first: Mutex<Option<Instance>>,
     /// Locked while a file is looked at: one at a time.
@@ -509,7 +514,7 @@ fn hides_less(previous: &Previous, published: &Generation) -> bool {
 }
 
 /// What cannot be exchanged in a running pipeline.
-fn check_exchange(old: &Version, new: &Version) -> Result<(), LoadErrorKind> {
+pub(crate) fn check_exchange(old: &Version, new: &Version) -> Result<(), LoadErrorKind> {
     if new.manifest.stateful && !old.manifest.stateful {
         // The running one may have an instance per worker, which would split the state.
         let problem = "says that it keeps state, and the running version does not: restart to change that";
@@ -519,7 +524,7 @@ fn check_exchange(old: &Version, new: &Version) -> Result<(), LoadErrorKind> {
 }
 
 /// Whether the next version in a file hides what the one before does.
-fn check_hides(old: &Version, new: &Version) -> Result<(), LoadErrorKind> {
+pub(crate) fn check_hides(old: &Version, new: &Version) -> Result<(), LoadErrorKind> {
     let bare = old.hides.minus(new.hides);
     if !bare.is_empty() {
         let names = grant_names(&old.shared.schema, bare).join(", ");
@@ -537,85 +542,5 @@ fn publish_info(generation: &Generation, is_current: bool) {
     version.shared.meters.info((name, text), &hex(&version.digest), &version.signed_by(), is_current);
     if is_current {
         version.shared.meters.generation.set(generation.number as f64);
-    }
-}
-
-/// What an operator does about a plugin that fails.
-impl Loaded {
-    /// Has the plugin not called any more, until it is [released](Self::release) or exchanged: rows go by `on_error` under
-    /// the reason `quarantined`, dropped where that says `stop`.
-    pub fn quarantine(&self, why: &str) {
-        self.version().shared.begin_quarantine(why);
-    }
-
-    /// Ends the quarantine, whoever began it: whether there was one.
-    pub fn release(&self) -> bool {
-        self.version().shared.release("as asked")
-    }
-
-    /// Since when, until when and why the plugin is not called, if so.
-    #[must_use]
-    pub fn is_quarantined(&self) -> Option<crate::Quarantined> {
-        self.version().shared.quarantine.get()
-    }
-}
-
-/// The candidate that runs beside the published version.
-impl Loaded {
-    /// Runs `candidate` on a copy of every `every`th batch of each instance, and compares. What it does has no effect.
-    /// One that ran before it is let go.
-    pub fn shadow(&self, candidate: Candidate, every: u32) {
-        self.shadow.store(Some(Arc::new(Shadow::new(&candidate.version, every, self.host.metrics()))));
-    }
-
-    /// What was seen of the candidate; none if none runs.
-    #[must_use]
-    pub fn shadow_report(&self) -> Option<crate::ShadowReport> {
-        self.shadow.load().as_ref().map(|shadow| shadow.report())
-    }
-
-    /// Lets the candidate go: whether there was one.
-    pub fn end_shadow(&self) -> bool {
-        self.shadow.swap(None).is_some()
-    }
-
-    /// Publishes the candidate.
-    pub fn promote(&self) -> Option<Reloaded> {
-        let shadow = self.shadow.swap(None)?;
-        let stamps = shadow.candidate.trust.stamps(&shadow.candidate.source);
-        Some(self.publish(Candidate { version: Arc::clone(&shadow.candidate), stamps }))
-    }
-
-    /// The candidate as the instances see it.
-    pub(crate) fn shadowed_by(&self) -> arc_swap::Guard<Option<Arc<Shadow>>> {
-        self.shadow.load()
-    }
-
-    /// The candidate that runs beside; none if none does.
-    #[must_use]
-    pub fn shadow_candidate(&self) -> Option<Candidate> {
-        let shadow = self.shadow.load_full()?;
-        Some(Candidate { version: Arc::clone(&shadow.candidate), stamps: Stamps::default() })
-    }
-
-    /// Where the component of the candidate comes from; none if none runs.
-    #[must_use]
-    pub fn shadow_source(&self) -> Option<ComponentSource> {
-        self.shadow.load().as_ref().map(|shadow| shadow.candidate.source.clone())
-    }
-
-    /// Path of the file of the published version, if it is one.
-    #[must_use]
-    pub fn path(&self) -> Option<std::path::PathBuf> {
-        match self.source() {
-            ComponentSource::File { path, .. } => Some(path),
-            ComponentSource::Embedded { .. } => None,
-        }
-    }
-
-    /// Whether the component of the published version is the file at `path`.
-    #[must_use]
-    pub fn is_from(&self, path: &Path) -> bool {
-        self.path().is_some_and(|own| own == path)
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use prometheus_client::metrics::counter::Counter;
 use sluice_flow::{ADDRESSES, Batch, Column, ColumnId, ColumnSet, Schema};
 use sluice_pipeline::Metrics;
 
@@ -28,6 +29,30 @@ pub(crate) struct Shadow {
     aside: Arc<Version>,
     every: u64,
     report: Mutex<ShadowReport>,
+    meters: Meters,
+}
+
+/// What differs, as counters of the stage.
+struct Meters {
+    batches: Counter,
+    rows: Counter,
+    rows_differing: Counter,
+    failures: Counter,
+}
+
+impl Meters {
+    fn new(metrics: &Metrics, stage: &str) -> Meters {
+        let counter = |name: &str, help: &str| metrics.counter(name, help, vec![("stage", stage.to_owned())]);
+        Meters {
+            batches: counter("sluice_stage_shadow_batches", "Batches that a candidate processed beside the plugin."),
+            rows: counter("sluice_stage_shadow_rows", "Rows of them."),
+            rows_differing: counter(
+                "sluice_stage_shadow_rows_differing",
+                "Rows that one of both kept and the other did not, or that got another route, and values of columns that differ.",
+            ),
+            failures: counter("sluice_stage_shadow_failures", "Batches that a candidate failed on."),
+        }
+    }
 }
 
 /// What a candidate does differently from the version that runs, on the batches that both got.
@@ -103,7 +128,7 @@ impl ShadowReport {
 }
 
 impl Shadow {
-    pub(crate) fn new(candidate: &Arc<Version>, every: u32, _metrics: &Arc<Metrics>) -> Shadow {
+    pub(crate) fn new(candidate: &Arc<Version>, every: u32, metrics: &Metrics) -> Shadow {
         let aside = candidate.with(Arc::new(candidate.shared.aside()), candidate.source.clone());
         let every = u64::from(every.max(1));
         let report = ShadowReport {
@@ -113,7 +138,8 @@ impl Shadow {
             every,
             ..ShadowReport::default()
         };
-        Shadow { candidate: Arc::clone(candidate), aside: Arc::new(aside), every, report: Mutex::new(report) }
+        let meters = Meters::new(metrics, &candidate.shared.name);
+        Shadow { candidate: Arc::clone(candidate), aside: Arc::new(aside), every, report: Mutex::new(report), meters }
     }
 
     /// Whether the candidate gets the `batches`th batch of an instance.
@@ -136,6 +162,7 @@ impl Shadow {
     fn failed(&self, what: &str) {
         let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
         report.failures += 1;
+        self.meters.failures.inc();
         example(&mut report.failure_examples, || cut(what));
     }
 }
@@ -200,7 +227,12 @@ impl Candidate {
                 report.running_ns += running.cpu_ns;
                 report.candidate_memory = report.candidate_memory.max(memory);
                 report.running_memory = report.running_memory.max(running.memory as u64);
+                let before = report.differing();
                 report.add(&self.shadow.aside.shared.schema, running.current, &current);
+                let meters = &self.shadow.meters;
+                meters.batches.inc();
+                meters.rows.inc_by(current.rows() as u64);
+                meters.rows_differing.inc_by(report.differing() - before);
                 report.add_alerts(running.alerts, &alerts);
                 drop(report);
                 // Its columns go back to the pool.
@@ -231,6 +263,12 @@ impl Candidate {
 }
 
 impl ShadowReport {
+    /// Rows and values that differ.
+    fn differing(&self) -> u64 {
+        let kept = self.kept_by_running_only + self.kept_by_candidate_only;
+        kept + self.routes_changed + self.columns.values().map(|change| change.rows).sum::<u64>()
+    }
+
     /// Adds what differs in one batch.
     fn add(&mut self, schema: &Schema, running: &Current, candidate: &Current) {
         let rows = running.rows();

@@ -298,7 +298,7 @@ pub(crate) fn base(config: &Config) -> &std::path::Path {
     config.doc.file.parent().unwrap_or(std::path::Path::new(""))
 }
 
-fn component(
+pub(crate) fn component(
     config: &Config,
     path: &str,
     plugin: &str,

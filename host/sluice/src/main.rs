@@ -15,6 +15,7 @@ mod failure;
 mod generate;
 mod lock;
 mod open;
+mod operate;
 mod plan;
 mod privacy;
 mod remote;

@@ -51,7 +51,7 @@ pub(super) async fn plugin(call: Call, _: NoQuery) -> Result<Plugin, Refusal> {
 }
 
 /// The plugin of a stage, or the stage that was meant.
-fn find<'r>(running: &'r Running, stage: &str) -> Result<&'r Arc<Loaded>, Refusal> {
+pub(super) fn find<'r>(running: &'r Running, stage: &str) -> Result<&'r Arc<Loaded>, Refusal> {
     running.stage(stage).map(|stage| &stage.loaded).ok_or_else(|| {
         let near = did_you_mean(stage, running.stages.iter().map(|stage| stage.name.as_str()));
         Refusal::new(StatusCode::NOT_FOUND, format!("there is no stage `{stage}`{near}"))
@@ -82,6 +82,9 @@ fn about(running: &Running, loaded: &Loaded) -> Plugin {
         log_suppressed,
         swaps: swaps.0,
         swaps_refused: swaps.1,
+        rollback_s: loaded.can_roll_back_for().map(|left| left.as_secs()),
+        candidate: loaded.shadow_candidate().map(|candidate| candidate.manifest().version.clone()),
+        quarantined: loaded.is_quarantined().is_some(),
     }
 }
 
@@ -164,7 +167,7 @@ pub(super) async fn reload(call: Call, _: NoQuery) -> Result<Changed, Refusal> {
 }
 
 /// Does what takes long on a thread where nobody waits for it.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, format!("this is a fault of sluice: {error}")))
 }

@@ -9,6 +9,7 @@ mod exporters;
 mod filter;
 mod graph;
 mod openapi;
+mod operate;
 mod route;
 mod routes;
 mod server;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::route::{Access, Call, NoQuery, Refusal, Route, content_type};
 use super::shapes::WhoAmI;
-use super::{components, exporters, openapi, tail};
+use super::{components, exporters, openapi, operate, tail};
 
 /// What OpenMetrics text is called; Prometheus reads it.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -19,6 +19,7 @@ const NDJSON: &str = "application/x-ndjson";
 pub(crate) fn routes() -> Vec<Route> {
     use Access::{Anyone, Operator, Public};
     const NO_STAGE: (u16, &str) = (404, "There is no such stage, or `[admin]` has no `tokens`.");
+    const NO_CANDIDATE: (u16, &str) = (409, "No candidate runs beside it.");
     const NO_TABLE: (u16, &str) = (404, "There is no such table, or `[admin]` has no `tokens`.");
     let get = Method::GET;
     vec![
@@ -66,6 +67,87 @@ pub(crate) fn routes() -> Vec<Route> {
             ),
             &[NO_STAGE, (409, "The plugin is built in."), (422, "The new plugin is refused; the old one runs on.")],
             components::swap,
+        ),
+        Route::json(
+            (
+                get.clone(),
+                "/v1/plugins/{stage}/shadow",
+                Operator,
+                "shadow",
+                "What the candidate of a stage does differently.",
+            ),
+            &[NO_STAGE, NO_CANDIDATE],
+            operate::shadow,
+        ),
+        Route::json(
+            (
+                Method::POST,
+                "/v1/plugins/{stage}/shadow",
+                Operator,
+                "begin-shadow",
+                "Run a candidate on copies of batches of a stage, without effect, and compare.",
+            ),
+            &[NO_STAGE, (422, "The candidate is refused; what runs goes on.")],
+            operate::begin_shadow,
+        ),
+        Route::json(
+            (
+                Method::DELETE,
+                "/v1/plugins/{stage}/shadow",
+                Operator,
+                "end-shadow",
+                "Let the candidate of a stage go; the answer is its last report.",
+            ),
+            &[NO_STAGE, NO_CANDIDATE],
+            operate::end_shadow,
+        ),
+        Route::json(
+            (
+                Method::POST,
+                "/v1/plugins/{stage}/promote",
+                Operator,
+                "promote",
+                "Make the candidate of a stage its plugin, with its file in the place of the plugin's.",
+            ),
+            &[
+                NO_STAGE,
+                (409, "No candidate runs beside it, or its digest is pinned in the configuration."),
+                (422, "The candidate is refused; the old one runs on."),
+            ],
+            operate::promote,
+        ),
+        Route::json(
+            (
+                Method::POST,
+                "/v1/plugins/{stage}/rollback",
+                Operator,
+                "rollback",
+                "Put back the version of a stage's plugin that ran before, within its rollback window.",
+            ),
+            &[NO_STAGE, (409, "There is nothing to go back to.")],
+            operate::roll_back,
+        ),
+        Route::json(
+            (
+                Method::POST,
+                "/v1/plugins/{stage}/quarantine",
+                Operator,
+                "quarantine",
+                "Do not call the plugin of a stage any more, until it is released or exchanged: rows go by its on_error.",
+            ),
+            &[NO_STAGE],
+            operate::quarantine,
+        ),
+        Route::json(
+            (
+                Method::POST,
+                "/v1/plugins/{stage}/release",
+                Operator,
+                "release",
+                "End the quarantine of a stage's plugin.",
+            ),
+            &[NO_STAGE, (409, "It is not in quarantine.")],
+            operate::release,
         ),
         Route::json((get.clone(), "/v1/tables", Operator, "tables", "Every table."), &[], components::tables),
         Route::json(

@@ -141,6 +141,104 @@ pub(crate) struct Plugin {
     pub(crate) swaps: u64,
     /// Newer versions, or instances of them, that were refused.
     pub(crate) swaps_refused: u64,
+    /// How long the version before can still be put back, in seconds; null if there is none.
+    pub(crate) rollback_s: Option<u64>,
+    /// Version of the candidate that runs beside; null if none does.
+    pub(crate) candidate: Option<String>,
+    /// Whether it is not called, because it failed again and again or as an operator asked.
+    pub(crate) quarantined: bool,
+}
+
+/// What a candidate does differently from the plugin of a stage, on the batches that both got.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct Shadow {
+    /// Name of the stage.
+    pub(crate) stage: String,
+    /// Whether nothing differs and nothing failed.
+    pub(crate) is_same: bool,
+    /// Name of the candidate.
+    pub(crate) plugin: String,
+    /// Its version.
+    pub(crate) version: String,
+    /// SHA-256 of its component, in hexadecimal.
+    pub(crate) sha256: String,
+    /// It gets every so many batches of each instance.
+    pub(crate) every: u64,
+    /// Batches that both processed.
+    pub(crate) batches: u64,
+    /// Rows of them.
+    pub(crate) rows: u64,
+    /// Rows that both kept.
+    pub(crate) kept_by_both: u64,
+    /// Rows that only the running plugin kept.
+    pub(crate) kept_by_running_only: u64,
+    /// Rows that only the candidate kept.
+    pub(crate) kept_by_candidate_only: u64,
+    /// Rows that both kept and gave different routes.
+    pub(crate) routes_changed: u64,
+    /// Some of them: by the running plugin, by the candidate.
+    pub(crate) route_examples: Vec<(String, String)>,
+    /// Columns that differ in rows that both kept, by name.
+    pub(crate) columns: BTreeMap<String, ColumnChange>,
+    /// Alerts that only the running plugin raised.
+    pub(crate) alerts_by_running_only: u64,
+    /// Alerts that only the candidate raised.
+    pub(crate) alerts_by_candidate_only: u64,
+    /// Some of both: `-` and what the candidate does not raise, `+` and what only it does.
+    pub(crate) alert_examples: Vec<String>,
+    /// Batches that the candidate failed on.
+    pub(crate) failures: u64,
+    /// What it said of the first of them.
+    pub(crate) failure_examples: Vec<String>,
+    /// CPU time of the running plugin in nanoseconds a row.
+    pub(crate) running_ns_per_row: f64,
+    /// CPU time of the candidate in nanoseconds a row.
+    pub(crate) candidate_ns_per_row: f64,
+    /// Linear memory of an instance of the running plugin, in bytes.
+    pub(crate) running_memory_bytes: u64,
+    /// Linear memory of an instance of the candidate, in bytes.
+    pub(crate) candidate_memory_bytes: u64,
+    /// The last lines that the candidate logged.
+    pub(crate) log: Vec<String>,
+}
+
+/// How a column differs.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct ColumnChange {
+    /// Rows in which it differs.
+    pub(crate) rows: u64,
+    /// Some of them: value by the running plugin, by the candidate.
+    pub(crate) examples: Vec<(String, String)>,
+}
+
+/// An exchange of a plugin; every instance takes it up at its next batch.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct Exchange {
+    /// Name of the stage.
+    pub(crate) stage: String,
+    /// Version that ran.
+    pub(crate) from: String,
+    /// Version that is to run.
+    pub(crate) to: String,
+    /// SHA-256 of its component, in hexadecimal.
+    pub(crate) sha256: String,
+    /// Number of the version that runs.
+    pub(crate) generation: u64,
+}
+
+/// Whether the plugin of a stage is not called.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct Quarantine {
+    /// Name of the stage.
+    pub(crate) stage: String,
+    /// Whether it is so.
+    pub(crate) quarantined: bool,
+    /// Since how many seconds.
+    pub(crate) since_s: Option<u64>,
+    /// In how many seconds a batch is tried again; null: when an operator releases it.
+    pub(crate) retry_in_s: Option<u64>,
+    /// Why.
+    pub(crate) why: Option<String>,
 }
 
 /// What looking for a new version of a plugin did.

@@ -27,6 +27,7 @@ const MAX_ANSWER: u64 = 64 << 20;
 pub(super) enum Method {
     Get,
     Post,
+    Delete,
 }
 
 /// Who asks.
@@ -105,6 +106,7 @@ impl Client {
         let name = match method {
             Method::Get => "GET",
             Method::Post => "POST",
+            Method::Delete => "DELETE",
         };
         let mut request = Request::builder().method(name).uri(format!("{}{path}", self.base));
         if let Some(authorization) = self.authorization(name, path)? {
@@ -112,7 +114,7 @@ impl Client {
         }
         let bad = |error| Failure::usage(format!("--admin {}: {error}", self.base));
         let sent = match method {
-            Method::Get => self.agent.run(request.body(()).map_err(bad)?),
+            Method::Get | Method::Delete => self.agent.run(request.body(()).map_err(bad)?),
             Method::Post => self.agent.run(request.body("").map_err(bad)?),
         };
         let mut response = sent.map_err(|error| self.unreachable(error))?;

@@ -125,6 +125,57 @@ pub(crate) enum PluginRemote {
         #[command(flatten)]
         ask: AskArgs,
     },
+    /// Show what the candidate beside a stage's plugin does differently; with --plugin, begin to run one, without effect, on
+    /// copies of its batches; with --end, let it go.
+    #[command(after_help = "Example: sluice plugin shadow tenants --plugin tenants-2.wasm --every 10")]
+    Shadow {
+        /// Name of the stage.
+        stage: String,
+        /// Path of the candidate on the collector's machine, relative to its configuration, or a built-in plugin.
+        #[arg(long, value_name = "FILE")]
+        plugin: Option<String>,
+        /// It gets every so many batches of each instance.
+        #[arg(long, value_name = "N", default_value_t = 10, requires = "plugin")]
+        every: u32,
+        /// Let the candidate go.
+        #[arg(long, conflicts_with = "plugin")]
+        end: bool,
+        #[command(flatten)]
+        ask: AskArgs,
+    },
+    /// Make the candidate beside a stage's plugin the plugin: its file takes the place of the plugin's, which is kept as
+    /// NAME.previous.
+    #[command(after_help = "Example: sluice plugin promote tenants")]
+    Promote {
+        /// Name of the stage.
+        stage: String,
+        #[command(flatten)]
+        ask: AskArgs,
+    },
+    /// Put back the version of a stage's plugin that ran before, within its `rollback_window_ms`.
+    #[command(after_help = "Example: sluice plugin rollback tenants")]
+    Rollback {
+        /// Name of the stage.
+        stage: String,
+        #[command(flatten)]
+        ask: AskArgs,
+    },
+    /// Have the plugin of a stage not called any more, until it is released or exchanged: its rows go by `on_error`.
+    #[command(after_help = "Example: sluice plugin quarantine tenants")]
+    Quarantine {
+        /// Name of the stage.
+        stage: String,
+        #[command(flatten)]
+        ask: AskArgs,
+    },
+    /// End the quarantine of a stage's plugin.
+    #[command(after_help = "Example: sluice plugin release tenants")]
+    Release {
+        /// Name of the stage.
+        stage: String,
+        #[command(flatten)]
+        ask: AskArgs,
+    },
 }
 
 /// Runs one of the commands.
@@ -147,8 +198,25 @@ pub(crate) fn remote(command: RemoteCommand) -> Result<(), Failure> {
 pub(crate) fn plugin(command: PluginRemote) -> Result<(), Failure> {
     match command {
         PluginRemote::List(ask) => get(&ask, "/v1/plugins", show::plugins),
-        PluginRemote::Swap { stage, ask } => post(&ask, &format!("/v1/plugins/{}/swap", escaped(&stage)), show::swap),
+        PluginRemote::Swap { stage, ask } => post(&ask, &of(&stage, "swap"), show::swap),
+        PluginRemote::Shadow { stage, plugin: Some(plugin), every, ask, .. } => {
+            let query = format!("?plugin={}&every={every}", escaped(&plugin));
+            post(&ask, &format!("{}{query}", of(&stage, "shadow")), show::shadow)
+        }
+        PluginRemote::Shadow { stage, end: true, ask, .. } => {
+            call(&ask, Method::Delete, &of(&stage, "shadow"), show::shadow)
+        }
+        PluginRemote::Shadow { stage, ask, .. } => get(&ask, &of(&stage, "shadow"), show::shadow),
+        PluginRemote::Promote { stage, ask } => post(&ask, &of(&stage, "promote"), show::exchange),
+        PluginRemote::Rollback { stage, ask } => post(&ask, &of(&stage, "rollback"), show::exchange),
+        PluginRemote::Quarantine { stage, ask } => post(&ask, &of(&stage, "quarantine"), show::quarantine),
+        PluginRemote::Release { stage, ask } => post(&ask, &of(&stage, "release"), show::quarantine),
     }
+}
+
+/// What can be done with the plugin of a stage.
+fn of(stage: &str, act: &str) -> String {
+    format!("/v1/plugins/{}/{act}", escaped(stage))
 }
 
 impl ExporterArgs {

@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::admin::shapes::{
-    Balance, Balances, Changed, Exporters, Output, Pipeline, Plugins, Swap, TableReload, Tables, TemplateField,
-    Templates,
+    Balance, Balances, Changed, Exchange, Exporters, Output, Pipeline, Plugins, Quarantine, Shadow, Swap, TableReload,
+    Tables, TemplateField, Templates,
 };
 
 /// A table: a line of headings, then the rows; columns of which every cell is a number are aligned on the right.
@@ -133,6 +133,57 @@ pub(super) fn swap(swap: &Swap) -> String {
     } else {
         format!("{stage}: unchanged, {to} ({digest}), generation {generation}\n")
     }
+}
+
+pub(super) fn exchange(exchange: &Exchange) -> String {
+    let Exchange { stage, from, to, sha256, generation } = exchange;
+    let digest: String = sha256.chars().take(12).collect();
+    format!("{stage}: {from} -> {to} ({digest}), generation {generation}\n")
+}
+
+pub(super) fn quarantine(quarantine: &Quarantine) -> String {
+    let Quarantine { stage, quarantined, since_s, retry_in_s, why } = quarantine;
+    if !quarantined {
+        return format!("{stage}: called again\n");
+    }
+    let until = retry_in_s.map_or("until it is released".to_owned(), |seconds| format!("tried again in {seconds} s"));
+    let why = why.as_deref().unwrap_or_default();
+    format!("{stage}: not called since {} s, {until}: {why}\n", since_s.unwrap_or(0))
+}
+
+/// What a candidate does differently.
+pub(super) fn shadow(shadow: &Shadow) -> String {
+    let mut text = format!(
+        "{} {} beside stage {}, every {} batches: {} batches, {} rows\n",
+        shadow.plugin, shadow.version, shadow.stage, shadow.every, shadow.batches, shadow.rows
+    );
+    let mut line = |what: &str, value: String| text.push_str(&format!("  {what:<28}{value}\n"));
+    line("kept by both", shadow.kept_by_both.to_string());
+    line("kept by the running only", shadow.kept_by_running_only.to_string());
+    line("kept by the candidate only", shadow.kept_by_candidate_only.to_string());
+    line("routes changed", format!("{}{}", shadow.routes_changed, pairs(&shadow.route_examples)));
+    for (column, change) in &shadow.columns {
+        line(&format!("{column} changed"), format!("{}{}", change.rows, pairs(&change.examples)));
+    }
+    line("alerts of the running only", shadow.alerts_by_running_only.to_string());
+    line("alerts of the candidate only", shadow.alerts_by_candidate_only.to_string());
+    for alert in &shadow.alert_examples {
+        line("", alert.clone());
+    }
+    line("failures", shadow.failures.to_string());
+    for failure in &shadow.failure_examples {
+        line("", failure.clone());
+    }
+    line("ns a row", format!("{:.1} -> {:.1}", shadow.running_ns_per_row, shadow.candidate_ns_per_row));
+    let kib = |bytes: u64| bytes >> 10;
+    line("memory", format!("{} -> {} KiB", kib(shadow.running_memory_bytes), kib(shadow.candidate_memory_bytes)));
+    text.push_str(if shadow.is_same { "the same so far\n" } else { "not the same\n" });
+    text
+}
+
+fn pairs(examples: &[(String, String)]) -> String {
+    let shown: Vec<String> = examples.iter().map(|(old, new)| format!("{old} -> {new}")).collect();
+    if shown.is_empty() { String::new() } else { format!(", e.g. {}", shown.join(", ")) }
 }
 
 pub(super) fn tables(tables: &Tables) -> String {

@@ -4,6 +4,7 @@ mod auth;
 mod commands;
 mod endpoints;
 mod limits;
+mod operate;
 mod page;
 mod schema;
 mod tail;
@@ -139,7 +140,13 @@ impl Collector {
     }
 
     fn with(config: &str) -> Collector {
+        Collector::with_files(config, |_| {})
+    }
+
+    /// With more files in the folder.
+    fn with_files(config: &str, prepare: impl Fn(&Path)) -> Collector {
         let folder = tempfile::tempdir().unwrap();
+        prepare(folder.path());
         fs::write(folder.path().join("sluice.toml"), config).unwrap();
         fs::write(folder.path().join("customers.csv"), "192.0.2.0/25,7\n").unwrap();
         fs::write(folder.path().join("split.wasm"), splitter(0)).unwrap();

@@ -1,0 +1,98 @@
+//! What operators do with the plugin of a stage that runs: candidates beside it, quarantine.
+
+use std::sync::Arc;
+
+use crate::admit;
+use crate::error::{LoadError, LoadErrorKind};
+use crate::load::{Candidate, Loaded, Reloaded, check_exchange, check_hides};
+use crate::shadow::Shadow;
+use crate::spec::ComponentSource;
+use crate::trust::Stamps;
+use crate::version::Version;
+
+/// What an operator does about a plugin that fails.
+impl Loaded {
+    /// Has the plugin not called any more, until it is [released](Self::release) or exchanged: rows go by `on_error` under
+    /// the reason `quarantined`, dropped where that says `stop`.
+    pub fn quarantine(&self, why: &str) {
+        self.version().shared.begin_quarantine(why);
+    }
+
+    /// Ends the quarantine, whoever began it: whether there was one.
+    pub fn release(&self) -> bool {
+        self.version().shared.release("as asked")
+    }
+
+    /// Since when, until when and why the plugin is not called, if so.
+    #[must_use]
+    pub fn is_quarantined(&self) -> Option<crate::Quarantined> {
+        self.version().shared.quarantine.get()
+    }
+}
+
+/// The candidate that runs beside the published version.
+impl Loaded {
+    /// Runs `candidate` on a copy of every `every`th batch of each instance, and compares. What it does has no effect.
+    /// One that ran before it is let go.
+    pub fn shadow(&self, candidate: Candidate, every: u32) {
+        self.shadow.store(Some(Arc::new(Shadow::new(&candidate.version, every, self.host.metrics()))));
+    }
+
+    /// What was seen of the candidate; none if none runs.
+    #[must_use]
+    pub fn shadow_report(&self) -> Option<crate::ShadowReport> {
+        self.shadow.load().as_ref().map(|shadow| shadow.report())
+    }
+
+    /// Lets the candidate go: whether there was one.
+    pub fn end_shadow(&self) -> bool {
+        self.shadow.swap(None).is_some()
+    }
+
+    /// Checks a component as a candidate for this stage: with the configuration, grant and limits of the version that
+    /// runs.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load); and if it could not take over from the version that runs.
+    pub fn candidate_from(&self, source: &ComponentSource) -> Result<Candidate, LoadError> {
+        let running = self.version();
+        let checked = || {
+            let stamps = running.trust.stamps(source);
+            let (bytes, digest) = admit::read(source)?;
+            let presented = running.trust.presented(source, &bytes, digest);
+            let (version, _) = Version::prepare(&self.host, &running.shared, &running.trust, &presented)?;
+            check_exchange(&running, &version)?;
+            check_hides(&running, &version)?;
+            Ok(Candidate { version: Arc::new(version), stamps })
+        };
+        checked().map_err(|kind: LoadErrorKind| kind.at(&running.shared.name))
+    }
+
+    /// Publishes the candidate.
+    pub fn promote(&self) -> Option<Reloaded> {
+        let shadow = self.shadow.swap(None)?;
+        let stamps = shadow.candidate.trust.stamps(&shadow.candidate.source);
+        Some(self.publish(Candidate { version: Arc::clone(&shadow.candidate), stamps }))
+    }
+
+    /// The candidate as the instances see it.
+    pub(crate) fn shadowed_by(&self) -> arc_swap::Guard<Option<Arc<Shadow>>> {
+        self.shadow.load()
+    }
+
+    /// The candidate that runs beside; none if none does.
+    #[must_use]
+    pub fn shadow_candidate(&self) -> Option<Candidate> {
+        let shadow = self.shadow.load_full()?;
+        Some(Candidate { version: Arc::clone(&shadow.candidate), stamps: Stamps::default() })
+    }
+
+    /// Path of the file of the published version, if it is one.
+    #[must_use]
+    pub fn path(&self) -> Option<std::path::PathBuf> {
+        match self.source() {
+            ComponentSource::File { path, .. } => Some(path),
+            ComponentSource::Embedded { .. } => None,
+        }
+    }
+}
