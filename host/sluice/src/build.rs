@@ -21,7 +21,10 @@ use crate::admin::tokens::Tokens;
 use crate::collector::Running;
 use crate::differs::Differs;
 
-use crate::config::{Config, ConfigError, Instances, Named, OnErrorConfig, SinkKind, SourceKind, Stage, did_you_mean};
+use crate::config::{
+    Config, ConfigError, Instances, LoadError as NotLoaded, Named, OnErrorConfig, SinkKind, SourceKind, Stage,
+    did_you_mean,
+};
 use crate::failure::Failure;
 use crate::plan::{Plan, plan};
 use crate::privacy;
@@ -94,9 +97,8 @@ pub(crate) fn prepare_after(config: Config, running: Option<&Running>) -> Result
     let assets = Arc::new(config.lent.load_assets(&config.doc)?);
     captures(&config)?;
     let trust = trust::trust(&config)?;
-    let tokens = config.admin.as_ref().and_then(|admin| admin.tokens.as_deref());
     // Of a collector that runs they are read again by themselves.
-    let tokens = tokens.filter(|_| running.is_none()).map(Tokens::load).transpose()?.map(Arc::new);
+    let tokens = if running.is_none() { tokens(&config)? } else { None };
 
     let mut prepared = Prepared {
         config,
@@ -215,6 +217,19 @@ pub(crate) fn user_cache() -> Option<PathBuf> {
     let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let base = base.or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))?;
     base.is_absolute().then(|| base.join("sluice"))
+}
+
+/// Who may use the API.
+fn tokens(config: &Config) -> Result<Option<Arc<Tokens>>, ConfigError> {
+    let Some(file) = config.admin.as_ref().and_then(|admin| admin.tokens.as_ref()) else { return Ok(None) };
+    let tokens = Tokens::load(file.get_ref()).map_err(|error| match error {
+        NotLoaded::Config(mistake) => mistake,
+        NotLoaded::Read { file: path, cause } => {
+            let problem = format!("{} cannot be read: {cause}; `sluice token` makes it", path.display());
+            config.doc.error(file.span(), "admin.tokens", problem)
+        }
+    })?;
+    Ok(Some(Arc::new(tokens)))
 }
 
 /// Looks whether the captures can be read, so that `check` finds what `run` would.

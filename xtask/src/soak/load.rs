@@ -62,7 +62,7 @@ fn netflow5(first: u64) -> Vec<u8> {
     datagram.extend([0, 0, 0x40, 100]);
     for record in 0..RECORDS {
         let number = first + record;
-        let bytes = if number % POISONOUS == 0 { POISON } else { 1000 };
+        let bytes = if number.is_multiple_of(POISONOUS) { POISON } else { 1000 };
         let port: u16 = if number.is_multiple_of(3) { 443 } else { 80 };
         datagram.extend([198, 18, 0, 1, 192, 0, 2, record as u8 + 1, 0, 0, 0, 0, 0, 1, 0, 2]);
         datagram.extend(10_u32.to_be_bytes());

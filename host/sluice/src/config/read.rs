@@ -55,7 +55,7 @@ pub(crate) fn parse(doc: Document) -> Result<Config, ConfigError> {
     let cache_dir = top.take::<PathBuf>(doc, "cache_dir")?.map(|dir| base.join(dir));
     let mut admin: Option<AdminConfig> = top.table(doc, "admin")?.map(|mut table| table.rest(doc)).transpose()?;
     if let Some(tokens) = admin.as_mut().and_then(|admin| admin.tokens.as_mut()) {
-        *tokens = base.join(&*tokens);
+        *tokens = toml::Spanned::new(tokens.span(), base.join(tokens.get_ref()));
     }
 
     let plugins = top.table(doc, "plugins")?.map(|mut table| table.rest(doc)).transpose()?.unwrap_or_default();

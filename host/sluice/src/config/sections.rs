@@ -18,7 +18,7 @@ pub(crate) struct AdminConfig {
     /// File of those who may use the API, e.g. `"tokens.toml"`; relative to the configuration file. `sluice token` writes it,
     /// and a SIGHUP reads it again. Default: there is no API, only metrics and health.
     #[serde(default)]
-    pub(crate) tokens: Option<PathBuf>,
+    pub(crate) tokens: Option<Spanned<PathBuf>>,
 }
 
 fn default_admin() -> SocketAddr {
