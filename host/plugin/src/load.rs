@@ -540,26 +540,6 @@ fn publish_info(generation: &Generation, is_current: bool) {
     }
 }
 
-/// What an operator does about a plugin that fails.
-impl Loaded {
-    /// Has the plugin not called any more, until it is [released](Self::release) or exchanged: rows go by `on_error` under
-    /// the reason `quarantined`, dropped where that says `stop`.
-    pub fn quarantine(&self, why: &str) {
-        self.version().shared.begin_quarantine(why);
-    }
-
-    /// Ends the quarantine, whoever began it: whether there was one.
-    pub fn release(&self) -> bool {
-        self.version().shared.release("as asked")
-    }
-
-    /// Since when, until when and why the plugin is not called, if so.
-    #[must_use]
-    pub fn is_quarantined(&self) -> Option<crate::Quarantined> {
-        self.version().shared.quarantine.get()
-    }
-}
-
 /// The candidate that runs beside the published version.
 impl Loaded {
     /// Runs `candidate` on a copy of every `every`th batch of each instance, and compares. What it does has no effect.

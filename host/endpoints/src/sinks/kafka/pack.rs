@@ -196,7 +196,7 @@ mod tests {
             assert_eq!(without, Ok(WithoutTopic::default()));
             all
         };
-        let mut batch = Batch::new(schema.clone(), Pool::default(), 3);
+        let mut batch = Batch::new(Arc::clone(&schema), Pool::default(), 3);
         assert_eq!(headers(&batch), [(2, vec![]), (1, vec![])]);
         let why = DeadLetter {
             stage: "tag".into(),
