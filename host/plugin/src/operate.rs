@@ -1,4 +1,4 @@
-//! What operators do with the plugin of a stage that runs: candidates beside it, quarantine.
+//! What operators do with the plugin of a stage that runs: candidates beside it.
 
 use std::sync::Arc;
 
@@ -9,26 +9,6 @@ use crate::shadow::Shadow;
 use crate::spec::ComponentSource;
 use crate::trust::Stamps;
 use crate::version::Version;
-
-/// What an operator does about a plugin that fails.
-impl Loaded {
-    /// Has the plugin not called any more, until it is [released](Self::release) or exchanged: rows go by `on_error` under
-    /// the reason `quarantined`, dropped where that says `stop`.
-    pub fn quarantine(&self, why: &str) {
-        self.version().shared.begin_quarantine(why);
-    }
-
-    /// Ends the quarantine, whoever began it: whether there was one.
-    pub fn release(&self) -> bool {
-        self.version().shared.release("as asked")
-    }
-
-    /// Since when, until when and why the plugin is not called, if so.
-    #[must_use]
-    pub fn is_quarantined(&self) -> Option<crate::Quarantined> {
-        self.version().shared.quarantine.get()
-    }
-}
 
 /// The candidate that runs beside the published version.
 impl Loaded {

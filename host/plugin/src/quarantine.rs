@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::load::Loaded;
+
 /// Failures within a window that can be looked back at.
 pub const MAX_TRAPS: u32 = 1000;
 
@@ -166,6 +168,26 @@ impl Quarantine {
     /// What is known of it, if there is one.
     pub(crate) fn get(&self) -> Option<Quarantined> {
         self.state().closed.as_ref().map(|closed| closed.what.clone())
+    }
+}
+
+/// What an operator does about a plugin that fails.
+impl Loaded {
+    /// Has the plugin not called any more, until it is [released](Self::release) or exchanged: rows go by `on_error` under
+    /// the reason `quarantined`, dropped where that says `stop`.
+    pub fn quarantine(&self, why: &str) {
+        self.version().shared.begin_quarantine(why);
+    }
+
+    /// Ends the quarantine, whoever began it: whether there was one.
+    pub fn release(&self) -> bool {
+        self.version().shared.release("as asked")
+    }
+
+    /// Since when, until when and why the plugin is not called, if so.
+    #[must_use]
+    pub fn is_quarantined(&self) -> Option<Quarantined> {
+        self.version().shared.quarantine.get()
     }
 }
 

@@ -303,3 +303,45 @@ fn what_cannot_be_kept_or_has_ended_is_refused_and_nothing_changes() {
     assert_eq!(refused(&control, change("out")), Err(ChangeError::Ending));
     each_once(&[&rows], bench.sent.load(Ordering::Acquire));
 }
+
+/// Never has what it needs.
+struct Broke;
+
+impl Stage for Broke {
+    fn process(&mut self, batch: Batch) -> Processed {
+        Processed::pass(batch)
+    }
+
+    fn wait(&self) -> Option<Duration> {
+        Some(Duration::from_secs(3600))
+    }
+
+    fn refuse(&mut self, batch: Batch) -> Processed {
+        Processed::drop("no_room", batch.rows())
+    }
+}
+
+#[test]
+fn what_waits_for_a_stage_is_processed_when_the_stage_goes() {
+    let bench = Bench::new();
+    let (one, rows_of_one) = kept();
+    let stages = StageSet::each(vec![Box::new(Broke), Box::new(Broke)]);
+    let account = bench.metrics.account(Kind::Stage, "broke");
+    let broke = StageEntry { stages, account, edges: vec![all(Target::Sink(0))] };
+    let running = bench.start(vec![broke], Target::Stage(0), vec![bench.sink("one", one)]);
+    let books = || bench.metrics.balances().into_iter().find(|balance| balance.name == "broke").unwrap();
+    // A worker has as many waiting as may.
+    while books().dropped.is_empty() {
+        std::thread::yield_now();
+    }
+    assert_eq!(books().rows_out, 0);
+    let change =
+        Change { sources: vec![keep("endless", Target::Sink(0))], stages: Vec::new(), sinks: vec![kept_sink("one")] };
+    running.control().change(change, || {}).unwrap();
+    bench.flow();
+    bench.end(running);
+    let books = books();
+    assert!(books.rows_out >= 320, "{books:?}");
+    let dropped: u64 = books.dropped.values().sum();
+    assert_eq!(rows_of_one.lock().unwrap().len() as u64 + dropped, bench.sent.load(Ordering::Acquire));
+}

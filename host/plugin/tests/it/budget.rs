@@ -152,12 +152,16 @@ fn one_row_that_wants_all_the_memory_does_not_make_the_batches_small() {
 
 #[test]
 fn texts_lists_and_handles_are_capped() {
-    expect_test::expect!["(64, Some(\"more than 64 are open\"))"].assert_eq(&report("handles", 1000, |bench| {
+    let with_key = |bench: &mut Bench| {
         let path = bench.dir.path().join("secret.key");
         std::fs::write(&path, "00".repeat(32)).unwrap();
         let keys = [("secret".to_owned(), sluice_plugin::keys::KeySpec::File { path })];
         bench.spec.services.keys = std::sync::Arc::new(sluice_plugin::keys::Keys::load(keys).unwrap());
-    }));
+    };
+    expect_test::expect!["(64, Some(\"more than 64 are open\"))"].assert_eq(&report("handles", 1000, with_key));
+    let mut leaky = Bench::new("leak-handles", 5000);
+    with_key(&mut leaky);
+    assert_eq!(processed_rows(&leaky.process(batch())), 3, "it has no more of them, and nothing else");
     assert_eq!(report("words", 65_536, |_| {}), "(Ok(()), Err(Denied::OutOfRange))");
     assert_eq!(report("words", 65_537, |_| {}), "(Err(Denied::OutOfRange), Err(Denied::OutOfRange))");
     let roomy = |bench: &mut Bench| {

@@ -172,3 +172,43 @@ impl Pack {
         Message { topic, key: (*key != Key::None).then_some(&self.key), value, rows: self.rows, headers }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sluice_flow::{DeadLetter, Pool};
+
+    use super::*;
+
+    #[test]
+    fn messages_of_dead_letters_have_headers_and_others_have_none() {
+        let config = serde_json::json!({
+            "brokers": ["localhost:9092"], "topic": "flows", "format": "goflow2", "framing": "delimited", "pack": 2,
+        });
+        let config: KafkaSinkConfig = serde_json::from_value(config).unwrap();
+        let schema = Arc::new(Schema::standard());
+        let mut packer = Packer::new(&config, &schema, false).unwrap();
+        let mut headers = |batch: &Batch| {
+            let mut all = Vec::new();
+            let without = packer.messages(batch, &[Some("flows".into())], |message| {
+                all.push((message.rows, message.headers.to_vec()));
+                Ok::<(), std::convert::Infallible>(())
+            });
+            assert_eq!(without, Ok(WithoutTopic::default()));
+            all
+        };
+        let mut batch = Batch::new(Arc::clone(&schema), Pool::default(), 3);
+        assert_eq!(headers(&batch), [(2, vec![]), (1, vec![])]);
+        let why = DeadLetter {
+            stage: "tag".into(),
+            reason: "trap",
+            error: "unreachable".to_owned(),
+            backtrace: Vec::new(),
+            plugin: "tag".to_owned(),
+            version: "1.0.0".to_owned(),
+            digest: "00ff".to_owned(),
+        };
+        let expected = headers::of_dead_letter(&why);
+        batch.set_dead_letter(Some(Arc::new(why)));
+        assert_eq!(headers(&batch), [(2, expected.clone()), (1, expected)]);
+    }
+}

@@ -203,6 +203,13 @@ fn run(mode: &str, arg: u32) -> Result<(), String> {
             let opened = (0..arg).take_while(|_| keys::open("secret").map(std::mem::forget).is_ok()).count();
             report((opened, keys::open("secret").err()))
         }
+        // Opens what it never closes, and goes on when it gets no more.
+        "leak-handles" => {
+            for _ in 0..arg {
+                keys::open("secret").map(std::mem::forget).unwrap_or_default();
+            }
+            batch::set_u32s(SRC_AS, &vec![9; rows as usize]).map_err(failed)
+        }
         "lists" => {
             let offsets: Vec<u32> = (0..=rows).map(|row| if row == 0 { 0 } else { arg }).collect();
             report(batch::set_u32_lists(LABELS, &offsets, &vec![7; arg as usize]))
