@@ -21,7 +21,7 @@ use crate::hex;
 /// Files kept; the oldest go first.
 const MAX_FILES: usize = 128;
 /// Bytes of a file that is read: compiled code is some three times the size of a component.
-const MAX_FILE_BYTES: u64 = 1 << 30;
+pub(crate) const MAX_FILE_BYTES: u64 = 1 << 30;
 /// Begins every file; the number changes with the layout.
 const MAGIC: &[u8; 16] = b"sluice code v1\n\0";
 

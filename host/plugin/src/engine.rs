@@ -11,6 +11,7 @@ use wasmtime::{Config, Engine, Strategy};
 
 use crate::cache::Cache;
 use crate::error::{LoadErrorKind, PluginError};
+use crate::outside::{self, Outside};
 
 /// Time between two ticks of the clock that deadlines are counted in.
 const TICK: Duration = Duration::from_millis(1);
@@ -27,12 +28,17 @@ pub struct HostSettings {
     /// Count the work of plugins in fuel, which is the same on every machine: for tests, benchmarks and
     /// replay. Costs a third of the speed, so the collector does not.
     pub fuel: bool,
+    /// Where components are compiled that are not in the cache: in processes of their own. None: in this one, where one
+    /// that explodes the compiler explodes the program.
+    pub outside: Option<Outside>,
 }
 
 /// What all plugins of a process share: engine, compiled-code cache and metrics.
 pub struct Host {
     engine: Engine,
     cache: Option<Cache>,
+    fuel: bool,
+    outside: Option<Outside>,
     metrics: Arc<Metrics>,
     /// What was compiled last: a run of tests loads the same component for every case.
     last: Option<Mutex<Option<Compiled>>>,
@@ -55,7 +61,7 @@ impl Host {
     /// If the engine does not work here, or the cache directory is not safe to use.
     pub fn new(settings: HostSettings, metrics: Arc<Metrics>) -> Result<Arc<Host>, PluginError> {
         let engine = Engine::new(&config(settings.fuel)).map_err(|error| PluginError::Engine(error.into()))?;
-        let cache = settings.cache_dir.map(|path| Cache::open(path, &engine)).transpose()?;
+        let cache = settings.cache_dir.clone().map(|path| Cache::open(path, &engine)).transpose()?;
         let weak = engine.weak();
         let clock = move || {
             // An engine that is gone has no calls to end.
@@ -68,7 +74,8 @@ impl Host {
         std::thread::Builder::new().name("plugin-clock".to_owned()).spawn(clock).map_err(PluginError::Thread)?;
         // A collector would hold on to a component that it exchanged long ago.
         let last = settings.fuel.then(Mutex::default);
-        Ok(Arc::new(Host { engine, cache, metrics, last }))
+        let HostSettings { fuel, outside, .. } = settings;
+        Ok(Arc::new(Host { engine, cache, fuel, outside, metrics, last }))
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -103,9 +110,15 @@ impl Host {
         }
         let failed =
             |error: wasmtime::Error| LoadErrorKind::Compile { component: name.to_owned(), error: format!("{error:#}") };
-        let Some(cache) = &self.cache else { return Component::from_binary(&self.engine, bytes).map_err(failed) };
-        let component = Component::from_binary(&self.engine, bytes).map_err(failed)?;
-        let code = component.serialize().map_err(failed)?;
+        let (component, code) = match &self.outside {
+            Some(outside) => {
+                let code = outside::compile(outside, self.fuel, name, bytes)?;
+                (outside::load(&self.engine, &code).map_err(failed)?, Some(code))
+            }
+            None => (Component::from_binary(&self.engine, bytes).map_err(failed)?, None),
+        };
+        let Some(cache) = &self.cache else { return Ok(component) };
+        let code = code.map_or_else(|| component.serialize().map_err(failed), Ok)?;
         if let Err(error) = cache.store(digest, &code) {
             // Costs time at the next start, nothing else.
             tracing::warn!(cache = %cache.path().display(), %error, "compiled code not stored");
@@ -116,7 +129,7 @@ impl Host {
 
 /// What is switched off is attack surface or a source of different results; `reference` numbers in
 /// `docs/explanation` say what each costs.
-fn config(fuel: bool) -> Config {
+pub(crate) fn config(fuel: bool) -> Config {
     let mut config = Config::new();
     config
         .strategy(Strategy::Cranelift)

@@ -24,6 +24,7 @@ mod limits;
 mod load;
 mod lock;
 mod numbers;
+pub mod outside;
 mod pack;
 mod per_partition;
 mod quarantine;

@@ -10,6 +10,7 @@ use sluice_flow::ColumnSet;
 use sluice_kit::lent::columns;
 use sluice_pipeline::{EventOut, Metrics, chain};
 use sluice_plugin::keys::Keys;
+use sluice_plugin::outside::Outside;
 use sluice_plugin::recording::RecordSpec;
 use sluice_plugin::tables::Tables;
 use sluice_plugin::{
@@ -21,6 +22,7 @@ use crate::admin::tokens::Tokens;
 use crate::collector::Running;
 use crate::differs::Differs;
 
+use crate::cli::PLUGIN_PROCESS;
 use crate::config::{Config, ConfigError, Instances, Named, OnErrorConfig, SinkKind, SourceKind, Stage, did_you_mean};
 use crate::failure::Failure;
 use crate::plan::{Plan, plan};
@@ -70,6 +72,17 @@ pub(crate) fn prepare(config: Config) -> Result<Prepared, Failure> {
     prepare_after(config, None)
 }
 
+fn host_settings(config: &Config) -> HostSettings {
+    let cache_dir = config.cache_dir.clone().or_else(user_cache);
+    let or = |value: &Option<toml::Spanned<u64>>, default| value.as_ref().map_or(default, |value| *value.get_ref());
+    let outside = Outside {
+        compile_memory_bytes: or(&config.plugins.compile_memory_bytes, Outside::COMPILE_MEMORY_BYTES),
+        compile_seconds: or(&config.plugins.compile_seconds, Outside::COMPILE_SECONDS),
+        ..Outside::this_program(PLUGIN_PROCESS)
+    };
+    HostSettings { cache_dir, outside: Some(outside), fuel: false }
+}
+
 /// The same, for a collector that runs: what did not change is not loaded again, and nothing that runs is touched.
 ///
 /// # Errors
@@ -82,8 +95,7 @@ pub(crate) fn prepare_after(config: Config, running: Option<&Running>) -> Result
         Some(running) => (Arc::clone(&running.host), Arc::clone(&running.metrics)),
         None => {
             let metrics = Metrics::new();
-            let cache_dir = config.cache_dir.clone().or_else(user_cache);
-            let host = Host::new(HostSettings { cache_dir, ..HostSettings::default() }, Arc::clone(&metrics))
+            let host = Host::new(host_settings(&config), Arc::clone(&metrics))
                 .map_err(|error| Failure::running("plugins cannot be run", error))?;
             (host, metrics)
         }

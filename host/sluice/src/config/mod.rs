@@ -31,7 +31,7 @@ pub(crate) struct Config {
     pub(crate) cache_dir: Option<PathBuf>,
     /// `admin`: a table; metrics, health and the API are served over HTTP if it is there.
     pub(crate) admin: Option<AdminConfig>,
-    /// `plugins`: a table; which plugins from files may run. Default: any.
+    /// `plugins`: a table; which plugins from files may run, and what compiling them may take. Default: any.
     pub(crate) plugins: PluginsConfig,
     /// The standard columns and those of `[columns.NAME]`.
     pub(crate) schema: Arc<Schema>,

@@ -14,7 +14,7 @@ use sluice_plugin::{DEFAULT_RETRIES, MAX_RETRIES, MAX_TRAPS};
 
 use super::sections::{AdminConfig, ColumnConfig};
 use super::{
-    Config, ConfigError, Document, QuarantineConfig, RecordConfig, ShadowConfig, Sink, SinkKind, Source, SourceKind,
+    Config, ConfigError, Document, PluginsConfig, QuarantineConfig, RecordConfig, ShadowConfig, Sink, SinkKind, Source, SourceKind,
     Stage,
 };
 
@@ -58,7 +58,7 @@ pub(crate) fn parse(doc: Document) -> Result<Config, ConfigError> {
         *tokens = base.join(&*tokens);
     }
 
-    let plugins = top.table(doc, "plugins")?.map(|mut table| table.rest(doc)).transpose()?.unwrap_or_default();
+    let plugins = plugins(doc, &mut top)?;
 
     let schema = Arc::new(schema(doc, &mut top)?);
     let sources = named(doc, &mut top, "sources", |doc, table| source(doc, table, &base))?;
@@ -88,6 +88,25 @@ pub(crate) fn parse(doc: Document) -> Result<Config, ConfigError> {
     }
     let doc = doc.clone();
     Ok(Config { doc, workers, shutdown_grace_ms, cache_dir, admin, plugins, schema, sources, stages, sinks, lent })
+}
+
+/// Address space that compiling the smallest plugin takes, with the program itself.
+const MIN_COMPILE_MEMORY: u64 = 256 << 20;
+
+fn plugins(doc: &Document, top: &mut Table<'_>) -> Result<PluginsConfig, ConfigError> {
+    let Some(mut table) = top.table(doc, "plugins")? else { return Ok(PluginsConfig::default()) };
+    let plugins: PluginsConfig = table.rest(doc)?;
+    let memory = plugins.compile_memory_bytes.as_ref();
+    if let Some(bytes) = memory.filter(|bytes| *bytes.get_ref() < MIN_COMPILE_MEMORY) {
+        let problem = format!("compile_memory_bytes: nothing compiles in {}; {MIN_COMPILE_MEMORY} or more", bytes.get_ref());
+        return Err(doc.error(bytes.span(), &table.path, problem));
+    }
+    let is_wrong = |seconds: &&toml::Spanned<u64>| !(1..=86_400).contains(seconds.get_ref());
+    if let Some(seconds) = plugins.compile_seconds.as_ref().filter(is_wrong) {
+        let problem = format!("compile_seconds: {} is not within 1 to 86400", seconds.get_ref());
+        return Err(doc.error(seconds.span(), &table.path, problem));
+    }
+    Ok(plugins)
 }
 
 fn at_least_one(doc: &Document, table: &mut Table<'_>, key: &str, default: usize) -> Result<usize, ConfigError> {

@@ -4,6 +4,7 @@
 
 mod api;
 mod author;
+mod compiling;
 mod config;
 mod end_to_end;
 mod examples;
