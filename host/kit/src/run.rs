@@ -202,6 +202,7 @@ impl Bench {
             failure: FailurePolicy::default(),
             budget: None,
             rollback_window: std::time::Duration::ZERO,
+            isolation: None,
             record: None,
             services: Services {
                 tables: Arc::clone(&case.loaned.tables),

@@ -93,7 +93,8 @@ impl Cache {
         loaded.ok()
     }
 
-    fn read(&self, component: &[u8; 32]) -> Option<Vec<u8>> {
+    /// The same, not loaded: for a process to load it.
+    pub(crate) fn read(&self, component: &[u8; 32]) -> Option<Vec<u8>> {
         let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
         let file = OpenOptions::new().read(true).custom_flags(flags).open(self.file(component)).ok()?;
         let metadata = file.metadata().ok()?;

@@ -1,7 +1,8 @@
 //! The WebAssembly engine: one per process, with the thread that its deadlines run on.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -11,7 +12,7 @@ use wasmtime::{Config, Engine, Strategy};
 
 use crate::cache::Cache;
 use crate::error::{LoadErrorKind, PluginError};
-use crate::outside::{self, Outside};
+use crate::outside::{self, Group, Outside};
 
 /// Time between two ticks of the clock that deadlines are counted in.
 const TICK: Duration = Duration::from_millis(1);
@@ -39,6 +40,8 @@ pub struct Host {
     cache: Option<Cache>,
     fuel: bool,
     outside: Option<Outside>,
+    /// Those that have a process, or may start one.
+    groups: Mutex<HashMap<String, Weak<Group>>>,
     metrics: Arc<Metrics>,
     /// What was compiled last: a run of tests loads the same component for every case.
     last: Option<Mutex<Option<Compiled>>>,
@@ -75,7 +78,7 @@ impl Host {
         // A collector would hold on to a component that it exchanged long ago.
         let last = settings.fuel.then(Mutex::default);
         let HostSettings { fuel, outside, .. } = settings;
-        Ok(Arc::new(Host { engine, cache, fuel, outside, metrics, last }))
+        Ok(Arc::new(Host { engine, cache, fuel, outside, groups: Mutex::default(), metrics, last }))
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -108,23 +111,55 @@ impl Host {
         if let Some(component) = self.cache.as_ref().and_then(|cache| cache.load(&self.engine, digest)) {
             return Ok(component);
         }
-        let failed =
-            |error: wasmtime::Error| LoadErrorKind::Compile { component: name.to_owned(), error: format!("{error:#}") };
-        let (component, code) = match &self.outside {
-            Some(outside) => {
-                let code = outside::compile(outside, self.fuel, name, bytes)?;
-                (outside::load(&self.engine, &code).map_err(failed)?, Some(code))
-            }
-            None => (Component::from_binary(&self.engine, bytes).map_err(failed)?, None),
-        };
-        let Some(cache) = &self.cache else { return Ok(component) };
-        let code = code.map_or_else(|| component.serialize().map_err(failed), Ok)?;
-        if let Err(error) = cache.store(digest, &code) {
-            // Costs time at the next start, nothing else.
-            tracing::warn!(cache = %cache.path().display(), %error, "compiled code not stored");
+        let failed = |error| failed(name, &error);
+        if let Some(outside) = &self.outside {
+            let code = outside::compile(outside, self.fuel, name, bytes)?;
+            self.store(digest, &code);
+            return outside::load(&self.engine, &code).map_err(failed);
+        }
+        let component = Component::from_binary(&self.engine, bytes).map_err(failed)?;
+        if self.cache.is_some() {
+            self.store(digest, &component.serialize().map_err(failed)?);
         }
         Ok(component)
     }
+
+    fn store(&self, digest: &[u8; 32], code: &[u8]) {
+        if let Some(cache) = &self.cache
+            && let Err(error) = cache.store(digest, code)
+        {
+            // Costs time at the next start, nothing else.
+            tracing::warn!(cache = %cache.path().display(), %error, "compiled code not stored");
+        }
+    }
+
+    /// The code of a component, for another process: compiled or from the cache, and not loaded here.
+    pub(crate) fn code(&self, name: &str, bytes: &[u8]) -> Result<Vec<u8>, LoadErrorKind> {
+        let outside = self.outside.as_ref().ok_or(LoadErrorKind::NoProcesses)?;
+        let digest: [u8; 32] = Sha256::digest(bytes).into();
+        if let Some(code) = self.cache.as_ref().and_then(|cache| cache.read(&digest)) {
+            return Ok(code);
+        }
+        let code = outside::compile(outside, self.fuel, name, bytes)?;
+        self.store(&digest, &code);
+        Ok(code)
+    }
+
+    /// The stages that share a process under this name.
+    pub(crate) fn group(&self, name: &str) -> Result<Arc<Group>, LoadErrorKind> {
+        let outside = self.outside.as_ref().ok_or(LoadErrorKind::NoProcesses)?;
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(group) = groups.get(name).and_then(Weak::upgrade) {
+            return Ok(group);
+        }
+        let group = Arc::new(Group::new(name, outside.clone(), self.fuel));
+        groups.insert(name.to_owned(), Arc::downgrade(&group));
+        Ok(group)
+    }
+}
+
+fn failed(name: &str, error: &wasmtime::Error) -> LoadErrorKind {
+    LoadErrorKind::Compile { component: name.to_owned(), error: format!("{error:#}") }
 }
 
 /// What is switched off is attack surface or a source of different results; `reference` numbers in

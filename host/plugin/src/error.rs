@@ -137,6 +137,21 @@ pub enum LoadErrorKind {
         /// What became of it.
         problem: String,
     },
+    /// The plugin was to run in a process of its own, and said there what is wrong.
+    #[error("{error}")]
+    Outside {
+        /// The same words as if it ran here.
+        error: String,
+    },
+    /// There is no process for the plugin, or it died.
+    #[error("{problem}")]
+    Process {
+        /// What became of it.
+        problem: String,
+    },
+    /// The plugin was to run in a process of its own, in a program that starts none.
+    #[error("isolation: this program starts no processes for plugins; use the collector's `sluice run`")]
+    NoProcesses,
     /// The component was built for another version of the contract.
     #[error("the plugin uses {found}, this collector speaks {ours}: rebuild the plugin with its SDK")]
     WrongVersion {

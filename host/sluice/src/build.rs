@@ -14,16 +14,17 @@ use sluice_plugin::outside::Outside;
 use sluice_plugin::recording::RecordSpec;
 use sluice_plugin::tables::Tables;
 use sluice_plugin::{
-    Assets, Candidate, ComponentSource, FailurePolicy, Grant, Granted, Host, HostSettings, LoadError, Loaded, OnError,
-    Services, StageSpec, Trust,
+    Assets, Candidate, ComponentSource, FailurePolicy, Grant, Granted, Host, HostSettings, Isolation, LoadError,
+    Loaded, OnError, Services, StageSpec, Trust,
 };
 
 use crate::admin::tokens::Tokens;
-use crate::collector::Running;
-use crate::differs::Differs;
-
 use crate::cli::PLUGIN_PROCESS;
-use crate::config::{Config, ConfigError, Instances, Named, OnErrorConfig, SinkKind, SourceKind, Stage, did_you_mean};
+use crate::collector::Running;
+use crate::config::{
+    Config, ConfigError, Instances, IsolationConfig, Named, OnErrorConfig, SinkKind, SourceKind, Stage, did_you_mean,
+};
+use crate::differs::Differs;
 use crate::failure::Failure;
 use crate::plan::{Plan, plan};
 use crate::privacy;
@@ -78,6 +79,7 @@ fn host_settings(config: &Config) -> HostSettings {
     let outside = Outside {
         compile_memory_bytes: or(&config.plugins.compile_memory_bytes, Outside::COMPILE_MEMORY_BYTES),
         compile_seconds: or(&config.plugins.compile_seconds, Outside::COMPILE_SECONDS),
+        process_memory_bytes: or(&config.plugins.process_memory_bytes, Outside::PROCESS_MEMORY_BYTES),
         ..Outside::this_program(PLUGIN_PROCESS)
     };
     HostSettings { cache_dir, outside: Some(outside), fuel: false }
@@ -288,6 +290,10 @@ fn stage_spec(
         is_private,
         state: value.state.as_ref().map(|path| base(config).join(path.get_ref())),
         rollback_window: Duration::from_millis(value.rollback_window_ms),
+        isolation: (value.isolation == IsolationConfig::Process).then(|| Isolation {
+            // No name of a group has a space.
+            group: value.process_group.clone().unwrap_or_else(|| format!("stage {}", stage.name)),
+        }),
         record: value.record.as_ref().map(|record| RecordSpec {
             dir: base(config).join(&record.dir),
             max_files: record.max_files,

@@ -111,7 +111,7 @@ pub(crate) fn load(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<C
 pub(super) fn serve(pipe: &mut UnixStream, order: &[u8]) -> io::Result<()> {
     let order: Order = serde_json::from_slice(order)?;
     step_back();
-    confine(&Ration { memory_bytes: order.memory_bytes, cpu_seconds: Some(order.cpu_seconds) })?;
+    confine(&Ration::address_space(order.memory_bytes, order.cpu_seconds))?;
     let component = frame::read(pipe, MAX_COMPONENT_BYTES)?;
     match compiled(order.fuel, &component.bytes) {
         Ok(code) => frame::write(pipe, Kind::Code, &[&Sha256::digest(&code), &code]),

@@ -19,10 +19,48 @@ pub(super) enum Kind {
     Code = 3,
     /// What went wrong, as text.
     Failed = 4,
+    /// To the process: run plugins under these limits.
+    Run = 5,
+    /// To the process: a version of a stage's plugin; parts follow.
+    Load = 6,
+    /// Code, a table, a key or an asset.
+    Part = 7,
+    /// To the process: start an instance of a version on this connection.
+    Start = 8,
+    /// To the process: a batch.
+    Process = 9,
+    /// To the process: a time.
+    Tick = 10,
+    /// To the process: give the state.
+    Snapshot = 11,
+    /// To the process: take a state.
+    Restore = 12,
+    /// To the process: a table in place of the one that a version has.
+    Table = 13,
+    /// What a request gave.
+    Answer = 14,
+    /// To the process: no more instances of a version will be wanted. No answer.
+    Forget = 15,
 }
 
 impl Kind {
-    const ALL: [Kind; 4] = [Kind::Compile, Kind::Component, Kind::Code, Kind::Failed];
+    const ALL: [Kind; 15] = [
+        Kind::Compile,
+        Kind::Component,
+        Kind::Code,
+        Kind::Failed,
+        Kind::Run,
+        Kind::Load,
+        Kind::Part,
+        Kind::Start,
+        Kind::Process,
+        Kind::Tick,
+        Kind::Snapshot,
+        Kind::Restore,
+        Kind::Table,
+        Kind::Answer,
+        Kind::Forget,
+    ];
 }
 
 /// One frame.

@@ -2,22 +2,33 @@
 //!
 //! What such a process does comes to it over one socket, its standard input, and so does what it answers; it has no
 //! arguments, an empty environment and no other files. [`serve`] is its main function. `compile` is the host's side of a
-//! process that compiles, `confine` takes from a process what it does not need.
+//! process that compiles, `remote` and `group` those of one that runs plugins, `child` is such a process from within;
+//! `wall` and `confine` take from a process what it does not need.
 
+mod child;
 mod compile;
 mod confine;
 mod frame;
+mod group;
+mod material;
+mod refusal;
+mod remote;
+mod report;
+mod wall;
 
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Instant;
 
 pub(crate) use compile::{compile, load};
 use frame::{Frame, Kind};
+pub(crate) use group::Group;
+pub(crate) use remote::{Remote, RemoteVersion};
+use serde::{Deserialize, Serialize};
 
 /// Bytes of what a process said on its standard error before it ended that are kept.
 const MAX_LAST_WORDS: u64 = 4096;
@@ -33,6 +44,8 @@ pub struct Outside {
     pub compile_memory_bytes: u64,
     /// Seconds that it may take to compile a component.
     pub compile_seconds: u64,
+    /// Bytes of memory that a process may have while it runs plugins: all their instances, code and tables.
+    pub process_memory_bytes: u64,
 }
 
 impl Outside {
@@ -41,6 +54,8 @@ impl Outside {
     pub const COMPILE_MEMORY_BYTES: u64 = 4 << 30;
     /// Seconds for compiling, if nobody says otherwise.
     pub const COMPILE_SECONDS: u64 = 120;
+    /// Bytes of memory for running plugins, if nobody says otherwise.
+    pub const PROCESS_MEMORY_BYTES: u64 = 4 << 30;
 
     /// The running program itself, started with `arg`.
     #[must_use]
@@ -51,6 +66,7 @@ impl Outside {
             args: vec![arg.into()],
             compile_memory_bytes: Outside::COMPILE_MEMORY_BYTES,
             compile_seconds: Outside::COMPILE_SECONDS,
+            process_memory_bytes: Outside::PROCESS_MEMORY_BYTES,
         }
     }
 }
@@ -68,8 +84,17 @@ pub fn serve() -> io::Result<()> {
     let order = frame::read(&mut pipe, frame::MAX_ORDER_BYTES)?;
     match order.kind {
         Kind::Compile => compile::serve(&mut pipe, &order.bytes),
+        Kind::Run => child::serve(&mut pipe, &order.bytes),
         _ => Err(io::Error::other("no order to begin with")),
     }
+}
+
+/// What a process that runs plugins is told first.
+#[derive(Serialize, Deserialize)]
+struct RunOrder {
+    /// Whether the code counts fuel: the settings of the engine are to be the same.
+    fuel: bool,
+    memory_bytes: u64,
 }
 
 /// A process that this one started, and the socket to it. It ends with this value.
@@ -89,7 +114,8 @@ impl Process {
         let (pipe, theirs) = UnixStream::pair()?;
         let mut command = Command::new(&outside.program);
         command.args(&outside.args).env_clear().envs(environment.iter().map(|(name, value)| (name, value)));
-        command.current_dir("/").stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)));
+        // A group of its own: who presses Ctrl-C means the collector, which ends it in its time.
+        command.process_group(0).current_dir("/").stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)));
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         Ok(Process { child, pipe })
     }
@@ -115,8 +141,8 @@ impl Process {
             stderr.take(MAX_LAST_WORDS).read_to_end(&mut words).map(drop).unwrap_or_default();
         }
         let words = String::from_utf8_lossy(&words);
-        let first = words.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-        Death { status, last_words: crate::shared::printable(first, 256) }
+        let lines: Vec<&str> = words.lines().map(str::trim).filter(|line| !line.is_empty()).take(2).collect();
+        Death { status, last_words: crate::shared::printable(&lines.join(" "), 512) }
     }
 }
 

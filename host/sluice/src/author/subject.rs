@@ -126,6 +126,7 @@ pub(super) fn stage(component: ComponentSource, config_json: &str, services: Ser
         failure: FailurePolicy::default(),
         budget: None,
         rollback_window: std::time::Duration::ZERO,
+        isolation: None,
         record: None,
         services,
         schema: Arc::new(Schema::standard()),

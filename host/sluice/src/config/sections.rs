@@ -44,6 +44,9 @@ pub(crate) struct PluginsConfig {
     pub(crate) compile_memory_bytes: Option<Spanned<u64>>,
     /// Seconds that compiling one plugin may take, e.g. `300` for a large one on a slow machine. Default 120; 1 to 86400.
     pub(crate) compile_seconds: Option<Spanned<u64>>,
+    /// Bytes of memory that a process of stages with `isolation = "process"` may have: all their instances, code and tables.
+    /// Default 4 294 967 296 (4 GiB); 134 217 728 (128 MiB) or more.
+    pub(crate) process_memory_bytes: Option<Spanned<u64>>,
 }
 
 /// `[columns.NAME]`: a column that an operator adds.

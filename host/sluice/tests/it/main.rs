@@ -11,6 +11,7 @@ mod examples;
 mod failure;
 mod hostile;
 mod hot_swap;
+mod isolation;
 mod kafka;
 mod languages;
 mod pages;
