@@ -61,7 +61,8 @@ fn what_holds_for_a_plugin_in_the_collector_holds_for_one_in_a_process() {
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
-    assert!(said.contains("running 5") && said.contains("test result: ok."), "{said}");
+    let passed = said.rsplit("test result: ok. ").next().and_then(|rest| rest.split(' ').next()?.parse().ok());
+    assert!(passed.is_some_and(|passed: u32| passed > 50), "{said}");
 }
 
 /// A stage of the test plugin in a process of its own with this main function.
@@ -265,6 +266,7 @@ fn a_process_that_dies_again_and_again_is_started_again_later_each_time() {
     let settings = HostSettings { cache_dir: Some(cache), outside: Some(outside), fuel: false };
     bench.host = Host::new(settings, Arc::clone(&bench.metrics)).unwrap();
     bench.spec.on_error = OnError::Stop;
+    bench.spec.failure.quarantine.traps = 0;
     let mut stage = bench.load().instance();
     let mut why = || {
         let processed = stage.process(batch());

@@ -135,7 +135,7 @@ fn send(to: SocketAddr, admin: SocketAddr, sent: &mut u64) {
 #[test]
 fn a_process_that_is_killed_in_mid_stream_costs_counted_rows_and_comes_back() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut run, admin, to) = running(folder.path(), "count", "");
+    let (mut run, admin, to) = running(folder.path(), "count", "quarantine = { traps = 0 }");
     let mut sent = 0;
     send(to, admin, &mut sent);
     for _ in 0..3 {
@@ -169,7 +169,7 @@ fn rows_out(admin: SocketAddr) -> u64 {
 fn plugins_that_trap_loop_or_allocate_in_a_process_cost_their_batch_and_not_the_process() {
     for (mode, reason) in [("trap", "trap"), ("loop", "deadline"), ("memory", "memory")] {
         let folder = tempfile::tempdir().unwrap();
-        let (run, admin, to) = running(folder.path(), mode, "");
+        let (run, admin, to) = running(folder.path(), mode, "quarantine = { traps = 0 }");
         let mut sent = 0;
         send(to, admin, &mut sent);
         send(to, admin, &mut sent);
