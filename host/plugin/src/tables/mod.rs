@@ -371,7 +371,12 @@ impl Tables {
         let entry = self.entries.get(name).ok_or_else(|| TableError::Unknown(name.to_owned()))?;
         let mut seen = entry.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if is_asked {
-            *seen = Seen { stamp: None, digest: entry.current.load().digest, is_unreadable: false };
+            *seen = Seen {
+                stamp: None,
+                digest: entry.current.load().digest,
+                is_unreadable: false,
+                contents: seen.contents.take(),
+            };
         }
         let stamp = Stamp::of(entry.spec.path());
         if Stamp::is_same(stamp, seen.stamp) {

@@ -266,7 +266,7 @@ fn a_process_that_dies_again_and_again_is_started_again_later_each_time() {
     let settings = HostSettings { cache_dir: Some(cache), outside: Some(outside), fuel: false };
     bench.host = Host::new(settings, Arc::clone(&bench.metrics)).unwrap();
     bench.spec.on_error = OnError::Stop;
-    bench.spec.failure.quarantine.traps = 0;
+    bench.spec.failure.quarantine = None;
     let mut stage = bench.load().instance();
     let mut why = || {
         let processed = stage.process(batch());
