@@ -141,6 +141,7 @@ pub fn replay(
         failure: FailurePolicy::default(),
         budget: None,
         rollback_window: std::time::Duration::ZERO,
+        isolation: None,
         record: None,
         services,
         schema,

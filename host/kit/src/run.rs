@@ -142,7 +142,7 @@ impl Bench {
         schema: &Arc<Schema>,
         cache_dir: Option<&Path>,
     ) -> Result<Bench, PluginError> {
-        let settings = HostSettings { cache_dir: cache_dir.map(Path::to_owned), fuel: true };
+        let settings = HostSettings { cache_dir: cache_dir.map(Path::to_owned), fuel: true, outside: None };
         let host = Host::new(settings, Metrics::new())?;
         Ok(Bench { host, component, schema: Arc::clone(schema), begun: AtomicUsize::new(0) })
     }
@@ -202,6 +202,7 @@ impl Bench {
             failure: FailurePolicy::default(),
             budget: None,
             rollback_window: std::time::Duration::ZERO,
+            isolation: None,
             record: None,
             services: Services {
                 tables: Arc::clone(&case.loaned.tables),

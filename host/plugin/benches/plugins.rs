@@ -182,6 +182,7 @@ fn compare<P: Plugin>(c: &mut Criterion, name: &'static str, config: &str) {
         failure: FailurePolicy::default(),
         budget: None,
         rollback_window: std::time::Duration::ZERO,
+        isolation: None,
         record: None,
         services: Services { tables: Arc::clone(&tables), keys, ..Services::default() },
         schema: Arc::new(Schema::standard()),

@@ -21,7 +21,7 @@ use crate::hex;
 /// Files kept; the oldest go first.
 const MAX_FILES: usize = 128;
 /// Bytes of a file that is read: compiled code is some three times the size of a component.
-const MAX_FILE_BYTES: u64 = 1 << 30;
+pub(crate) const MAX_FILE_BYTES: u64 = 1 << 30;
 /// Begins every file; the number changes with the layout.
 const MAGIC: &[u8; 16] = b"sluice code v1\n\0";
 
@@ -93,7 +93,8 @@ impl Cache {
         loaded.ok()
     }
 
-    fn read(&self, component: &[u8; 32]) -> Option<Vec<u8>> {
+    /// The same, not loaded: for a process to load it.
+    pub(crate) fn read(&self, component: &[u8; 32]) -> Option<Vec<u8>> {
         let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
         let file = OpenOptions::new().read(true).custom_flags(flags).open(self.file(component)).ok()?;
         let metadata = file.metadata().ok()?;

@@ -1,7 +1,8 @@
 //! The WebAssembly engine: one per process, with the thread that its deadlines run on.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -11,6 +12,7 @@ use wasmtime::{Config, Engine, Strategy};
 
 use crate::cache::Cache;
 use crate::error::{LoadErrorKind, PluginError};
+use crate::outside::{self, Group, Outside};
 
 /// Time between two ticks of the clock that deadlines are counted in.
 const TICK: Duration = Duration::from_millis(1);
@@ -27,12 +29,19 @@ pub struct HostSettings {
     /// Count the work of plugins in fuel, which is the same on every machine: for tests, benchmarks and
     /// replay. Costs a third of the speed, so the collector does not.
     pub fuel: bool,
+    /// Where components are compiled that are not in the cache: in processes of their own. None: in this one, where one
+    /// that explodes the compiler explodes the program.
+    pub outside: Option<Outside>,
 }
 
 /// What all plugins of a process share: engine, compiled-code cache and metrics.
 pub struct Host {
     engine: Engine,
     cache: Option<Cache>,
+    fuel: bool,
+    outside: Option<Outside>,
+    /// Those that have a process, or may start one.
+    groups: Mutex<HashMap<String, Weak<Group>>>,
     metrics: Arc<Metrics>,
     /// What was compiled last: a run of tests loads the same component for every case.
     last: Option<Mutex<Option<Compiled>>>,
@@ -55,7 +64,7 @@ impl Host {
     /// If the engine does not work here, or the cache directory is not safe to use.
     pub fn new(settings: HostSettings, metrics: Arc<Metrics>) -> Result<Arc<Host>, PluginError> {
         let engine = Engine::new(&config(settings.fuel)).map_err(|error| PluginError::Engine(error.into()))?;
-        let cache = settings.cache_dir.map(|path| Cache::open(path, &engine)).transpose()?;
+        let cache = settings.cache_dir.clone().map(|path| Cache::open(path, &engine)).transpose()?;
         let weak = engine.weak();
         let clock = move || {
             // An engine that is gone has no calls to end.
@@ -68,7 +77,8 @@ impl Host {
         std::thread::Builder::new().name("plugin-clock".to_owned()).spawn(clock).map_err(PluginError::Thread)?;
         // A collector would hold on to a component that it exchanged long ago.
         let last = settings.fuel.then(Mutex::default);
-        Ok(Arc::new(Host { engine, cache, metrics, last }))
+        let HostSettings { fuel, outside, .. } = settings;
+        Ok(Arc::new(Host { engine, cache, fuel, outside, groups: Mutex::default(), metrics, last }))
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -101,22 +111,60 @@ impl Host {
         if let Some(component) = self.cache.as_ref().and_then(|cache| cache.load(&self.engine, digest)) {
             return Ok(component);
         }
-        let failed =
-            |error: wasmtime::Error| LoadErrorKind::Compile { component: name.to_owned(), error: format!("{error:#}") };
-        let Some(cache) = &self.cache else { return Component::from_binary(&self.engine, bytes).map_err(failed) };
+        let failed = |error| failed(name, &error);
+        if let Some(outside) = &self.outside {
+            let code = outside::compile(outside, self.fuel, name, bytes)?;
+            self.store(digest, &code);
+            return outside::load(&self.engine, &code).map_err(failed);
+        }
         let component = Component::from_binary(&self.engine, bytes).map_err(failed)?;
-        let code = component.serialize().map_err(failed)?;
-        if let Err(error) = cache.store(digest, &code) {
-            // Costs time at the next start, nothing else.
-            tracing::warn!(cache = %cache.path().display(), %error, "compiled code not stored");
+        if self.cache.is_some() {
+            self.store(digest, &component.serialize().map_err(failed)?);
         }
         Ok(component)
     }
+
+    fn store(&self, digest: &[u8; 32], code: &[u8]) {
+        if let Some(cache) = &self.cache
+            && let Err(error) = cache.store(digest, code)
+        {
+            // Costs time at the next start, nothing else.
+            tracing::warn!(cache = %cache.path().display(), %error, "compiled code not stored");
+        }
+    }
+
+    /// The code of a component, for another process: compiled or from the cache, and not loaded here.
+    pub(crate) fn code(&self, name: &str, bytes: &[u8]) -> Result<Vec<u8>, LoadErrorKind> {
+        let outside = self.outside.as_ref().ok_or(LoadErrorKind::NoProcesses)?;
+        let digest: [u8; 32] = Sha256::digest(bytes).into();
+        if let Some(code) = self.cache.as_ref().and_then(|cache| cache.read(&digest)) {
+            return Ok(code);
+        }
+        let code = outside::compile(outside, self.fuel, name, bytes)?;
+        self.store(&digest, &code);
+        Ok(code)
+    }
+
+    /// The stages that share a process under this name.
+    pub(crate) fn group(&self, name: &str) -> Result<Arc<Group>, LoadErrorKind> {
+        let outside = self.outside.as_ref().ok_or(LoadErrorKind::NoProcesses)?;
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(group) = groups.get(name).and_then(Weak::upgrade) {
+            return Ok(group);
+        }
+        let group = Arc::new(Group::new(name, outside.clone(), self.fuel));
+        groups.insert(name.to_owned(), Arc::downgrade(&group));
+        Ok(group)
+    }
+}
+
+fn failed(name: &str, error: &wasmtime::Error) -> LoadErrorKind {
+    LoadErrorKind::Compile { component: name.to_owned(), error: format!("{error:#}") }
 }
 
 /// What is switched off is attack surface or a source of different results; `reference` numbers in
 /// `docs/explanation` say what each costs.
-fn config(fuel: bool) -> Config {
+pub(crate) fn config(fuel: bool) -> Config {
     let mut config = Config::new();
     config
         .strategy(Strategy::Cranelift)

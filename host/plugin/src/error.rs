@@ -107,6 +107,51 @@ pub enum LoadErrorKind {
         /// What the compiler says.
         error: String,
     },
+    /// The compiler wanted more memory than it may have.
+    #[error(
+        "compiling {component} took more than {mib} MiB of memory: it may be made to do that; if you trust it, raise \
+         `compile_memory_bytes` in `[plugins]`"
+    )]
+    CompileMemory {
+        /// The file.
+        component: String,
+        /// What the compiler may have.
+        mib: u64,
+    },
+    /// The compiler took longer than it may.
+    #[error(
+        "compiling {component} took more than {seconds} s: it may be made to do that; if you trust it, raise \
+         `compile_seconds` in `[plugins]`"
+    )]
+    CompileTime {
+        /// The file.
+        component: String,
+        /// What the compiler may take.
+        seconds: u64,
+    },
+    /// The process that compiles ended without an answer, or never began.
+    #[error("compiling {component}: the process for that {problem}; look into the system's log, or try again")]
+    CompileProcess {
+        /// The file.
+        component: String,
+        /// What became of it.
+        problem: String,
+    },
+    /// The plugin was to run in a process of its own, and said there what is wrong.
+    #[error("{error}")]
+    Outside {
+        /// The same words as if it ran here.
+        error: String,
+    },
+    /// There is no process for the plugin, or it died.
+    #[error("{problem}")]
+    Process {
+        /// What became of it.
+        problem: String,
+    },
+    /// The plugin was to run in a process of its own, in a program that starts none.
+    #[error("isolation: this program starts no processes for plugins; use the collector's `sluice run`")]
+    NoProcesses,
     /// The component was built for another version of the contract.
     #[error("the plugin uses {found}, this collector speaks {ours}: rebuild the plugin with its SDK")]
     WrongVersion {

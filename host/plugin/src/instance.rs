@@ -9,6 +9,7 @@ use wasmtime::{Engine, FrameInfo, FrameSymbol, Store, Trap, WasmBacktrace};
 
 use crate::abi::{Failure, Manifest};
 use crate::admit::Exports;
+use crate::outside::Remote;
 use crate::shared::Shared;
 use crate::state::State;
 
@@ -31,6 +32,8 @@ pub(crate) enum TrapKind {
     Deadline,
     /// The code wanted more memory than it may have.
     Memory,
+    /// The process that it ran in died, did not answer, or broke a rule.
+    Process,
 }
 
 impl TrapKind {
@@ -39,6 +42,7 @@ impl TrapKind {
             TrapKind::Trap => "trap",
             TrapKind::Deadline => "deadline",
             TrapKind::Memory => "memory",
+            TrapKind::Process => "process",
         }
     }
 }
@@ -46,9 +50,109 @@ impl TrapKind {
 /// `state.restore`: whether the state was understood.
 type Restore = TypedFunc<(Arc<Vec<u8>>,), (Result<bool, String>,)>;
 
-/// A running instance. Dropped with its store after a trap: what a trap leaves behind cannot be trusted.
-pub(crate) struct Instance {
-    pub(crate) store: Store<State>,
+/// A running instance, here or in another process.
+pub(crate) enum Instance {
+    Here(Box<Local>),
+    Outside(Box<Remote>),
+}
+
+impl Instance {
+    /// What it may see and has written.
+    pub(crate) fn data(&self) -> &State {
+        match self {
+            Instance::Here(local) => local.store.data(),
+            Instance::Outside(remote) => &remote.state,
+        }
+    }
+
+    pub(crate) fn data_mut(&mut self) -> &mut State {
+        match self {
+            Instance::Here(local) => local.store.data_mut(),
+            Instance::Outside(remote) => &mut remote.state,
+        }
+    }
+
+    /// `stage.process`, on the batch that the state was given.
+    pub(crate) fn process(&mut self, deadline_ms: u64) -> Result<Result<(), Failure>, Trapped> {
+        match self {
+            Instance::Here(local) => local.process(deadline_ms),
+            Instance::Outside(remote) => remote.process(deadline_ms),
+        }
+    }
+
+    /// `timer.tick`, if there is one.
+    pub(crate) fn tick(&mut self, now_ms: u64) -> Result<(), Trapped> {
+        match self {
+            Instance::Here(local) => local.tick(now_ms),
+            Instance::Outside(remote) => remote.tick(now_ms),
+        }
+    }
+
+    /// Calls of `process` so far.
+    pub(crate) fn calls(&self) -> u32 {
+        match self {
+            Instance::Here(local) => local.batches,
+            Instance::Outside(remote) => remote.batches,
+        }
+    }
+
+    /// Bytes of linear memory.
+    pub(crate) fn memory(&self) -> usize {
+        self.data().limiter.used()
+    }
+
+    /// Whether a call used the last of the budget since this was last asked.
+    pub(crate) fn take_broke_budget(&mut self) -> bool {
+        std::mem::take(match self {
+            Instance::Here(local) => &mut local.broke_budget,
+            Instance::Outside(remote) => &mut remote.broke_budget,
+        })
+    }
+
+    /// Whether there is a `timer.tick`.
+    pub(crate) fn ticks(&self) -> bool {
+        match self {
+            Instance::Here(local) => local.ticks(),
+            Instance::Outside(remote) => remote.ticks(),
+        }
+    }
+
+    /// Whether the state can be taken out and put in again.
+    pub(crate) fn keeps_state(&self) -> bool {
+        match self {
+            Instance::Here(local) => local.keeps_state(),
+            Instance::Outside(remote) => remote.keeps_state(),
+        }
+    }
+
+    /// `state.snapshot`, if there is one.
+    pub(crate) fn snapshot(&mut self) -> Result<Option<Vec<u8>>, Trapped> {
+        match self {
+            Instance::Here(local) => local.snapshot(),
+            Instance::Outside(remote) => remote.snapshot(),
+        }
+    }
+
+    /// `state.restore`, if there is one: whether the state was understood.
+    pub(crate) fn restore(&mut self, state: Arc<Vec<u8>>) -> Result<Result<bool, String>, Trapped> {
+        match self {
+            Instance::Here(local) => local.restore(state),
+            Instance::Outside(remote) => remote.restore(&state),
+        }
+    }
+
+    /// Fuel used since the last time this was asked; none if the engine does not count, or is elsewhere.
+    pub(crate) fn take_fuel(&mut self) -> Option<u64> {
+        match self {
+            Instance::Here(local) => local.take_fuel(),
+            Instance::Outside(_) => None,
+        }
+    }
+}
+
+/// An instance in this process. Dropped with its store after a trap: what a trap leaves behind cannot be trusted.
+pub(crate) struct Local {
+    store: Store<State>,
     init: TypedFunc<(Arc<str>,), (Result<Manifest, String>,)>,
     process: TypedFunc<(), (Result<(), Failure>,)>,
     tick: Option<TypedFunc<(u64,), ()>>,
@@ -76,14 +180,14 @@ pub(crate) enum NoInstance {
     Trapped(Trapped),
 }
 
-impl Instance {
+impl Local {
     /// Instantiates the component. `init` is not called.
     pub(crate) fn new(
         engine: &Engine,
         pre: &InstancePre<State>,
         exports: &Exports,
         shared: &Arc<Shared>,
-    ) -> Result<Instance, NoInstance> {
+    ) -> Result<Local, NoInstance> {
         let limits = &shared.limits;
         let mut store = Store::new(engine, State::new(Arc::clone(shared)));
         store.limiter(|state| &mut state.limiter);
@@ -97,7 +201,7 @@ impl Instance {
             Err(error) => return Err(NoInstance::Trapped(trapped(&store, &error))),
         };
         let misfit = |error: wasmtime::Error| NoInstance::Misfit(one_line(&error));
-        Ok(Instance {
+        Ok(Local {
             init: instance.get_typed_func(&mut store, exports.init).map_err(misfit)?,
             process: instance.get_typed_func(&mut store, exports.process).map_err(misfit)?,
             tick: exports
@@ -187,21 +291,6 @@ impl Instance {
         let left = self.store.get_fuel().ok()?;
         self.store.set_fuel(FUEL).ok()?;
         Some(FUEL - left)
-    }
-
-    /// Calls of `process` so far.
-    pub(crate) fn calls(&self) -> u32 {
-        self.batches
-    }
-
-    /// Bytes of linear memory.
-    pub(crate) fn memory(&self) -> usize {
-        self.store.data().limiter.used()
-    }
-
-    /// Whether a call used the last of the budget since this was last asked.
-    pub(crate) fn take_broke_budget(&mut self) -> bool {
-        std::mem::take(&mut self.broke_budget)
     }
 
     /// Whether there is a `timer.tick`.

@@ -25,6 +25,7 @@ mod load;
 mod lock;
 mod numbers;
 mod operate;
+pub mod outside;
 mod pack;
 mod per_partition;
 mod quarantine;
@@ -60,7 +61,9 @@ pub use pack::{PackError, Renames, pack};
 pub use quarantine::{MAX_TRAPS, QuarantineRules, Quarantined};
 pub use shadow::{ColumnChange, ShadowReport};
 pub use signature::{KeyId, PublicKey, SecretKey, SignatureError, Signer, signature_of, signature_path, verify};
-pub use spec::{Assets, ComponentSource, FailurePolicy, Grant, Granted, LogLine, LogOut, OnError, Services, StageSpec};
+pub use spec::{
+    Assets, ComponentSource, FailurePolicy, Grant, Granted, Isolation, LogLine, LogOut, OnError, Services, StageSpec,
+};
 pub use state::Touched;
 pub use trial::{Answer, Called, Trap, Trial};
 pub use trust::Trust;

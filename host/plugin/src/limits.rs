@@ -134,6 +134,14 @@ impl Limiter {
     pub(crate) fn used(&self) -> usize {
         self.used
     }
+
+    /// Notes what an instance elsewhere says that it uses.
+    pub(crate) fn set(&mut self, used: usize) {
+        let used = used.min(self.memory);
+        self.shared.0.fetch_add(used as u64, Ordering::Relaxed);
+        self.shared.0.fetch_sub(self.used as u64, Ordering::Relaxed);
+        self.used = used;
+    }
 }
 
 impl Drop for Limiter {

@@ -211,12 +211,12 @@ impl Candidate {
             }
         }
         let Some(live) = self.live.as_mut() else { return };
-        live.store.data_mut().begin(copy);
+        live.data_mut().begin(copy);
         let began = cpu_ns();
-        let deadline_ms = live.store.data().shared.limits.deadline_ms;
+        let deadline_ms = live.data().shared.limits.deadline_ms;
         let answer = live.process(deadline_ms);
         let took = cpu_ns().saturating_sub(began);
-        let data = live.store.data_mut();
+        let data = live.data_mut();
         let alerts = std::mem::take(&mut data.alerts);
         let Some(current) = data.current.take() else { return };
         match answer {

@@ -19,7 +19,7 @@ use crate::limits::{
 };
 use crate::quarantine::{Change, Quarantine};
 use crate::recording::Recorder;
-use crate::spec::{FailurePolicy, Grant, LogLine, LogOut, OnError, Services, StageSpec};
+use crate::spec::{FailurePolicy, Grant, Isolation, LogLine, LogOut, OnError, Services, StageSpec};
 
 type FloatGauge = Gauge<f64, AtomicU64>;
 
@@ -193,6 +193,7 @@ pub(crate) struct Shared {
     pub(crate) budget: Option<Arc<Budget>>,
     pub(crate) rollback_window: Duration,
     pub(crate) services: Services,
+    pub(crate) isolation: Option<Isolation>,
     pub(crate) meters: Arc<Meters>,
     pub(crate) memory: Arc<MemoryInUse>,
     pub(crate) quarantine: Arc<Quarantine>,
@@ -219,6 +220,7 @@ impl Shared {
             budget: spec.budget.clone(),
             rollback_window: spec.rollback_window,
             services: spec.services.clone(),
+            isolation: spec.isolation.clone(),
             meters: Arc::new(Meters::new(metrics, &spec.name)),
             memory: Arc::default(),
             quarantine: Arc::default(),
@@ -266,6 +268,7 @@ impl Shared {
                 log: LogOut::Kept(Arc::default()),
                 ..self.services.clone()
             },
+            isolation: self.isolation.clone(),
             meters: Arc::new(Meters::new(&Metrics::new(), &self.name)),
             memory: Arc::default(),
             quarantine: Arc::default(),
@@ -389,6 +392,12 @@ impl Shared {
             OwnMetric::Gauge(gauge) => gauge.get(),
         };
         own.iter().map(|((name, _), metric)| (name.clone(), value(metric))).collect()
+    }
+
+    /// The plugin's own counters and gauges, by name and whether they count.
+    pub(crate) fn own_metrics(&self) -> Vec<((String, bool), OwnMetric)> {
+        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        own.iter().map(|(key, metric)| (key.clone(), metric.clone())).collect()
     }
 
     /// The plugin's own metric called `name`; none if the name is bad or there are too many.

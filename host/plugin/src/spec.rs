@@ -50,8 +50,17 @@ pub struct StageSpec {
     pub record: Option<RecordSpec>,
     /// What the host lends to the plugin, as far as it is granted.
     pub services: Services,
+    /// The process that the plugin runs in; none: in the collector's.
+    pub isolation: Option<Isolation>,
     /// The columns there are.
     pub schema: Arc<Schema>,
+}
+
+/// A plugin that runs in a process of its own, or of those that trust each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Isolation {
+    /// Stages with the same name here share a process.
+    pub group: String,
 }
 
 /// Where a component comes from.

@@ -48,6 +48,11 @@ impl Current {
         &self.batch
     }
 
+    /// What was written, or cleared.
+    pub(crate) fn changes(&self) -> &[(ColumnId, Option<Column>)] {
+        &self.shadow
+    }
+
     /// Columns that were written or cleared.
     pub(crate) fn written(&self) -> ColumnSet {
         self.shadow.iter().map(|(column, _)| *column).collect()
@@ -345,10 +350,11 @@ impl State {
 
     /// The contents of the asset `name`.
     pub(crate) fn read_asset(&mut self, name: String) -> Result<Arc<Vec<u8>>, String> {
-        let bytes = self.shared.services.assets.get(&name).ok_or_else(|| format!("there is no asset `{name}`"))?;
+        // First: what is not granted may as well not be there.
         if !self.shared.grant.allows_asset(&name) {
             return Err(format!("the stage's grant does not include the asset `{name}`"));
         }
+        let bytes = self.shared.services.assets.get(&name).ok_or_else(|| format!("there is no asset `{name}`"))?;
         let bytes = Arc::clone(bytes);
         self.used.assets.insert(name);
         Ok(bytes)

@@ -86,7 +86,7 @@ impl Trial {
             Some(first) => first,
             None => loaded.version().start().map_err(|kind| kind.at(&loaded.stage()))?,
         };
-        instance.store.data_mut().touched = Some(RefCell::default());
+        instance.data_mut().touched = Some(RefCell::default());
         let fuel = instance.take_fuel();
         Ok(Trial { loaded: Arc::clone(loaded), instance, fuel })
     }
@@ -100,10 +100,10 @@ impl Trial {
     /// `stage.process` on a batch.
     pub fn process(&mut self, batch: Batch) -> Called {
         let now_ms = batch.now_ms();
-        self.instance.store.data_mut().begin(batch);
+        self.instance.data_mut().begin(batch);
         let deadline_ms = self.loaded.version().shared.limits.deadline_ms;
         let answer = self.instance.process(deadline_ms);
-        let current = self.instance.store.data_mut().current.take().expect("begin put it there");
+        let current = self.instance.data_mut().current.take().expect("begin put it there");
         let keep = current.keep.clone().filter(|_| matches!(answer, Ok(Ok(()))));
         let answer = match answer {
             Ok(Ok(())) => match current.commit() {
@@ -128,7 +128,7 @@ impl Trial {
 
     fn called(&mut self, answer: Answer, now_ms: u64) -> Called {
         let fuel = self.instance.take_fuel();
-        let state = self.instance.store.data_mut();
+        let state = self.instance.data_mut();
         let touched = state.touched.as_ref().map(RefCell::take).unwrap_or_default();
         let alerts = std::mem::take(&mut state.alerts);
         let is_done = matches!(answer, Answer::Done(_));
@@ -161,6 +161,6 @@ impl Trial {
     /// Bytes of linear memory of this instance.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.instance.store.data().limiter.used()
+        self.instance.data().limiter.used()
     }
 }

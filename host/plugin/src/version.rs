@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use sluice_flow::{ADDRESSES, ColumnId, ColumnSet, Schema};
-use wasmtime::component::InstancePre;
+use wasmtime::component::{Component, InstancePre};
 
 use crate::abi;
 use crate::admit::{self, Exports};
 use crate::engine::Host;
 use crate::error::LoadErrorKind;
-use crate::instance::{Instance, NoInstance, TrapKind, Trapped};
+use crate::instance::{Instance, Local, NoInstance, TrapKind, Trapped};
 use crate::load::Manifest;
+use crate::outside::RemoteVersion;
 use crate::shared::Shared;
 use crate::signature::Signer;
 use crate::spec::{ComponentSource, Grant};
@@ -45,7 +46,6 @@ pub struct Access {
 
 /// One version of a stage's plugin. Another configuration or grant of the same component is another version.
 pub(crate) struct Version {
-    host: Arc<Host>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) source: ComponentSource,
     pub(crate) digest: [u8; 32],
@@ -58,8 +58,22 @@ pub(crate) struct Version {
     pub(crate) hides: ColumnSet,
     /// Columns that it may read, and write: the grant, or for [`Grant::Requested`] what it asked for.
     pub(crate) ceiling: (ColumnSet, ColumnSet),
-    pre: InstancePre<State>,
-    exports: Exports,
+    code: Code,
+}
+
+/// Where a component comes from, and who vouches for it.
+pub(crate) struct Papers {
+    pub(crate) source: ComponentSource,
+    pub(crate) digest: [u8; 32],
+    pub(crate) trust: Trust,
+    pub(crate) signer: Option<Signer>,
+}
+
+/// Where the code of a version is.
+#[derive(Clone)]
+enum Code {
+    Here { host: Arc<Host>, pre: InstancePre<State>, exports: Exports },
+    Outside(Arc<RemoteVersion>),
 }
 
 impl Version {
@@ -74,28 +88,53 @@ impl Version {
         let (source, digest) = (presented.source, presented.digest);
         let name = source.describe();
         let component = admit::component(&name, presented.bytes)?;
+        let papers = Papers { source: source.clone(), digest, trust: trust.clone(), signer };
+        if let Some(isolation) = &shared.isolation {
+            let group = host.group(&isolation.group)?;
+            let code = host.code(&name, &component)?;
+            let (remote, manifest) = RemoteVersion::load(&group, shared, name, code)?;
+            let manifest = checked(&shared.schema, manifest)?;
+            let version = Version::checked(shared, papers, manifest, Code::Outside(remote))?;
+            let instance = version.start()?;
+            return Ok((version, instance));
+        }
         let component = host.compile(&name, &component)?;
-        let exports = admit::exports(host, &name, &component)?;
-        let linker = admit::link(host, &component, shared.grant.linkable())?;
+        Version::of(host, shared, papers, &component)
+    }
+
+    /// Links a component, starts one instance and asks it for its manifest.
+    pub(crate) fn of(
+        host: &Arc<Host>,
+        shared: &Arc<Shared>,
+        papers: Papers,
+        component: &Component,
+    ) -> Result<(Version, Instance), LoadErrorKind> {
+        let exports = admit::exports(host, &papers.source.describe(), component)?;
+        let linker = admit::link(host, component, shared.grant.linkable())?;
         let misfit = |error: wasmtime::Error| LoadErrorKind::Link { error: format!("{error:#}") };
-        let pre = linker.instantiate_pre(&component).map_err(misfit)?;
+        let pre = linker.instantiate_pre(component).map_err(misfit)?;
         let (instance, manifest) = start(host, shared, &pre, &exports)?;
+        let code = Code::Here { host: Arc::clone(host), pre, exports };
+        let version = Version::checked(shared, papers, manifest, code)?;
+        let instance = version.granted(instance);
+        Ok((version, instance))
+    }
+
+    /// A version whose manifest is within its grant.
+    fn checked(shared: &Arc<Shared>, papers: Papers, manifest: Manifest, code: Code) -> Result<Version, LoadErrorKind> {
         let ceiling = match &shared.grant {
             Grant::Listed(granted) => (granted.read, granted.write),
             Grant::Requested => (manifest.reads, manifest.writes),
         };
         check_grant(&shared.schema, &manifest, ceiling)?;
         let hides = if shared.is_private { whole_addresses(manifest.writes) } else { ColumnSet::EMPTY };
-        let (host, shared, source, trust) = (Arc::clone(host), Arc::clone(shared), source.clone(), trust.clone());
-        let version = Version { host, shared, source, digest, trust, signer, manifest, hides, ceiling, pre, exports };
-        let instance = version.granted(instance);
-        Ok((version, instance))
+        let (shared, Papers { source, digest, trust, signer }) = (Arc::clone(shared), papers);
+        Ok(Version { shared, source, digest, trust, signer, manifest, hides, ceiling, code })
     }
 
     /// The same code, tried already, in another surrounding with the same configuration and grant.
     pub(crate) fn with(&self, shared: Arc<Shared>, source: ComponentSource) -> Version {
         Version {
-            host: Arc::clone(&self.host),
             shared,
             source,
             digest: self.digest,
@@ -104,8 +143,7 @@ impl Version {
             manifest: self.manifest.clone(),
             hides: self.hides,
             ceiling: self.ceiling,
-            pre: self.pre.clone(),
-            exports: self.exports.clone(),
+            code: self.code.clone(),
         }
     }
 
@@ -134,14 +172,20 @@ impl Version {
     /// Starts an instance; its manifest is within the grant or it is refused, for a plugin may answer differently each
     /// time.
     pub(crate) fn start(&self) -> Result<Instance, LoadErrorKind> {
-        let (instance, manifest) = start(&self.host, &self.shared, &self.pre, &self.exports)?;
-        check_grant(&self.shared.schema, &manifest, self.ceiling)?;
-        Ok(self.granted(instance))
+        match &self.code {
+            Code::Here { host, pre, exports } => {
+                let (instance, manifest) = start(host, &self.shared, pre, exports)?;
+                check_grant(&self.shared.schema, &manifest, self.ceiling)?;
+                Ok(self.granted(instance))
+            }
+            // What it says it wants is its own affair: what it writes is held to the grant.
+            Code::Outside(remote) => Ok(self.granted(Instance::Outside(Box::new(remote.start(&self.shared)?)))),
+        }
     }
 
     /// Lets the instance have its columns, and no others as they came.
     fn granted(&self, mut instance: Instance) -> Instance {
-        let state = instance.store.data_mut();
+        let state = instance.data_mut();
         (state.read, state.write) = self.ceiling;
         state.hides = self.hides;
         instance
@@ -149,12 +193,17 @@ impl Version {
 
     /// Whether the plugin exports `timer` and whether it exports `state`.
     pub(crate) fn exports(&self) -> (bool, bool) {
-        (self.exports.tick.is_some(), self.exports.snapshot.is_some() && self.exports.restore.is_some())
+        match &self.code {
+            Code::Here { exports, .. } => {
+                (exports.tick.is_some(), exports.snapshot.is_some() && exports.restore.is_some())
+            }
+            Code::Outside(remote) => remote.exports(),
+        }
     }
 
     /// `stateful` if the plugin exports `timer` or `state`, else `plugin`.
     pub(crate) fn world(&self) -> &'static str {
-        if self.exports.tick.is_some() || self.exports.snapshot.is_some() { "stateful" } else { "plugin" }
+        if self.exports() == (false, false) { "plugin" } else { "stateful" }
     }
 }
 
@@ -165,7 +214,7 @@ fn start(
     pre: &InstancePre<State>,
     exports: &Exports,
 ) -> Result<(Instance, Manifest), LoadErrorKind> {
-    let mut instance = Instance::new(host.engine(), pre, exports, shared).map_err(|error| match error {
+    let mut instance = Local::new(host.engine(), pre, exports, shared).map_err(|error| match error {
         NoInstance::Misfit(error) => LoadErrorKind::Link { error },
         NoInstance::Trapped(trapped) => LoadErrorKind::Start { error: trapped.text, backtrace: trapped.backtrace },
     })?;
@@ -174,7 +223,7 @@ fn start(
         Ok(Err(message)) => return Err(LoadErrorKind::Config { message }),
         Err(trapped) => return Err(init_trapped(shared, trapped)),
     };
-    Ok((instance, manifest))
+    Ok((Instance::Here(Box::new(instance)), manifest))
 }
 
 /// How `init` trapped, and for a limit which one.
@@ -183,7 +232,7 @@ fn init_trapped(shared: &Shared, trapped: Trapped) -> LoadErrorKind {
     let error = match trapped.kind {
         TrapKind::Deadline => format!("init did not return within {} ms", limits.init_deadline_ms),
         TrapKind::Memory => format!("init wanted more than {} bytes of memory", limits.memory),
-        TrapKind::Trap => format!("init: {}", trapped.text),
+        TrapKind::Trap | TrapKind::Process => format!("init: {}", trapped.text),
     };
     LoadErrorKind::Start { error, backtrace: trapped.backtrace }
 }

@@ -10,21 +10,22 @@ use sluice_flow::ColumnSet;
 use sluice_kit::lent::columns;
 use sluice_pipeline::{EventOut, Metrics, chain};
 use sluice_plugin::keys::Keys;
+use sluice_plugin::outside::Outside;
 use sluice_plugin::recording::RecordSpec;
 use sluice_plugin::tables::Tables;
 use sluice_plugin::{
-    Assets, Candidate, ComponentSource, FailurePolicy, Grant, Granted, Host, HostSettings, LoadError, Loaded, OnError,
-    Services, StageSpec, Trust,
+    Assets, Candidate, ComponentSource, FailurePolicy, Grant, Granted, Host, HostSettings, Isolation, LoadError,
+    Loaded, OnError, Services, StageSpec, Trust,
 };
 
 use crate::admin::tokens::Tokens;
+use crate::cli::PLUGIN_PROCESS;
 use crate::collector::Running;
-use crate::differs::Differs;
-
 use crate::config::{
-    Config, ConfigError, Instances, LoadError as NotLoaded, Named, OnErrorConfig, SinkKind, SourceKind, Stage,
-    did_you_mean,
+    Config, ConfigError, Instances, IsolationConfig, LoadError as NotLoaded, Named, OnErrorConfig, SinkKind,
+    SourceKind, Stage, did_you_mean,
 };
+use crate::differs::Differs;
 use crate::failure::Failure;
 use crate::plan::{Plan, plan};
 use crate::privacy;
@@ -73,6 +74,18 @@ pub(crate) fn prepare(config: Config) -> Result<Prepared, Failure> {
     prepare_after(config, None)
 }
 
+fn host_settings(config: &Config) -> HostSettings {
+    let cache_dir = config.cache_dir.clone().or_else(user_cache);
+    let or = |value: &Option<toml::Spanned<u64>>, default| value.as_ref().map_or(default, |value| *value.get_ref());
+    let outside = Outside {
+        compile_memory_bytes: or(&config.plugins.compile_memory_bytes, Outside::COMPILE_MEMORY_BYTES),
+        compile_seconds: or(&config.plugins.compile_seconds, Outside::COMPILE_SECONDS),
+        process_memory_bytes: or(&config.plugins.process_memory_bytes, Outside::PROCESS_MEMORY_BYTES),
+        ..Outside::this_program(PLUGIN_PROCESS)
+    };
+    HostSettings { cache_dir, outside: Some(outside), fuel: false }
+}
+
 /// The same, for a collector that runs: what did not change is not loaded again, and nothing that runs is touched.
 ///
 /// # Errors
@@ -85,8 +98,7 @@ pub(crate) fn prepare_after(config: Config, running: Option<&Running>) -> Result
         Some(running) => (Arc::clone(&running.host), Arc::clone(&running.metrics)),
         None => {
             let metrics = Metrics::new();
-            let cache_dir = config.cache_dir.clone().or_else(user_cache);
-            let host = Host::new(HostSettings { cache_dir, ..HostSettings::default() }, Arc::clone(&metrics))
+            let host = Host::new(host_settings(&config), Arc::clone(&metrics))
                 .map_err(|error| Failure::running("plugins cannot be run", error))?;
             (host, metrics)
         }
@@ -291,6 +303,10 @@ fn stage_spec(
         is_private,
         state: value.state.as_ref().map(|path| base(config).join(path.get_ref())),
         rollback_window: Duration::from_millis(value.rollback_window_ms),
+        isolation: (value.isolation == IsolationConfig::Process).then(|| Isolation {
+            // No name of a group has a space.
+            group: value.process_group.clone().unwrap_or_else(|| format!("stage {}", stage.name)),
+        }),
         record: value.record.as_ref().map(|record| RecordSpec {
             dir: base(config).join(&record.dir),
             max_files: record.max_files,

@@ -90,7 +90,13 @@ pub(crate) enum Command {
     /// Make a token for the API of a collector: print it, this once, and add what proves it to a file.
     #[command(after_help = "Example: sluice token laptop --role operator --file tokens.toml")]
     Token(TokenArgs),
+    /// What the collector starts for itself: compiles components for it.
+    #[command(name = PLUGIN_PROCESS, hide = true)]
+    PluginProcess,
 }
+
+/// Name of the command with which the program starts itself.
+pub(crate) const PLUGIN_PROCESS: &str = "plugin-process";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {

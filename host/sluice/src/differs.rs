@@ -8,7 +8,7 @@ use toml::{Table, Value};
 use crate::config::{Config, ConfigError, Document, Named, Stage};
 
 /// Keys at the top that are looked at once, when the collector starts.
-const FIXED: [&str; 5] = ["workers", "shutdown_grace_ms", "cache_dir", "admin", "columns"];
+const FIXED: [&str; 6] = ["workers", "shutdown_grace_ms", "cache_dir", "admin", "plugins", "columns"];
 /// Keys of a stage that are looked at once, when the stage starts.
 const FIXED_OF_STAGES: [&str; 2] = ["instances", "state"];
 /// Keys of a sink that are about its way, not about itself.

@@ -39,6 +39,9 @@ use crate::failure::Failure;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if matches!(cli.command, Command::PluginProcess) {
+        return plugin_process();
+    }
     let outcome = log_to_stderr(&cli).and_then(|()| match cli.command {
         Command::Run { config } => run::run(&config),
         Command::Check { config } => run::check(&config),
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Plugin(command) => author::author(command),
         Command::Remote(command) => remote::remote(command),
         Command::Token(args) => token::token(&args),
+        Command::PluginProcess => unreachable!("it has its own way"),
     });
     let Err(failure) = outcome else { return ExitCode::SUCCESS };
     eprint!("sluice: {failure}");
@@ -59,6 +63,17 @@ fn main() -> ExitCode {
     }
     eprintln!();
     ExitCode::from(failure.exit_code())
+}
+
+/// A process that the collector started. Its log goes back with its answers.
+fn plugin_process() -> ExitCode {
+    match sluice_plugin::outside::serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sluice: plugin-process is for sluice to start: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn log_to_stderr(cli: &Cli) -> Result<(), Failure> {

@@ -83,6 +83,8 @@ pub enum KeyError {
 pub struct Key {
     pan: CryptoPan,
     mac: Hmac<Sha256>,
+    /// The key itself, for a process that holds it for the same stage.
+    bytes: Zeroizing<Vec<u8>>,
 }
 
 impl std::fmt::Debug for Key {
@@ -125,11 +127,22 @@ impl Key {
             let end = bytes.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |last| last + 1);
             Zeroizing::new(bytes.get(..end).unwrap_or_default().to_vec())
         };
+        Key::of(key)
+    }
+
+    /// The key of these bytes, as they are.
+    pub(crate) fn of(key: Zeroizing<Vec<u8>>) -> Result<Key, KeyError> {
         if key.len() > MAX_KEY_BYTES {
             return Err(KeyError::TooLong(key.len()));
         }
         let first = key.first_chunk::<MIN_KEY_BYTES>().ok_or(KeyError::TooShort(key.len()))?;
-        Ok(Key { pan: CryptoPan::new(first), mac: Hmac::new_from_slice(&key).expect("HMAC takes a key of any length") })
+        let mac = Hmac::new_from_slice(&key).expect("HMAC takes a key of any length");
+        Ok(Key { pan: CryptoPan::new(first), mac, bytes: key })
+    }
+
+    /// The key itself.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// Anonymises an address given as halves and keeps prefixes: IPv4 stays IPv4, `::` ("absent") stays.
@@ -280,6 +293,12 @@ impl Keys {
             };
         }
         Ok(Keys { entries })
+    }
+
+    /// Keys of these bytes, as they are.
+    pub(crate) fn of(keys: impl IntoIterator<Item = (String, Zeroizing<Vec<u8>>)>) -> Result<Keys, KeyError> {
+        let key = |(name, bytes)| Ok((name, Arc::new(Key::of(bytes)?)));
+        Ok(Keys { entries: keys.into_iter().map(key).collect::<Result<_, KeyError>>()? })
     }
 
     /// Names of the keys.

@@ -73,7 +73,7 @@ impl Recorder {
     ) -> io::Result<Option<PathBuf>> {
         let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let stage = &version.shared.name;
-        let is_trap = ["trap", "deadline", "memory"].contains(&ended.how.as_str());
+        let is_trap = ["trap", "deadline", "memory", "process"].contains(&ended.how.as_str());
         let kind = format!("{stage}.{}-", if is_trap { "trap" } else { "batch" });
         let path = match history.calls.back() {
             Some(Recorded::Process(batch)) if !is_trap => {

@@ -3,8 +3,8 @@
 //! A stage with `record` writes one when a call ends its instance, and of every so many batches if it is told to.
 //! [`Recording::read`] takes a file of a stranger's: nothing in it is believed before it is checked.
 
-mod batch;
-mod bytes;
+pub(crate) mod batch;
+pub(crate) mod bytes;
 mod files;
 mod format;
 mod history;

@@ -212,7 +212,8 @@ impl Runner {
     fn failed(&self, failed: Failed, apart: &mut Apart, left: &mut Vec<Batch>, processed: &mut Processed) {
         apart.failed(&failed);
         let shared = &self.version.shared;
-        let is_of_rows = failed.trap.is_some() || failed.reason == reason::REFUSED;
+        // What ends a process is tried no more often than it must be.
+        let is_of_rows = failed.trap.is_some_and(|kind| kind != TrapKind::Process) || failed.reason == reason::REFUSED;
         // Where the pipeline stops anyway nothing is to be saved: it is all read again.
         let may_halve = shared.failure.bisect && shared.on_error != OnError::Stop && is_of_rows && !apart.is_trial;
         let rows = failed.batch.rows();

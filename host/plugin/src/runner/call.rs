@@ -5,6 +5,7 @@ use sluice_pipeline::Processed;
 
 use super::{Runner, reason};
 use crate::abi::Failure;
+use crate::error::LoadErrorKind;
 use crate::hex;
 use crate::instance::{TrapKind, Trapped, cpu_ns};
 use crate::load::Loaded;
@@ -75,7 +76,11 @@ impl Runner {
             if !self.is_apart {
                 self.warn("no instance", &error);
             }
-            return Err(Box::new(Failed::not_called(batch, reason::NO_INSTANCE, error.to_string())));
+            let reason = match error {
+                LoadErrorKind::Process { .. } => TrapKind::Process.name(),
+                _ => reason::NO_INSTANCE,
+            };
+            return Err(Box::new(Failed::not_called(batch, reason, error.to_string())));
         }
         let live = self.live.as_mut().expect("ensured above");
         let now_ms = batch.now_ms();
@@ -86,10 +91,10 @@ impl Runner {
         let copy = (!self.is_apart).then(|| copy_for_candidate(&self.loaded, &batch, self.batches)).flatten();
         let began = copy.as_ref().map(|_| cpu_ns());
         let was_used = live.calls() > 0;
-        live.store.data_mut().begin(batch);
+        live.data_mut().begin(batch);
         let answer = live.process(deadline_ms);
         let took = began.map_or(0, |began| cpu_ns().saturating_sub(began));
-        let state = live.store.data_mut();
+        let state = live.data_mut();
         let current = state.current.take().expect("begin put it there");
         let mut alerts = std::mem::take(&mut state.alerts);
         let denied = state.denied.get();

@@ -194,7 +194,7 @@ impl Runner {
             self.version.shared.recorder.as_ref().is_some_and(|recorder| recorder.is_sampled(self.batches));
         if let Some(live) = self.live.as_ref().filter(|_| is_sampled) {
             let ended = Ended { how: how.to_owned(), text: text.to_owned(), rows_kept, backtrace: Vec::new() };
-            self.record(&live.store.data().used, ended);
+            self.record(&live.data().used, ended);
         }
     }
 }
@@ -253,13 +253,13 @@ impl Stage for Runner {
         }
         match live.tick(now_ms) {
             Ok(()) => {
-                let mut alerts = std::mem::take(&mut live.store.data_mut().alerts);
+                let mut alerts = std::mem::take(&mut live.data_mut().alerts);
                 self.version.shared.raise(&mut alerts, now_ms);
                 self.is_kept_in_doubt = false;
                 self.keep_state(now_ms);
             }
             Err(trapped) => {
-                let used = std::mem::take(&mut live.store.data_mut().used);
+                let used = std::mem::take(&mut live.data_mut().used);
                 self.live = None;
                 self.trapped("tick", &trapped);
                 self.record(&used, ended(&trapped));

@@ -279,16 +279,22 @@ struct Seen {
     digest: [u8; 32],
     /// Whether it could not be read.
     is_unreadable: bool,
+    /// What the current table was made of, for other processes to make the same; none if there are no such.
+    contents: Option<Arc<Vec<u8>>>,
 }
 
 impl Entry {
     fn load(spec: TableSpec) -> Result<Entry, TableError> {
         let stamp = Stamp::of(spec.path());
         let bytes = read(spec.path())?;
-        let table = Table::parse(&spec, &bytes)?;
+        Entry::of(spec, stamp, &bytes)
+    }
+
+    fn of(spec: TableSpec, stamp: Option<Stamp>, bytes: &[u8]) -> Result<Entry, TableError> {
+        let table = Table::parse(&spec, bytes)?;
         let digest = table.digest;
         let current = ArcSwap::from_pointee(table);
-        let seen = Mutex::new(Seen { stamp, digest, is_unreadable: false });
+        let seen = Mutex::new(Seen { stamp, digest, is_unreadable: false, contents: None });
         Ok(Entry { spec, current, seen })
     }
 }
@@ -365,7 +371,12 @@ impl Tables {
         let entry = self.entries.get(name).ok_or_else(|| TableError::Unknown(name.to_owned()))?;
         let mut seen = entry.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if is_asked {
-            *seen = Seen { stamp: None, digest: entry.current.load().digest, is_unreadable: false };
+            *seen = Seen {
+                stamp: None,
+                digest: entry.current.load().digest,
+                is_unreadable: false,
+                contents: seen.contents.take(),
+            };
         }
         let stamp = Stamp::of(entry.spec.path());
         if Stamp::is_same(stamp, seen.stamp) {
@@ -383,7 +394,44 @@ impl Tables {
             return Ok(false);
         }
         entry.current.store(Arc::new(Table::parse(&entry.spec, &bytes)?));
+        if seen.contents.is_some() {
+            seen.contents = Some(Arc::new(bytes));
+        }
         Ok(true)
+    }
+
+    /// Makes tables of contents that somebody else has read.
+    pub(crate) fn of(contents: impl IntoIterator<Item = (String, TableSpec, Vec<u8>)>) -> Result<Tables, TableError> {
+        let entry =
+            |(name, spec, bytes): (String, TableSpec, Vec<u8>)| Ok((name, Arc::new(Entry::of(spec, None, &bytes)?)));
+        Ok(Tables { entries: contents.into_iter().map(entry).collect::<Result<_, TableError>>()? })
+    }
+
+    /// Exchanges a table for one of other contents.
+    pub(crate) fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), TableError> {
+        let entry = self.entries.get(name).ok_or_else(|| TableError::Unknown(name.to_owned()))?;
+        entry.current.store(Arc::new(Table::parse(&entry.spec, bytes)?));
+        Ok(())
+    }
+
+    /// A table as it is now, and what it was made of, which is held in memory from now on.
+    pub(crate) fn contents(&self, name: &str) -> Result<(Arc<Table>, Arc<Vec<u8>>), TableError> {
+        let entry = self.entries.get(name).ok_or_else(|| TableError::Unknown(name.to_owned()))?;
+        let mut seen = entry.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = entry.current.load_full();
+        if let Some(contents) = &seen.contents {
+            return Ok((current, Arc::clone(contents)));
+        }
+        let bytes = read(entry.spec.path())?;
+        let digest: [u8; 32] = Sha256::digest(&bytes).into();
+        if digest != current.digest {
+            // Changed since somebody looked last: taken up now, if it can be.
+            entry.current.store(Arc::new(Table::parse(&entry.spec, &bytes)?));
+            seen.digest = digest;
+        }
+        let contents = Arc::new(bytes);
+        seen.contents = Some(Arc::clone(&contents));
+        Ok((entry.current.load_full(), contents))
     }
 }
 

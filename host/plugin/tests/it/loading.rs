@@ -1,11 +1,14 @@
 //! What loads and what is refused, with the words an operator sees.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use sluice_plugin::{ComponentSource, Grant, Granted, Limits, OnError};
+use sluice_pipeline::Metrics;
+use sluice_plugin::outside::Outside;
+use sluice_plugin::{ComponentSource, Grant, Granted, Host, HostSettings, Limits, OnError};
 
 use crate::{Bench, columns, guest};
 
@@ -196,4 +199,21 @@ fn broken_components_are_refused_or_run_and_never_panic() {
             Ok(())
         })
         .unwrap();
+}
+
+#[test]
+fn what_is_in_the_cache_is_loaded_without_another_process() {
+    let mut bench = Bench::new("pass", 0);
+    let nowhere = |cache: PathBuf| {
+        let outside = Outside { program: "/nowhere".into(), ..Outside::this_program("") };
+        let settings = HostSettings { cache_dir: Some(cache), outside: Some(outside), fuel: false };
+        Host::new(settings, Metrics::new()).unwrap()
+    };
+    drop(bench.load());
+    bench.host = nowhere(Path::new(env!("CARGO_TARGET_TMPDIR")).join("code"));
+    drop(bench.load());
+    bench.host = nowhere(bench.dir.path().join("empty"));
+    let error = bench.error();
+    let expected = "the process for that could not be started: No such file or directory";
+    assert!(error.contains(expected), "{error}");
 }

@@ -8,6 +8,7 @@ mod budget;
 mod corpus;
 mod failure;
 mod loading;
+mod outside;
 mod pack;
 mod per_partition;
 mod private;
@@ -53,8 +54,9 @@ impl Bench {
         let metrics = Metrics::new();
         // One cache for all tests: the component compiles once.
         let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("code");
-        let host = Host::new(HostSettings { cache_dir: Some(cache), ..HostSettings::default() }, Arc::clone(&metrics))
-            .unwrap();
+        let (outside, isolation) = outside::outside();
+        let settings = HostSettings { cache_dir: Some(cache), outside, fuel: false };
+        let host = Host::new(settings, Arc::clone(&metrics)).unwrap();
         let path = dir.path().join("guest.wasm");
         std::fs::write(&path, guest::guest()).unwrap();
         let (events_out, events) = event_channel(4096, metrics.counter("lost_alerts", "", Vec::new()));
@@ -79,6 +81,7 @@ impl Bench {
             failure: FailurePolicy::default(),
             budget: None,
             rollback_window: std::time::Duration::ZERO,
+            isolation,
             record: None,
             services: Services { events: events_out, ..Services::default() },
             schema: Arc::new(Schema::standard()),

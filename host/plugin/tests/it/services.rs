@@ -65,7 +65,7 @@ fn assets_are_read_as_granted() {
         assets.into_iter().map(|(name, text)| (name.to_owned(), Arc::new(text.as_bytes().to_vec()))).collect(),
     );
     expect![[
-        r#"(Ok(3), Err("the stage's grant does not include the asset `hidden`"), Err("there is no asset `nothing`"))"#
+        r#"(Ok(3), Err("the stage's grant does not include the asset `hidden`"), Err("the stage's grant does not include the asset `nothing`"))"#
     ]]
     .assert_eq(&bench.report());
 }

@@ -12,7 +12,7 @@ use crate::{Bench, batch, columns, shown};
 fn bench(mode: &str) -> Bench {
     let mut bench = Bench::new(mode, 5);
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("code");
-    let settings = HostSettings { cache_dir: Some(cache), fuel: true };
+    let settings = HostSettings { cache_dir: Some(cache), fuel: true, outside: None };
     bench.host = Host::new(settings, Arc::clone(&bench.metrics)).unwrap();
     bench
 }

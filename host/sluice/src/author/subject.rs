@@ -107,7 +107,7 @@ pub(super) fn component(plugin: &Path) -> Result<ComponentSource, Failure> {
 
 /// A host for trying plugins. Counting fuel costs it a third of its speed.
 pub(super) fn host(fuel: bool) -> Result<Arc<Host>, Failure> {
-    let settings = HostSettings { cache_dir: user_cache(), fuel };
+    let settings = HostSettings { cache_dir: user_cache(), fuel, outside: None };
     Host::new(settings, Metrics::new()).map_err(|error| Failure::running("plugins cannot be run", error))
 }
 
@@ -126,6 +126,7 @@ pub(super) fn stage(component: ComponentSource, config_json: &str, services: Ser
         failure: FailurePolicy::default(),
         budget: None,
         rollback_window: std::time::Duration::ZERO,
+        isolation: None,
         record: None,
         services,
         schema: Arc::new(Schema::standard()),

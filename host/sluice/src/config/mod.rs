@@ -31,7 +31,7 @@ pub(crate) struct Config {
     pub(crate) cache_dir: Option<PathBuf>,
     /// `admin`: a table; metrics, health and the API are served over HTTP if it is there.
     pub(crate) admin: Option<AdminConfig>,
-    /// `plugins`: a table; which plugins from files may run. Default: any.
+    /// `plugins`: a table; which plugins from files may run, and what compiling them may take. Default: any.
     pub(crate) plugins: PluginsConfig,
     /// The standard columns and those of `[columns.NAME]`.
     pub(crate) schema: Arc<Schema>,
@@ -101,6 +101,12 @@ pub(crate) struct Stage {
     /// `shadow`: a candidate that runs on copies of batches without effect, e.g. `{ plugin = "new.wasm", every = 10 }`;
     /// `sluice plugin shadow` shows what it does differently. Default: none.
     pub(crate) shadow: Option<Spanned<ShadowConfig>>,
+    /// `isolation`: `"process"` runs the plugin in a process of its own, which has what the stage was granted and no files, so
+    /// that what breaks out of the sandbox, or breaks the engine, has no more than that. Default `"thread"`.
+    pub(crate) isolation: IsolationConfig,
+    /// `process_group`: with `isolation = "process"`, a name; stages with the same one share a process, e.g. those of one tenant.
+    /// Default: the stage has a process for itself.
+    pub(crate) process_group: Option<String>,
     /// `limits`: what one instance may use.
     pub(crate) limits: LimitsConfig,
     /// `config`: a table for the plugin, which gets it as JSON.
@@ -114,6 +120,15 @@ pub(crate) enum Instances {
     One,
     PerWorker,
     PerPartition,
+}
+
+/// `isolation` of a stage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum IsolationConfig {
+    #[default]
+    Thread,
+    Process,
 }
 
 /// `[sinks.NAME]`.

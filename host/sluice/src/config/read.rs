@@ -14,8 +14,8 @@ use sluice_plugin::{DEFAULT_RETRIES, MAX_RETRIES, MAX_TRAPS};
 
 use super::sections::{AdminConfig, ColumnConfig};
 use super::{
-    Config, ConfigError, Document, QuarantineConfig, RecordConfig, ShadowConfig, Sink, SinkKind, Source, SourceKind,
-    Stage,
+    Config, ConfigError, Document, IsolationConfig, PluginsConfig, QuarantineConfig, RecordConfig, ShadowConfig, Sink,
+    SinkKind, Source, SourceKind, Stage,
 };
 
 /// Batches that may wait in front of a worker or a sink.
@@ -58,7 +58,7 @@ pub(crate) fn parse(doc: Document) -> Result<Config, ConfigError> {
         *tokens = toml::Spanned::new(tokens.span(), base.join(tokens.get_ref()));
     }
 
-    let plugins = top.table(doc, "plugins")?.map(|mut table| table.rest(doc)).transpose()?.unwrap_or_default();
+    let plugins = plugins(doc, &mut top)?;
 
     let schema = Arc::new(schema(doc, &mut top)?);
     let sources = named(doc, &mut top, "sources", |doc, table| source(doc, table, &base))?;
@@ -88,6 +88,31 @@ pub(crate) fn parse(doc: Document) -> Result<Config, ConfigError> {
     }
     let doc = doc.clone();
     Ok(Config { doc, workers, shutdown_grace_ms, cache_dir, admin, plugins, schema, sources, stages, sinks, lent })
+}
+
+/// Address space that compiling the smallest plugin takes, with the program itself.
+const MIN_COMPILE_MEMORY: u64 = 256 << 20;
+/// Memory that a process takes before it has a plugin, with some for one.
+const MIN_PROCESS_MEMORY: u64 = 128 << 20;
+
+fn plugins(doc: &Document, top: &mut Table<'_>) -> Result<PluginsConfig, ConfigError> {
+    let Some(mut table) = top.table(doc, "plugins")? else { return Ok(PluginsConfig::default()) };
+    let plugins: PluginsConfig = table.rest(doc)?;
+    for (key, value, least) in [
+        ("compile_memory_bytes", &plugins.compile_memory_bytes, MIN_COMPILE_MEMORY),
+        ("process_memory_bytes", &plugins.process_memory_bytes, MIN_PROCESS_MEMORY),
+    ] {
+        if let Some(bytes) = value.as_ref().filter(|bytes| *bytes.get_ref() < least) {
+            let problem = format!("{key}: {} is not enough for any plugin; {least} or more", bytes.get_ref());
+            return Err(doc.error(bytes.span(), &table.path, problem));
+        }
+    }
+    let is_wrong = |seconds: &&toml::Spanned<u64>| !(1..=86_400).contains(seconds.get_ref());
+    if let Some(seconds) = plugins.compile_seconds.as_ref().filter(is_wrong) {
+        let problem = format!("compile_seconds: {} is not within 1 to 86400", seconds.get_ref());
+        return Err(doc.error(seconds.span(), &table.path, problem));
+    }
+    Ok(plugins)
 }
 
 fn at_least_one(doc: &Document, table: &mut Table<'_>, key: &str, default: usize) -> Result<usize, ConfigError> {
@@ -171,6 +196,8 @@ fn stage(doc: &Document, table: &mut Table<'_>) -> Result<Stage, ConfigError> {
         record: record(doc, table)?,
         rollback_window_ms: table.take(doc, "rollback_window_ms")?.unwrap_or(DEFAULT_ROLLBACK_WINDOW_MS),
         shadow: shadow(doc, table)?,
+        isolation: table.take(doc, "isolation")?.unwrap_or_default(),
+        process_group: process_group(doc, table)?,
         limits: table.take(doc, "limits")?.unwrap_or_default(),
         config_json: match table.take::<serde_json::Value>(doc, "config")? {
             Some(value) if !value.is_object() => {
@@ -195,10 +222,16 @@ fn stage(doc: &Document, table: &mut Table<'_>) -> Result<Stage, ConfigError> {
         "record",
         "rollback_window_ms",
         "shadow",
+        "isolation",
+        "process_group",
         "limits",
         "config",
     ];
     table.finish(doc, &known)?;
+    if stage.process_group.is_some() && stage.isolation != IsolationConfig::Process {
+        let problem = "process_group: the stage is in no process of its own; add `isolation = \"process\"`";
+        return Err(doc.error(table.span("process_group"), &table.path, problem));
+    }
     Ok(stage)
 }
 
@@ -221,6 +254,18 @@ fn quarantine(doc: &Document, table: &mut Table<'_>) -> Result<QuarantineConfig,
         return Ok(quarantine);
     };
     Err(doc.error(table.span("quarantine"), &table.path, problem))
+}
+
+fn process_group(doc: &Document, table: &mut Table<'_>) -> Result<Option<String>, ConfigError> {
+    let group = table.take::<String>(doc, "process_group")?;
+    let is_name = |name: &String| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+    };
+    if group.as_ref().is_some_and(|name| !is_name(name)) {
+        let problem = "process_group: names are letters, digits, `_` and `-`";
+        return Err(doc.error(table.span("process_group"), &table.path, problem));
+    }
+    Ok(group)
 }
 
 fn record(doc: &Document, table: &mut Table<'_>) -> Result<Option<RecordConfig>, ConfigError> {

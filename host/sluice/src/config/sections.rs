@@ -25,7 +25,7 @@ fn default_admin() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 9188))
 }
 
-/// `[plugins]`: which plugins from files may run. Built-in ones always may.
+/// `[plugins]`: which plugins from files may run (built-in ones always may), and what it may take.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PluginsConfig {
@@ -39,6 +39,14 @@ pub(crate) struct PluginsConfig {
     /// Whether a plugin is refused that is not the one in `sluice.lock`, which `sluice lock` writes beside this file. Default
     /// false.
     pub(crate) locked: Option<Spanned<bool>>,
+    /// Bytes of memory that compiling one plugin may take, in a process of its own; a plugin that takes more is refused.
+    /// Default 4 294 967 296 (4 GiB); 268 435 456 (256 MiB) or more.
+    pub(crate) compile_memory_bytes: Option<Spanned<u64>>,
+    /// Seconds that compiling one plugin may take, e.g. `300` for a large one on a slow machine. Default 120; 1 to 86400.
+    pub(crate) compile_seconds: Option<Spanned<u64>>,
+    /// Bytes of memory that a process of stages with `isolation = "process"` may have: all their instances, code and tables.
+    /// Default 4 294 967 296 (4 GiB); 134 217 728 (128 MiB) or more.
+    pub(crate) process_memory_bytes: Option<Spanned<u64>>,
 }
 
 /// `[columns.NAME]`: a column that an operator adds.

@@ -4,12 +4,14 @@
 
 mod api;
 mod author;
+mod compiling;
 mod config;
 mod end_to_end;
 mod examples;
 mod failure;
 mod hostile;
 mod hot_swap;
+mod isolation;
 mod kafka;
 mod languages;
 mod pages;

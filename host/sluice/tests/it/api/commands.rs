@@ -27,7 +27,7 @@ impl Collector {
     }
 
     /// What a command that succeeds prints.
-    fn say(&self, args: &[&str]) -> String {
+    pub(super) fn say(&self, args: &[&str]) -> String {
         let (code, out, said) = run(&mut self.command(args));
         assert_eq!(code, 0, "{args:?}: {said}");
         out
