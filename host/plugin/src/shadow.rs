@@ -190,7 +190,7 @@ impl Candidate {
         loaded: &Loaded,
         copy: Batch,
         running: &Running<'_>,
-        state: impl FnOnce() -> Option<Vec<u8>>,
+        state: Option<Vec<u8>>,
     ) -> Option<Candidate> {
         let shadow = loaded.shadowed_by().as_ref().map(Arc::clone)?;
         let same = before.filter(|before| Arc::ptr_eq(&before.shadow, &shadow));
@@ -199,18 +199,32 @@ impl Candidate {
         Some(candidate)
     }
 
-    fn run(&mut self, copy: Batch, running: &Running<'_>, state: impl FnOnce() -> Option<Vec<u8>>) {
+    /// Whether the next batch of the candidate has to begin with the state of the running version: it starts, or there
+    /// are batches between that it did not see.
+    pub(crate) fn needs_state(before: Option<&Candidate>, loaded: &Loaded) -> bool {
+        let Some(shadow) = loaded.shadowed_by().as_ref().map(Arc::clone) else { return false };
+        let goes_on = |before: &Candidate| Arc::ptr_eq(&before.shadow, &shadow) && before.live.is_some();
+        shadow.every > 1 || !before.is_some_and(goes_on)
+    }
+
+    fn run(&mut self, copy: Batch, running: &Running<'_>, state: Option<Vec<u8>>) {
         if self.live.is_none() {
             if self.starts >= MAX_STARTS {
                 return;
             }
             self.starts += 1;
-            match self.start(state) {
+            match self.shadow.aside.start() {
                 Ok(live) => self.live = Some(live),
-                Err(problem) => return self.shadow.failed(&problem),
+                Err(problem) => return self.shadow.failed(&problem.to_string()),
             }
         }
         let Some(live) = self.live.as_mut() else { return };
+        if let Some(state) = state.filter(|_| live.keeps_state())
+            && let Err(problem) = restore(live, state)
+        {
+            self.live = None;
+            return self.shadow.failed(&problem);
+        }
         live.data_mut().begin(copy);
         let began = cpu_ns();
         let deadline_ms = live.data().shared.limits.deadline_ms;
@@ -245,20 +259,14 @@ impl Candidate {
             }
         }
     }
+}
 
-    /// Starts with what the running version knows now, if both keep state.
-    fn start(&self, state: impl FnOnce() -> Option<Vec<u8>>) -> Result<Instance, String> {
-        let mut live = self.shadow.aside.start().map_err(|error| error.to_string())?;
-        if live.keeps_state()
-            && let Some(state) = state()
-        {
-            match live.restore(Arc::new(state)) {
-                Ok(Ok(_)) => {}
-                Ok(Err(message)) => return Err(format!("restore: {message}")),
-                Err(trapped) => return Err(format!("restore: {}", trapped.text)),
-            }
-        }
-        Ok(live)
+/// Gives the candidate what the running version knows.
+fn restore(live: &mut Instance, state: Vec<u8>) -> Result<(), String> {
+    match live.restore(Arc::new(state)) {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(message)) => Err(format!("restore: {message}")),
+        Err(trapped) => Err(format!("restore: {}", trapped.text)),
     }
 }
 

@@ -8,7 +8,9 @@ use toml::{Table, Value};
 use crate::config::{Config, ConfigError, Document, Named, Stage};
 
 /// Keys at the top that are looked at once, when the collector starts.
-const FIXED: [&str; 6] = ["workers", "shutdown_grace_ms", "cache_dir", "admin", "plugins", "columns"];
+const FIXED: [&str; 5] = ["workers", "shutdown_grace_ms", "cache_dir", "admin", "columns"];
+/// Keys of `[plugins]` that are.
+const FIXED_OF_PLUGINS: [&str; 3] = ["compile_memory_bytes", "compile_seconds", "process_memory_bytes"];
 /// Keys of a stage that are looked at once, when the stage starts.
 const FIXED_OF_STAGES: [&str; 2] = ["instances", "state"];
 /// Keys of a sink that are about its way, not about itself.
@@ -38,6 +40,12 @@ impl Differs {
                 let problem = format!("`{key}` cannot change while the collector runs; restart it, or change it back");
                 let place = doc.parse()?.span(key);
                 return Err(doc.error(place, "", problem));
+            }
+        }
+        for key in FIXED_OF_PLUGINS {
+            if part(&old, "plugins", key) != part(&new, "plugins", key) {
+                let problem = format!("`{key}` cannot change while the collector runs; restart it, or change it back");
+                return Err(doc.error(doc.parse()?.span("plugins"), "plugins", problem));
             }
         }
         let mut lent = BTreeSet::new();

@@ -89,6 +89,9 @@ impl Runner {
         }
         // A part of a batch says nothing about a candidate that gets the whole of it.
         let copy = (!self.is_apart).then(|| copy_for_candidate(&self.loaded, &batch, self.batches)).flatten();
+        // The candidate begins the batch with what the running version knows.
+        let needs_state = copy.is_some() && Candidate::needs_state(self.candidate.as_ref(), &self.loaded);
+        let known = if needs_state { live.snapshot().ok().flatten() } else { None };
         let began = copy.as_ref().map(|_| cpu_ns());
         let was_used = live.calls() > 0;
         live.data_mut().begin(batch);
@@ -103,8 +106,6 @@ impl Runner {
                 if let Some(copy) = copy {
                     let memory = state.limiter.used();
                     let running = Running { current: &current, alerts: &alerts, cpu_ns: took, memory };
-                    // The candidate begins with what the running version knows now, this batch included.
-                    let known = || live.snapshot().ok().flatten();
                     self.candidate = Candidate::compare(self.candidate.take(), &self.loaded, copy, &running, known);
                 }
                 let shared = &self.version.shared;

@@ -10,7 +10,7 @@ use sluice_plugin::{Loaded, Reloaded, ShadowReport};
 
 use super::components::{blocking, find};
 use super::route::{Call, NoQuery, Refusal};
-use super::shapes::{ColumnChange, Exchange, Quarantine, Shadow};
+use super::shapes::{ColumnChange, Exchange, Pair, Quarantine, Shadow};
 use super::tokens::hex;
 use crate::operate::{self, Refused};
 
@@ -68,7 +68,7 @@ fn report(loaded: &Loaded) -> Result<Shadow, Refusal> {
     let is_same = report.is_same();
     let ShadowReport { plugin, version, digest, every, batches, rows, kept_by_both, .. } = report;
     let column = |(name, change): (String, sluice_plugin::ColumnChange)| {
-        (name, ColumnChange { rows: change.rows, examples: change.examples })
+        (name, ColumnChange { rows: change.rows, examples: pairs(change.examples) })
     };
     Ok(Shadow {
         stage: loaded.stage(),
@@ -83,7 +83,7 @@ fn report(loaded: &Loaded) -> Result<Shadow, Refusal> {
         kept_by_running_only: report.kept_by_running_only,
         kept_by_candidate_only: report.kept_by_candidate_only,
         routes_changed: report.routes_changed,
-        route_examples: report.route_examples,
+        route_examples: pairs(report.route_examples),
         columns: report.columns.into_iter().map(column).collect(),
         alerts_by_running_only: report.alerts_by_running_only,
         alerts_by_candidate_only: report.alerts_by_candidate_only,
@@ -96,6 +96,10 @@ fn report(loaded: &Loaded) -> Result<Shadow, Refusal> {
         candidate_memory_bytes: report.candidate_memory,
         log: report.log,
     })
+}
+
+fn pairs(examples: Vec<(String, String)>) -> Vec<Pair> {
+    examples.into_iter().map(|(running, candidate)| Pair { running, candidate }).collect()
 }
 
 pub(super) async fn promote(call: Call, _: NoQuery) -> Result<Exchange, Refusal> {

@@ -176,8 +176,8 @@ pub(crate) struct Shadow {
     pub(crate) kept_by_candidate_only: u64,
     /// Rows that both kept and gave different routes.
     pub(crate) routes_changed: u64,
-    /// Some of them: by the running plugin, by the candidate.
-    pub(crate) route_examples: Vec<(String, String)>,
+    /// Some of them.
+    pub(crate) route_examples: Vec<Pair>,
     /// Columns that differ in rows that both kept, by name.
     pub(crate) columns: BTreeMap<String, ColumnChange>,
     /// Alerts that only the running plugin raised.
@@ -207,8 +207,17 @@ pub(crate) struct Shadow {
 pub(crate) struct ColumnChange {
     /// Rows in which it differs.
     pub(crate) rows: u64,
-    /// Some of them: value by the running plugin, by the candidate.
-    pub(crate) examples: Vec<(String, String)>,
+    /// Some of them.
+    pub(crate) examples: Vec<Pair>,
+}
+
+/// What differs in one row.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct Pair {
+    /// By the running plugin.
+    pub(crate) running: String,
+    /// By the candidate.
+    pub(crate) candidate: String,
 }
 
 /// An exchange of a plugin; every instance takes it up at its next batch.

@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::admin::shapes::{
-    Balance, Balances, Changed, Exchange, Exporters, Output, Pipeline, Plugins, Quarantine, Shadow, Swap, TableReload,
-    Tables, TemplateField, Templates,
+    Balance, Balances, Changed, Exchange, Exporters, Output, Pair, Pipeline, Plugins, Quarantine, Shadow, Swap,
+    TableReload, Tables, TemplateField, Templates,
 };
 
 /// A table: a line of headings, then the rows; columns of which every cell is a number are aligned on the right.
@@ -157,7 +157,7 @@ pub(super) fn shadow(shadow: &Shadow) -> String {
         "{} {} beside stage {}, every {} batches: {} batches, {} rows\n",
         shadow.plugin, shadow.version, shadow.stage, shadow.every, shadow.batches, shadow.rows
     );
-    let mut line = |what: &str, value: String| text.push_str(&format!("  {what:<28}{value}\n"));
+    let mut line = |what: &str, value: String| text.push_str(&format!("  {what:<30}{value}\n"));
     line("kept by both", shadow.kept_by_both.to_string());
     line("kept by the running only", shadow.kept_by_running_only.to_string());
     line("kept by the candidate only", shadow.kept_by_candidate_only.to_string());
@@ -181,8 +181,8 @@ pub(super) fn shadow(shadow: &Shadow) -> String {
     text
 }
 
-fn pairs(examples: &[(String, String)]) -> String {
-    let shown: Vec<String> = examples.iter().map(|(old, new)| format!("{old} -> {new}")).collect();
+fn pairs(examples: &[Pair]) -> String {
+    let shown: Vec<String> = examples.iter().map(|pair| format!("{} -> {}", pair.running, pair.candidate)).collect();
     if shown.is_empty() { String::new() } else { format!(", e.g. {}", shown.join(", ")) }
 }
 

@@ -34,6 +34,7 @@ const EVERY_KIND: &str = r#"
     [stages.enrich]
     inputs = ["edge", "old"]
     plugin = "enricher"
+    shadow = { plugin = "enricher", every = 1 }
     config = { customers = { table = "customers", drop_unmatched = true } }
 
     [stages.dos]

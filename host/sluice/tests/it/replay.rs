@@ -38,6 +38,7 @@ fn run(folder: &Path, plugin_config: &str, more: &str) -> (Vec<PathBuf>, Ended) 
         inputs = ["edge"]
         plugin = "./guest.wasm"
         private = false
+        bisect = false
         grant = {{ read = ["src_addr", "bytes", "src_as"], write = ["src_as", "customer_id"], events = true, tables = ["t"], keys = ["k"], assets = ["a"] }}
         config = {plugin_config}
         record = {{ dir = "recordings", max_files = 2{more} }}
