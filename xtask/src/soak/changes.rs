@@ -57,8 +57,8 @@ impl Changes {
     }
 
     /// Makes a change, and waits for a moment.
-    pub(super) fn make_one(&mut self, collector: &Collector) -> Result<(), String> {
-        let kind = match self.below(100) {
+    pub(super) fn make_one(&mut self, collector: &Collector, only_swaps: bool, pace: u64) -> Result<(), String> {
+        let kind = match self.below(if only_swaps { 25 } else { 100 }) {
             0..25 => {
                 let version = 1 + self.below(2) as u8;
                 self.install(version)?;
@@ -105,7 +105,7 @@ impl Changes {
         if self.below(4) > 0 {
             collector.signal("HUP");
         }
-        thread::sleep(Duration::from_millis(50 + self.below(1500)));
+        thread::sleep(Duration::from_millis(20 + self.below(pace)));
         Ok(())
     }
 

@@ -20,15 +20,28 @@ struct Settings {
     /// Records a second.
     rate: u64,
     seed: u64,
+    /// Longest time between two changes, in milliseconds.
+    pace: u64,
+    /// Whether plugins are exchanged for good ones, and nothing else happens.
+    only_swaps: bool,
     binary: Option<PathBuf>,
     /// Where the report goes.
     report: Option<PathBuf>,
 }
 
-pub(crate) const HELP: &str = "soak [--for 1h] [--rate 20000] [--seed 1] [--binary FILE] [--report FILE]";
+pub(crate) const HELP: &str =
+    "soak [--for 1h] [--rate 20000] [--seed 1] [--pace 1500] [--only swaps] [--binary FILE] [--report FILE]";
 
 fn settings(arguments: &[String]) -> Result<Settings, String> {
-    let mut settings = Settings { time: Duration::from_secs(3600), rate: 20_000, seed: 1, binary: None, report: None };
+    let mut settings = Settings {
+        time: Duration::from_secs(3600),
+        rate: 20_000,
+        seed: 1,
+        pace: 1500,
+        only_swaps: false,
+        binary: None,
+        report: None,
+    };
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         let value = arguments.next().ok_or_else(|| format!("{argument} wants a value: {HELP}"))?;
@@ -37,6 +50,8 @@ fn settings(arguments: &[String]) -> Result<Settings, String> {
             "--for" => settings.time = duration(value)?,
             "--rate" => settings.rate = number()?.max(1),
             "--seed" => settings.seed = number()?,
+            "--pace" => settings.pace = number()?.max(1),
+            "--only" if value == "swaps" => settings.only_swaps = true,
             "--binary" => settings.binary = Some(PathBuf::from(value)),
             "--report" => settings.report = Some(PathBuf::from(value)),
             other => return Err(format!("unknown argument `{other}`: {HELP}")),
@@ -115,7 +130,7 @@ pub(crate) fn soak(arguments: &[String]) -> Outcome {
     let mut memory = Vec::new();
     let mut said = Instant::now();
     while began.elapsed() < settings.time {
-        changes.make_one(&collector)?;
+        changes.make_one(&collector, settings.only_swaps, settings.pace)?;
         if memory.is_empty() || said.elapsed() >= Duration::from_secs(10) {
             said = Instant::now();
             memory.push((began.elapsed(), collector.memory()));

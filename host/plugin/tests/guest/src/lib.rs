@@ -37,6 +37,8 @@ struct State {
     rows: u64,
     calls: u32,
     table: Option<tables::Table>,
+    /// As many bytes as `arg` says, in mode `ballast`: a large state.
+    ballast: Vec<u8>,
 }
 
 thread_local! {
@@ -90,10 +92,11 @@ impl stage::Guest for Guest {
             writes.extend([SRC_HI, SRC_LO]);
         }
         let name = if mode == "bad-name" { "a\nb".to_owned() } else { "guest".to_owned() };
-        let keeps_state = ["count", "count-to", "half-state", "brittle-state"].contains(&mode.as_str());
+        let keeps_state = ["count", "count-to", "half-state", "brittle-state", "ballast"].contains(&mode.as_str());
         let stateful = keeps_state || version() == 8;
         let tick_ms = (mode == "tick").then_some(100);
-        STATE.with_borrow_mut(|state| *state = State { mode, arg, ..State::default() });
+        let ballast = if mode == "ballast" { vec![1; arg as usize] } else { Vec::new() };
+        STATE.with_borrow_mut(|state| *state = State { mode, arg, ballast, ..State::default() });
         Ok(Manifest { name, version: VERSION.to_owned(), reads, writes, stateful, tick_ms })
     }
 
@@ -410,7 +413,9 @@ impl timer::Guest for Guest {
 
 impl state::Guest for Guest {
     fn snapshot() -> Vec<u8> {
-        STATE.with_borrow(|state| state.rows.to_le_bytes().to_vec())
+        STATE.with_borrow(|state| {
+            if state.mode == "ballast" { state.ballast.clone() } else { state.rows.to_le_bytes().to_vec() }
+        })
     }
 
     fn restore(data: Vec<u8>) -> Result<bool, String> {
@@ -421,6 +426,10 @@ impl state::Guest for Guest {
             _ => {}
         }
         let mode = STATE.with_borrow(|state| state.mode.clone());
+        if mode == "ballast" {
+            STATE.with_borrow_mut(|state| state.ballast = data);
+            return Ok(true);
+        }
         if mode == "brittle-state" {
             assert_eq!(data.len(), 8, "bytes of state");
         }
