@@ -93,6 +93,7 @@ fn spec(name: &str, mode: &str, arg: u32, budget: Option<Arc<Budget>>) -> StageS
         failure: FailurePolicy::default(),
         budget,
         rollback_window: Duration::ZERO,
+        isolation: None,
         record: None,
         services: Services { keys: Arc::new(keys), ..Services::default() },
         schema: Arc::new(Schema::standard()),
