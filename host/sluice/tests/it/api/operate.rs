@@ -132,6 +132,18 @@ fn a_candidate_is_compared_promoted_and_taken_back() {
     assert_eq!(bench.last(), (21, 1));
     assert_eq!(bench.file(), guest::guest());
     assert_eq!(api(&bench, "POST", "rollback").0, 409);
+    // The same by the configuration, which leaves the plugin that runs alone.
+    let file = bench.collector.folder.path().join("sluice.toml");
+    let shadowed =
+        CONFIG.replace("private = false", "private = false\nshadow = { plugin = \"./new.wasm\", every = 1 }");
+    for (text, status) in [(shadowed.as_str(), 200), (CONFIG, 409)] {
+        fs::write(&file, text).unwrap();
+        let (_, changed) = bench.collector.call("POST", "/v1/reload");
+        assert_eq!(changed["changed"], serde_json::json!(["stages.tag"]), "{changed}");
+        bench.send();
+        assert_eq!(api(&bench, "GET", "shadow").0, status);
+    }
+    assert_eq!(bench.last(), (27, 1));
     bench.collector.stop();
 }
 
