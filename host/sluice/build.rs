@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The plugins that a configuration can name without a path.
-const BUILT_IN: [&str; 4] = ["enricher", "splitter", "reducer", "dos-detector"];
+const BUILT_IN: [&str; 5] = ["enricher", "splitter", "reducer", "dos-detector", "select"];
 
 const TARGET: &str = "wasm32-wasip2";
 

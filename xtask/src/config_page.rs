@@ -61,7 +61,7 @@ process. `inputs` of an `events` sink name the stages whose alerts it takes. The
 
 The `config` of a stage belongs to its plugin: [enricher](../../plugins/enricher/README.md),
 [splitter](../../plugins/splitter/README.md), [reducer](../../plugins/reducer/README.md),
-[dos-detector](../../plugins/dos-detector/README.md).
+[dos-detector](../../plugins/dos-detector/README.md), [select](../../plugins/select/README.md).
 ";
 
 /// The whole page.

@@ -49,6 +49,28 @@ impl Default for Lists {
 }
 
 impl Texts {
+    /// The words that `codes` name, and no others.
+    fn of_used(words: &[Arc<str>], mut codes: Vec<u32>) -> Texts {
+        const UNUSED: u32 = u32::MAX;
+        let mut places = vec![UNUSED; words.len()];
+        let mut used = Vec::new();
+        for code in &mut codes {
+            let place = places.get_mut(*code as usize);
+            match place {
+                Some(place) if *place != UNUSED => *code = *place,
+                place => {
+                    let word = words.get(*code as usize).cloned().unwrap_or_default();
+                    *code = used.len() as u32;
+                    used.push(word);
+                    if let Some(place) = place {
+                        *place = *code;
+                    }
+                }
+            }
+        }
+        Texts { words: used, codes }
+    }
+
     /// The text of `row`, `""` out of range.
     #[must_use]
     pub fn get(&self, row: usize) -> &str {
@@ -139,10 +161,8 @@ impl Column {
             Column::U16(values) => Column::U16(Arc::new(gather(values, rows))),
             Column::U32(values) => Column::U32(Arc::new(gather(values, rows))),
             Column::U64(values) => Column::U64(Arc::new(gather(values, rows))),
-            Column::Text(texts) => {
-                let codes = gather(&texts.codes, rows);
-                Column::Text(Arc::new(Texts { words: texts.words.clone(), codes }))
-            }
+            // Words of the rows left out stay behind: whoever reads the dictionary must not see what others have.
+            Column::Text(texts) => Column::Text(Arc::new(Texts::of_used(&texts.words, gather(&texts.codes, rows)))),
             Column::Lists(lists) => {
                 let mut picked = Lists::default();
                 for row in rows {

@@ -220,6 +220,7 @@ fn plugins(c: &mut Criterion) {
         "splitter",
         r#"{"name":"customer-{customer_id}","allow":["1-40"],"default":"other"}"#,
     );
+    compare::<sluice_plugin_select::Select>(c, "select", r#"{"customers":[1,2,3,4],"prefixes":["10.0.0.0/16"]}"#);
     compare::<sluice_plugin_reducer::Reducer>(c, "reducer", r#"{"mode":"truncate","drop":["src_mac","dst_mac"]}"#);
     compare::<sluice_plugin_dos_detector::DosDetector>(
         c,

@@ -1,5 +1,6 @@
 //! From a plan to a pipeline: first everything that opens no socket, then the sockets.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,13 +15,14 @@ use sluice_plugin::outside::Outside;
 use sluice_plugin::recording::RecordSpec;
 use sluice_plugin::tables::Tables;
 use sluice_plugin::{
-    Assets, Candidate, ComponentSource, FailurePolicy, Grant, Granted, Host, HostSettings, Isolation, LoadError,
-    Loaded, OnError, Services, StageSpec, Trust,
+    Assets, Budget, Candidate, ComponentSource, FailurePolicy, Grant, Granted, Host, HostSettings, Isolation,
+    LoadError, Loaded, OnError, Services, StageSpec, Trust,
 };
 
 use crate::admin::tokens::Tokens;
 use crate::cli::PLUGIN_PROCESS;
 use crate::collector::Running;
+use crate::config::tenants::{SELECT, Tenant, parts, path_of};
 use crate::config::{
     Config, ConfigError, Instances, IsolationConfig, LoadError as NotLoaded, Named, OnErrorConfig, SinkKind,
     SourceKind, Stage, did_you_mean,
@@ -51,6 +53,8 @@ pub(crate) struct Prepared {
     pub(crate) shadows: Vec<(usize, Option<(Candidate, u32)>)>,
     /// Where each of them puts its alerts.
     pub(crate) outs: Vec<EventOut>,
+    /// What the plugins of each tenant share.
+    pub(crate) budgets: BTreeMap<String, Arc<Budget>>,
     /// Who may use the API, if there is one.
     pub(crate) tokens: Option<Arc<Tokens>>,
 }
@@ -109,6 +113,7 @@ pub(crate) fn prepare_after(config: Config, running: Option<&Running>) -> Result
     let assets = Arc::new(config.lent.load_assets(&config.doc)?);
     captures(&config)?;
     let trust = trust::trust(&config)?;
+    let budgets = budgets(&config, running);
     // Of a collector that runs they are read again by themselves.
     let tokens = if running.is_none() { tokens(&config)? } else { None };
 
@@ -125,6 +130,7 @@ pub(crate) fn prepare_after(config: Config, running: Option<&Running>) -> Result
         ways: Vec::new(),
         shadows: Vec::new(),
         outs: Vec::new(),
+        budgets,
         tokens,
     };
     for at in 0..prepared.config.stages.len() {
@@ -135,6 +141,15 @@ pub(crate) fn prepare_after(config: Config, running: Option<&Running>) -> Result
 }
 
 impl Prepared {
+    /// CPU time of a stage: its own, or what it shares with the others of its tenant.
+    fn budget(&self, stage: &Named<Stage>) -> Option<Arc<Budget>> {
+        match parts(&stage.name) {
+            Some((_, SELECT)) => None,
+            Some((tenant, _)) => self.budgets.get(tenant).cloned(),
+            None => stage.value.limits.budget(&stage.name),
+        }
+    }
+
     /// Loads a stage, or what it is to become.
     fn stage(
         &mut self,
@@ -144,7 +159,7 @@ impl Prepared {
         trust: &Trust,
     ) -> Result<(), Failure> {
         let stage = &self.config.stages[at];
-        let path = format!("stages.{}", stage.name);
+        let path = path_of(&stage.name);
         let before = running.and_then(|running| running.stage(&stage.name));
         let out = before.map(|before| before.out.clone()).unwrap_or_default();
         let services = Services {
@@ -154,7 +169,10 @@ impl Prepared {
             events: out.clone(),
             ..Services::default()
         };
-        let spec = stage_spec(&self.config, stage, trust.clone(), services)?;
+        let spec = StageSpec {
+            budget: self.budget(stage),
+            ..stage_spec(&self.config, stage, trust.clone(), services)?
+        };
         let refused = |error: LoadError| self.config.doc.error(stage.span.clone(), &path, chain(&error.kind));
         let (loaded, way) = match (before, differs) {
             (Some(before), Some(differs))
@@ -195,6 +213,18 @@ impl Prepared {
         self.outs.push(out);
         Ok(())
     }
+}
+
+/// The budgets of tenants: one that has not changed goes on, with what is left of it.
+fn budgets(config: &Config, running: Option<&Running>) -> BTreeMap<String, Arc<Budget>> {
+    let budget = |tenant: &Named<Tenant>| {
+        let new = tenant.value.limits().budget(&tenant.name)?;
+        let old = running.and_then(|running| running.budgets.get(&tenant.name));
+        let is_same =
+            |old: &&Arc<Budget>| old.cpu_ms_per_s() == new.cpu_ms_per_s() && old.policy() == new.policy();
+        Some((tenant.name.clone(), old.filter(is_same).map_or(new.clone(), Arc::clone)))
+    };
+    config.tenants.iter().filter_map(budget).collect()
 }
 
 /// The candidate that is to run beside a stage, if it has one.
@@ -264,7 +294,7 @@ fn stage_spec(
     trust: Trust,
     services: Services,
 ) -> Result<StageSpec, ConfigError> {
-    let path = format!("stages.{}", stage.name);
+    let path = path_of(&stage.name);
     let value = &stage.value;
     let component = component(config, &path, value.plugin.get_ref(), value.plugin.span(), value.sha256)?;
     let is_built_in = matches!(component, ComponentSource::Embedded { .. });
@@ -299,7 +329,7 @@ fn stage_spec(
         on_error,
         failure: FailurePolicy { retries: value.retries, bisect: value.bisect, quarantine: value.quarantine.rules() },
         limits: value.limits.limits(),
-        budget: value.limits.budget(&stage.name),
+        budget: None,
         is_private,
         state: value.state.as_ref().map(|path| base(config).join(path.get_ref())),
         rollback_window: Duration::from_millis(value.rollback_window_ms),
@@ -359,7 +389,7 @@ impl Prepared {
     pub(crate) fn wanted(&self) -> Result<ColumnSet, Failure> {
         let mut wanted = ColumnSet::EMPTY;
         for ((stage, loaded), way) in self.config.stages.iter().zip(&self.stages).zip(&self.ways) {
-            let path = format!("stages.{}", stage.name);
+            let path = path_of(&stage.name);
             wanted = match &stage.value.grant {
                 Some(grant) => {
                     wanted.union(columns(&self.config.doc, &self.config.schema, &path, &grant.get_ref().read)?)

@@ -10,11 +10,12 @@ use sluice_endpoints::sources::{Reading, Roster, UdpSockets};
 use sluice_flow::ColumnSet;
 use sluice_pipeline::{Control, EventOut, EventTarget, Grace, Metrics, Part, Pipeline, RunError, Stop};
 use sluice_plugin::tables::Tables;
-use sluice_plugin::{Host, Loaded};
+use sluice_plugin::{Budget, Host, Loaded};
 use tokio::runtime::Handle;
 use tracing::info;
 
 use crate::build::{Prepared, Way, prepare_after};
+use crate::config::tenants::Files;
 use crate::config::{self, Config};
 use crate::differs::Differs;
 use crate::failure::Failure;
@@ -29,6 +30,8 @@ pub(crate) struct Running {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) tables: Arc<Tables>,
     pub(crate) stages: Vec<RunningStage>,
+    /// What the plugins of each tenant share.
+    pub(crate) budgets: BTreeMap<String, Arc<Budget>>,
     pub(crate) sockets: BTreeMap<String, UdpSockets>,
     /// What tells of the exporters of a source, one a socket.
     pub(crate) rosters: BTreeMap<String, Vec<Arc<Roster>>>,
@@ -49,6 +52,15 @@ pub(crate) struct RunningStage {
 impl Running {
     pub(crate) fn stage(&self, name: &str) -> Option<&RunningStage> {
         self.stages.iter().find(|stage| stage.name == name)
+    }
+
+    /// Folder of each tenant, and what of it runs.
+    fn tenant_files(&self) -> BTreeMap<String, (PathBuf, Files)> {
+        let base = crate::build::base(&self.config);
+        let tenant = |tenant: &config::Named<config::tenants::Tenant>| {
+            (tenant.name.clone(), (tenant.value.folder(base), tenant.value.files.clone()))
+        };
+        self.config.tenants.iter().map(tenant).collect()
     }
 
     /// Whether there is a source or sink of that name.
@@ -162,7 +174,28 @@ impl Collector {
     pub(crate) fn reload(&self) -> Result<Changed, Failure> {
         let Some(file) = &self.file else { return Ok(Changed::default()) };
         let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut config = config::load(file)?;
+        // Tenants that run have the files that they have: what is new in their folders is looked at one tenant at a time.
+        let config = config::load_after(file, &self.running().tenant_files())?;
+        self.change_to(config)
+    }
+
+    /// Takes up other files of a tenant; everything else is as it runs, whatever the configuration file says by now.
+    ///
+    /// # Errors
+    /// A plugin that is refused: everything runs on as it did.
+    pub(crate) fn take_up(&self, tenant: &str, files: Files) -> Result<Changed, Failure> {
+        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (doc, mut taken) = {
+            let running = self.running();
+            (running.config.doc.clone(), running.tenant_files())
+        };
+        if let Some((_, taken)) = taken.get_mut(tenant) {
+            *taken = files;
+        }
+        self.change_to(config::again(doc, &taken)?)
+    }
+
+    fn change_to(&self, mut config: Config) -> Result<Changed, Failure> {
         let running = self.running();
         // The same columns: what differs there was refused before.
         let differs = Differs::between(&running.config, &config)?;
@@ -238,6 +271,7 @@ impl Running {
             host: prepared.host,
             metrics: prepared.metrics,
             tables: prepared.tables,
+            budgets: prepared.budgets,
             sockets: opened.sockets,
             rosters: opened.rosters,
             listeners: opened.listeners,

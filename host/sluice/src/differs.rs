@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use sluice_plugin::Grant;
 use toml::{Table, Value};
 
-use crate::config::{Config, ConfigError, Document, Named, Stage};
+use crate::config::tenants::{SELECT, path_of, stage_of};
+use crate::config::{Config, ConfigError, Named, Stage};
 
 /// Keys at the top that are looked at once, when the collector starts.
 const FIXED: [&str; 5] = ["workers", "shutdown_grace_ms", "cache_dir", "admin", "columns"];
@@ -33,8 +34,7 @@ impl Differs {
     /// # Errors
     /// Something that cannot change while the collector runs.
     pub(crate) fn between(old: &Config, new: &Config) -> Result<Differs, ConfigError> {
-        let (old, doc) = (table(&old.doc), &new.doc);
-        let new = table(doc);
+        let (old, doc, new) = (table(old), &new.doc, table(new));
         for key in FIXED {
             if old.get(key) != new.get(key) {
                 let problem = format!("`{key}` cannot change while the collector runs; restart it, or change it back");
@@ -97,13 +97,34 @@ impl Differs {
         let problem = format!(
             "`{fixed}` cannot change while the stage runs; restart the collector, or give the stage another name"
         );
-        Err(config.doc.error(stage.span.clone(), &format!("stages.{}", stage.name), problem))
+        Err(config.doc.error(stage.span.clone(), &path_of(&stage.name), problem))
     }
 }
 
-/// A file that was read already.
-fn table(doc: &Document) -> Table {
-    doc.text().parse().unwrap_or_default()
+/// A file that was read already, with the stages that its tenants are made of.
+fn table(config: &Config) -> Table {
+    let mut table: Table = config.doc.text().parse().unwrap_or_default();
+    let mut stages: Vec<(String, Value)> = Vec::new();
+    for tenant in &config.tenants {
+        let Some(own) = part(&table, "tenants", &tenant.name).and_then(Value::as_table) else { continue };
+        let keys = |keys: &[&str]| -> Table {
+            let there = keys.iter().filter_map(|key| Some(((*key).to_owned(), own.get(*key)?.clone())));
+            there.collect()
+        };
+        stages.push((stage_of(&tenant.name, SELECT), Value::Table(keys(&["customers", "prefixes"]))));
+        for plugin in tenant.value.in_order() {
+            let mut stage = keys(&["plugins", "grant", "on_error", "limits", "over_budget", "isolation"]);
+            if let Some(config) = own.get("config").and_then(|config| config.get(plugin)) {
+                stage.insert("config".to_owned(), config.clone());
+            }
+            stages.push((stage_of(&tenant.name, plugin), Value::Table(stage)));
+        }
+    }
+    let all = table.entry("stages").or_insert_with(|| Value::Table(Table::new()));
+    if let Value::Table(all) = all {
+        all.extend(stages);
+    }
+    table
 }
 
 fn part<'t>(table: &'t Table, kind: &str, name: &str) -> Option<&'t Value> {

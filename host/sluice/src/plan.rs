@@ -6,6 +6,7 @@ use std::ops::Range;
 use sluice_pipeline::{Edge, Selection, Target, check_order};
 use toml::Spanned;
 
+use crate::config::tenants::{parts, path_of, stage_of, SELECT};
 use crate::config::{Config, ConfigError, OnErrorConfig, SinkKind, did_you_mean};
 
 /// Name of the output for rows that a stage could not process.
@@ -30,6 +31,7 @@ pub(crate) struct Plan {
 enum Node {
     Source(usize),
     Stage(usize),
+    Tenant(usize),
 }
 
 /// Wires a configuration.
@@ -45,7 +47,7 @@ pub(crate) fn plan(config: &Config) -> Result<Plan, ConfigError> {
         event_sinks: Vec::new(),
     };
     for (at, stage) in config.stages.iter().enumerate() {
-        let path = format!("stages.{}", stage.name);
+        let path = path_of(&stage.name);
         plan.connect(config, &nodes, &path, stage.span.clone(), &stage.value.inputs, Target::Stage(at))?;
     }
     for (at, sink) in config.sinks.iter().enumerate() {
@@ -75,7 +77,30 @@ fn nodes(config: &Config) -> Result<BTreeMap<&str, Node>, ConfigError> {
             return Err(config.doc.error(stage.span.clone(), "stages", problem));
         }
     }
+    for (at, tenant) in config.tenants.iter().enumerate() {
+        if nodes.insert(&tenant.name, Node::Tenant(at)).is_some() {
+            let problem = format!(
+                "`{0}` is a tenant, and a source or stage; rename one, `inputs` could mean either",
+                tenant.name
+            );
+            return Err(config.doc.error(tenant.span.clone(), "tenants", problem));
+        }
+    }
     Ok(nodes)
+}
+
+/// Places of the stages of a tenant's plugins; if it has none, of what selects its rows.
+fn stages_of(config: &Config, tenant: usize) -> Vec<usize> {
+    let Some(tenant) = config.tenants.get(tenant) else { return Vec::new() };
+    let mut plugins = tenant.value.in_order();
+    if plugins.is_empty() {
+        plugins.push(SELECT);
+    }
+    let place = |plugin: &str| {
+        let name = stage_of(&tenant.name, plugin);
+        config.stages.iter().position(|stage| stage.name == name)
+    };
+    plugins.into_iter().filter_map(place).collect()
 }
 
 fn listened_to(
@@ -85,7 +110,8 @@ fn listened_to(
     inputs: &[Spanned<String>],
 ) -> Result<Vec<usize>, ConfigError> {
     let stage = |input: &Spanned<String>| match nodes.get(input.get_ref().as_str()) {
-        Some(Node::Stage(stage)) => Ok(*stage),
+        Some(Node::Stage(stage)) => Ok(vec![*stage]),
+        Some(Node::Tenant(tenant)) => Ok(stages_of(config, *tenant)),
         _ => {
             let stages = config.stages.iter().map(|stage| stage.name.as_str());
             let near = did_you_mean(input.get_ref(), stages);
@@ -93,7 +119,7 @@ fn listened_to(
             Err(config.doc.error(input.span(), path, problem))
         }
     };
-    inputs.iter().map(stage).collect()
+    Ok(inputs.iter().map(stage).collect::<Result<Vec<_>, _>>()?.concat())
 }
 
 impl Plan {
@@ -127,7 +153,28 @@ impl Plan {
                 Some("") => return error(format!("`{name}.` has no route; write `{name}.*` for all routes")),
                 Some(route) => Selection::Route(route.into()),
             };
+            let edge = Edge { selection: selection.clone(), target };
+            if let Node::Tenant(tenant) = node {
+                let stages = stages_of(config, *tenant);
+                let is_dead_letter = config.tenants[*tenant].value.on_error.get_ref() == &OnErrorConfig::DeadLetter;
+                // Its rows leave its last plugin; its dead letters each.
+                let from = match selection {
+                    Selection::DeadLetter if !is_dead_letter => {
+                        return error(format!("`{name}` has no dead letters; set its `on_error = \"dead-letter\"`"));
+                    }
+                    Selection::DeadLetter => stages.as_slice(),
+                    _ => stages.last().map_or(&[][..], std::slice::from_ref),
+                };
+                for stage in from {
+                    if self.stages[*stage].contains(&edge) {
+                        return error(format!("`{}` is listed twice", input.get_ref()));
+                    }
+                    self.stages[*stage].push(edge.clone());
+                }
+                continue;
+            }
             let edges = match node {
+                Node::Tenant(_) => continue,
                 Node::Source(_) if selection != Selection::All => {
                     return error(format!("`{name}` is a source and has no routes; write `{name}`"));
                 }
@@ -140,7 +187,6 @@ impl Plan {
                     &mut self.stages[*stage]
                 }
             };
-            let edge = Edge { selection, target };
             if edges.contains(&edge) {
                 return error(format!("`{}` is listed twice", input.get_ref()));
             }
@@ -161,18 +207,21 @@ impl Plan {
         for (at, (stage, edges)) in config.stages.iter().zip(&self.stages).enumerate() {
             let takes_dead = edges.iter().any(|edge| edge.selection == Selection::DeadLetter);
             let on_error = &stage.value.on_error;
+            // Of a tenant, its own name is what others see.
+            let name = parts(&stage.name).map_or(stage.name.as_str(), |(tenant, _)| tenant);
             if on_error.get_ref() == &OnErrorConfig::DeadLetter && !takes_dead {
                 let problem =
-                    format!("nothing takes the dead letters; name `{}.{DEAD_LETTER}` in a sink's `inputs`", stage.name);
-                return Err(config.doc.error(on_error.span(), &format!("stages.{}", stage.name), problem));
+                    format!("nothing takes the dead letters; name `{name}.{DEAD_LETTER}` in a sink's `inputs`");
+                return Err(config.doc.error(on_error.span(), &path_of(&stage.name), problem));
             }
             // A stage at the end is of use only for its alerts.
             let is_heard = self.event_sinks.iter().any(|(_, stages)| stages.contains(&at));
             let takes_rows = edges.iter().any(|edge| edge.selection != Selection::DeadLetter);
             if !takes_rows && !is_heard {
                 let problem =
-                    format!("nothing takes the rows of `{0}`; name it in the `inputs` of a stage or sink", stage.name);
-                return Err(config.doc.error(stage.span.clone(), "stages", problem));
+                    format!("nothing takes the rows of `{name}`; name it in the `inputs` of a stage or sink");
+                let section = if parts(&stage.name).is_some() { "tenants" } else { "stages" };
+                return Err(config.doc.error(stage.span.clone(), section, problem));
             }
         }
         check_order(&self.stages).map_err(|error| {

@@ -53,7 +53,7 @@ pub(crate) fn run_prepared(
     signals::handle(stop.clone(), Some(reload)).map_err(|error| Failure::running("signals", error))?;
     let started = Collector::start(prepared, file, stop, runtime.handle(), on_bound)?;
     api.started(&started.collector);
-    let watch = Watch { collector: Arc::clone(&started.collector) };
+    let watch = Watch::new(&started.collector);
     runtime.spawn(watch.watch(stop.clone(), asked));
 
     info!("running");

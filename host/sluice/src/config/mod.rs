@@ -2,6 +2,7 @@
 
 mod read;
 mod sections;
+pub(crate) mod tenants;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,11 +12,12 @@ use sluice_endpoints::sources::{CaptureConfig, KafkaSourceConfig, UdpConfig};
 use sluice_flow::Schema;
 use toml::Spanned;
 
-pub(crate) use read::{LoadError, load};
+pub(crate) use read::{LoadError, again, load, load_after};
 pub(crate) use sections::{
     AdminConfig, OnErrorConfig, PluginsConfig, QuarantineConfig, RecordConfig, Require, ShadowConfig,
 };
 pub(crate) use sluice_kit::document::{ConfigError, Document, Named, Table, did_you_mean, named};
+use self::tenants::Tenant;
 use sluice_kit::lent::{GrantConfig, Lent, LimitsConfig};
 
 /// A whole configuration: read, with every name and value in its place, but not yet wired.
@@ -36,7 +38,9 @@ pub(crate) struct Config {
     /// The standard columns and those of `[columns.NAME]`.
     pub(crate) schema: Arc<Schema>,
     pub(crate) sources: Vec<Named<Source>>,
+    /// Those of the file, then those that tenants are made of.
     pub(crate) stages: Vec<Named<Stage>>,
+    pub(crate) tenants: Vec<Named<Tenant>>,
     pub(crate) sinks: Vec<Named<Sink>>,
     /// Tables, keys and assets.
     pub(crate) lent: Lent,

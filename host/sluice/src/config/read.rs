@@ -1,5 +1,6 @@
 //! From text to [`Config`].
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -13,6 +14,7 @@ use sluice_kit::lent::Lent;
 use sluice_plugin::{DEFAULT_RETRIES, MAX_RETRIES, MAX_TRAPS};
 
 use super::sections::{AdminConfig, ColumnConfig};
+use super::tenants::{Files, Tenant};
 use super::{
     Config, ConfigError, Document, IsolationConfig, PluginsConfig, QuarantineConfig, RecordConfig, ShadowConfig, Sink,
     SinkKind, Source, SourceKind, Stage,
@@ -21,7 +23,7 @@ use super::{
 /// Batches that may wait in front of a worker or a sink.
 const DEFAULT_QUEUE: usize = 8;
 /// How long the version before is kept after an exchange.
-const DEFAULT_ROLLBACK_WINDOW_MS: u64 = 60_000;
+pub(super) const DEFAULT_ROLLBACK_WINDOW_MS: u64 = 60_000;
 
 /// Why a file is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -40,12 +42,24 @@ pub(crate) enum LoadError {
 
 /// Reads a file. Paths in it are relative to the directory it is in.
 pub(crate) fn load(file: &Path) -> Result<Config, LoadError> {
+    load_after(file, &BTreeMap::new())
+}
+
+/// The same, where some tenants have been looked at: their folders, and what is taken up of each.
+pub(crate) fn load_after(file: &Path, taken: &BTreeMap<String, (PathBuf, Files)>) -> Result<Config, LoadError> {
     let text = std::fs::read_to_string(file).map_err(|cause| LoadError::Read { file: file.to_owned(), cause })?;
-    Ok(parse(Document::new(file, text))?)
+    Ok(again(Document::new(file, text), taken)?)
+}
+
+/// A text that was read before, with other files of tenants.
+pub(crate) fn again(doc: Document, taken: &BTreeMap<String, (PathBuf, Files)>) -> Result<Config, ConfigError> {
+    let mut config = parse(doc)?;
+    config.expand(taken)?;
+    Ok(config)
 }
 
 /// Reads a text.
-pub(crate) fn parse(doc: Document) -> Result<Config, ConfigError> {
+fn parse(doc: Document) -> Result<Config, ConfigError> {
     let doc = &doc;
     let base = doc.file.parent().unwrap_or(Path::new("")).to_owned();
     let mut top = doc.parse()?;
@@ -63,6 +77,7 @@ pub(crate) fn parse(doc: Document) -> Result<Config, ConfigError> {
     let schema = Arc::new(schema(doc, &mut top)?);
     let sources = named(doc, &mut top, "sources", |doc, table| source(doc, table, &base))?;
     let stages = named(doc, &mut top, "stages", stage)?;
+    let tenants = named(doc, &mut top, "tenants", Tenant::read)?;
     let sinks = named(doc, &mut top, "sinks", |doc, table| sink(doc, table, &base, &schema))?;
     let lent = Lent::read(doc, &mut top, &base)?;
 
@@ -75,6 +90,7 @@ pub(crate) fn parse(doc: Document) -> Result<Config, ConfigError> {
         "columns",
         "sources",
         "stages",
+        "tenants",
         "sinks",
         "tables",
         "keys",
@@ -87,7 +103,20 @@ pub(crate) fn parse(doc: Document) -> Result<Config, ConfigError> {
         }
     }
     let doc = doc.clone();
-    Ok(Config { doc, workers, shutdown_grace_ms, cache_dir, admin, plugins, schema, sources, stages, sinks, lent })
+    Ok(Config {
+        doc,
+        workers,
+        shutdown_grace_ms,
+        cache_dir,
+        admin,
+        plugins,
+        schema,
+        sources,
+        stages,
+        tenants,
+        sinks,
+        lent,
+    })
 }
 
 /// Address space that compiling the smallest plugin takes, with the program itself.
