@@ -169,10 +169,8 @@ impl Prepared {
             events: out.clone(),
             ..Services::default()
         };
-        let spec = StageSpec {
-            budget: self.budget(stage),
-            ..stage_spec(&self.config, stage, trust.clone(), services)?
-        };
+        let spec =
+            StageSpec { budget: self.budget(stage), ..stage_spec(&self.config, stage, trust.clone(), services)? };
         let refused = |error: LoadError| self.config.doc.error(stage.span.clone(), &path, chain(&error.kind));
         let (loaded, way) = match (before, differs) {
             (Some(before), Some(differs))
@@ -220,8 +218,7 @@ fn budgets(config: &Config, running: Option<&Running>) -> BTreeMap<String, Arc<B
     let budget = |tenant: &Named<Tenant>| {
         let new = tenant.value.limits().budget(&tenant.name)?;
         let old = running.and_then(|running| running.budgets.get(&tenant.name));
-        let is_same =
-            |old: &&Arc<Budget>| old.cpu_ms_per_s() == new.cpu_ms_per_s() && old.policy() == new.policy();
+        let is_same = |old: &&Arc<Budget>| old.cpu_ms_per_s() == new.cpu_ms_per_s() && old.policy() == new.policy();
         Some((tenant.name.clone(), old.filter(is_same).map_or(new.clone(), Arc::clone)))
     };
     config.tenants.iter().filter_map(budget).collect()

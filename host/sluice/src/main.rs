@@ -22,6 +22,7 @@ mod remote;
 mod report;
 mod run;
 mod signals;
+mod tenancy;
 mod token;
 mod transaction;
 mod trust;

@@ -6,7 +6,7 @@ use std::ops::Range;
 use sluice_pipeline::{Edge, Selection, Target, check_order};
 use toml::Spanned;
 
-use crate::config::tenants::{parts, path_of, stage_of, SELECT};
+use crate::config::tenants::{SELECT, parts, path_of, stage_of};
 use crate::config::{Config, ConfigError, OnErrorConfig, SinkKind, did_you_mean};
 
 /// Name of the output for rows that a stage could not process.
@@ -218,8 +218,7 @@ impl Plan {
             let is_heard = self.event_sinks.iter().any(|(_, stages)| stages.contains(&at));
             let takes_rows = edges.iter().any(|edge| edge.selection != Selection::DeadLetter);
             if !takes_rows && !is_heard {
-                let problem =
-                    format!("nothing takes the rows of `{name}`; name it in the `inputs` of a stage or sink");
+                let problem = format!("nothing takes the rows of `{name}`; name it in the `inputs` of a stage or sink");
                 let section = if parts(&stage.name).is_some() { "tenants" } else { "stages" };
                 return Err(config.doc.error(stage.span.clone(), section, problem));
             }

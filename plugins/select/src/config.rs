@@ -37,10 +37,9 @@ impl Config {
         if self.customers.is_empty() && self.prefixes.is_empty() {
             return Err("no row would stay; give `customers` or `prefixes`".into());
         }
-        for (what, there, most) in [
-            ("customers", self.customers.len(), MAX_CUSTOMERS),
-            ("prefixes", self.prefixes.len(), MAX_PREFIXES),
-        ] {
+        for (what, there, most) in
+            [("customers", self.customers.len(), MAX_CUSTOMERS), ("prefixes", self.prefixes.len(), MAX_PREFIXES)]
+        {
             if there > most {
                 return Err(format!("`{what}`: {there} of them, at most {most} are possible"));
             }
@@ -72,7 +71,9 @@ fn prefix(text: &str) -> Result<(u128, u8), String> {
         return Err(format!("`prefixes`: `{text}` has bits beyond the first {own}; write \"{first}/{own}\""));
     }
     if value == 0 {
-        return Err(format!("`prefixes`: `{text}` has `::` in it, which rows without an address have; take a longer one"));
+        return Err(format!(
+            "`prefixes`: `{text}` has `::` in it, which rows without an address have; take a longer one"
+        ));
     }
     Ok((value, bits))
 }

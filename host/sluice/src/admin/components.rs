@@ -29,15 +29,18 @@ pub(super) async fn pipeline(call: Call, _: NoQuery) -> Result<Pipeline, Refusal
 }
 
 pub(super) async fn balance(call: Call, _: NoQuery) -> Result<Balances, Refusal> {
-    let balance = |balance: sluice_pipeline::Balance| Balance {
+    Ok(Balances { components: call.api.metrics.balances().into_iter().map(balance_of).collect() })
+}
+
+pub(super) fn balance_of(balance: sluice_pipeline::Balance) -> Balance {
+    Balance {
         kind: balance.kind.name().to_owned(),
         rows_in: balance.rows_in,
         rows_out: balance.rows_out,
         in_flight: i64::try_from(balance.open()).unwrap_or(i64::MAX),
         name: balance.name,
         dropped: balance.dropped.into_iter().map(|(reason, rows)| (reason.to_owned(), rows)).collect(),
-    };
-    Ok(Balances { components: call.api.metrics.balances().into_iter().map(balance).collect() })
+    }
 }
 
 pub(super) async fn plugins(call: Call, _: NoQuery) -> Result<Plugins, Refusal> {
@@ -58,7 +61,7 @@ pub(super) fn find<'r>(running: &'r Running, stage: &str) -> Result<&'r Arc<Load
     })
 }
 
-fn about(running: &Running, loaded: &Loaded) -> Plugin {
+pub(super) fn about(running: &Running, loaded: &Loaded) -> Plugin {
     let manifest = loaded.manifest();
     let Numbers { calls, cpu_ns, memory_bytes, kept_rows, traps, alerts, log_suppressed, swaps } = loaded.numbers();
     Plugin {

@@ -107,7 +107,7 @@ async fn dispatch(api: Arc<Api>, route: Arc<Route>, request: Request) -> Respons
 async fn answer(api: &Arc<Api>, route: &Route, parts: &mut Parts, body: Body) -> Result<Response, Refusal> {
     let who = match route.access {
         Access::Public => None,
-        Access::Anyone | Access::Operator => Some(claim(api, route, parts)?),
+        Access::Anyone | Access::Tenant | Access::Operator => Some(claim(api, route, parts)?),
     };
     let body = read(body, route.max_body).await?;
     let who = match who {
@@ -121,7 +121,7 @@ async fn answer(api: &Arc<Api>, route: &Route, parts: &mut Parts, body: Body) ->
     let path = parts.extract::<RawPathParams>().await;
     let path = path.map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error))?;
     let path = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    (route.run)(Call { api: Arc::clone(api), who, path }, &parts.uri).await
+    (route.run)(Call { api: Arc::clone(api), who, path, body }, &parts.uri).await
 }
 
 /// Looks at who asks, as far as that can be known before the body is there.

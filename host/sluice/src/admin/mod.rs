@@ -15,6 +15,7 @@ mod routes;
 mod server;
 pub(crate) mod shapes;
 mod tail;
+mod tenants;
 pub(crate) mod tokens;
 
 use std::net::SocketAddr;

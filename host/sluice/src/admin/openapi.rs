@@ -1,5 +1,6 @@
 //! The OpenAPI 3.1 document, made of the routes.
 
+use axum::http::Method;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
@@ -62,8 +63,10 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
         refuse(413, "The body is larger than the endpoint takes.");
         refuse(429, "Too many signed requests within the window.");
     }
-    if route.access == Access::Operator {
+    if matches!(route.access, Access::Operator | Access::Tenant) {
         refuse(503, "The collector starts.");
+    }
+    if route.access == Access::Operator {
         refuse(403, "For operators only.");
     }
     for (status, why) in route.refusals {
@@ -71,21 +74,27 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
     }
     let security = match route.access {
         Access::Public => json!([]),
-        Access::Anyone | Access::Operator => json!([{ "bearer": [] }, { "signed": [] }]),
+        Access::Anyone | Access::Tenant | Access::Operator => json!([{ "bearer": [] }, { "signed": [] }]),
     };
     let role = match route.access {
         Access::Public => "anybody",
         Access::Anyone => "whoever has a token",
+        Access::Tenant => "operators, and the tenant that it is about",
         Access::Operator => "operators",
     };
-    json!({
+    let mut operation = json!({
         "operationId": route.id,
         "summary": route.summary,
         "description": format!("For {role}."),
         "parameters": parameters,
         "security": security,
         "responses": responses,
-    })
+    });
+    if route.method == Method::PUT {
+        let schema = json!({ "type": "string", "format": "binary" });
+        operation["requestBody"] = json!({ "required": true, "content": { "application/wasm": { "schema": schema } } });
+    }
+    operation
 }
 
 /// Parts of the path, then keys of the query.
@@ -96,6 +105,8 @@ fn parameters(route: &Route, generator: &mut SchemaGenerator) -> Vec<Value> {
             let description = match name {
                 "stage" => "Name of a stage.",
                 "table" => "Name of a table.",
+                "tenant" => "Name of a tenant.",
+                "plugin" => "Name of one of its plugins: `web` is the file `web.wasm`.",
                 _ => "Name of a source, stage or sink; `sources.NAME`, `stages.NAME` or `sinks.NAME` where several have it.",
             };
             json!({ "name": name, "in": "path", "required": true, "description": description, "schema": { "type": "string" } })

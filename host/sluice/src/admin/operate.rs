@@ -28,9 +28,9 @@ fn loaded(call: &Call) -> Result<Arc<Loaded>, Refusal> {
     find(&call.api.collector()?.running(), call.part("stage")).map(Arc::clone)
 }
 
-fn refusal(loaded: &Loaded, refused: Refused) -> Refusal {
+pub(super) fn refusal(stage: &str, refused: Refused) -> Refusal {
     match refused {
-        Refused::State(problem) => Refusal::new(StatusCode::CONFLICT, format!("stage {}: {problem}", loaded.stage())),
+        Refused::State(problem) => Refusal::new(StatusCode::CONFLICT, format!("stage {stage}: {problem}")),
         Refused::Component(problem) => Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, problem),
     }
 }
@@ -48,7 +48,7 @@ pub(super) async fn begin_shadow(call: Call, query: ShadowQuery) -> Result<Shado
     // Compiling takes seconds.
     let begun = blocking(move || {
         let begun = operate::shadow(&collector.running(), &loaded, &query.plugin, every);
-        begun.map_err(|refused| refusal(&loaded, refused)).and_then(|()| report(&loaded))
+        begun.map_err(|refused| refusal(&loaded.stage(), refused)).and_then(|()| report(&loaded))
     });
     begun.await?
 }
@@ -63,7 +63,7 @@ pub(super) async fn end_shadow(call: Call, _: NoQuery) -> Result<Shadow, Refusal
     if loaded.end_shadow() { Ok(last) } else { Err(no_candidate(&loaded)) }
 }
 
-fn report(loaded: &Loaded) -> Result<Shadow, Refusal> {
+pub(super) fn report(loaded: &Loaded) -> Result<Shadow, Refusal> {
     let report = loaded.shadow_report().ok_or_else(|| no_candidate(loaded))?;
     let is_same = report.is_same();
     let ShadowReport { plugin, version, digest, every, batches, rows, kept_by_both, .. } = report;
@@ -115,7 +115,7 @@ async fn exchange(
     act: impl FnOnce(&Arc<Loaded>) -> Result<Reloaded, Refused> + Send + 'static,
 ) -> Result<Exchange, Refusal> {
     let done = blocking(move || {
-        let done = act(&loaded).map_err(|refused| refusal(&loaded, refused));
+        let done = act(&loaded).map_err(|refused| refusal(&loaded.stage(), refused));
         (loaded, done)
     });
     let (loaded, done) = done.await?;

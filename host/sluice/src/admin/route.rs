@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::Query;
 use axum::http::{HeaderName, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -28,6 +29,8 @@ pub(crate) enum Access {
     Public,
     /// Whoever has a token.
     Anyone,
+    /// Operators, and the tenant that it is about.
+    Tenant,
     /// Operators.
     Operator,
 }
@@ -39,9 +42,16 @@ pub(crate) struct Call {
     pub(crate) who: Option<Arc<Who>>,
     /// Names and values of the parts of the path.
     pub(crate) path: Vec<(String, String)>,
+    /// What came with it.
+    pub(crate) body: Bytes,
 }
 
 impl Call {
+    /// The tenant that calls; none for an operator.
+    pub(crate) fn tenant(&self) -> Option<&str> {
+        self.who.as_ref().and_then(|who| who.tenant.as_deref())
+    }
+
     /// The part of the path that is called `{name}`.
     pub(crate) fn part(&self, name: &str) -> &str {
         self.path.iter().find(|(part, _)| part == name).map_or("", |(_, value)| value)
@@ -153,6 +163,11 @@ impl Route {
             refusals,
             run,
         }
+    }
+
+    /// The same, with a body of so many bytes at most.
+    pub(crate) fn taking(self, max_body: usize) -> Route {
+        Route { max_body, ..self }
     }
 }
 

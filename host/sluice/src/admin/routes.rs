@@ -5,10 +5,11 @@ use std::sync::LazyLock;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
+use sluice_plugin::MAX_COMPONENT_BYTES;
 
 use super::route::{Access, Call, NoQuery, Refusal, Route, content_type};
 use super::shapes::WhoAmI;
-use super::{components, exporters, openapi, operate, tail};
+use super::{components, exporters, openapi, operate, tail, tenants};
 
 /// What OpenMetrics text is called; Prometheus reads it.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -17,10 +18,12 @@ const NDJSON: &str = "application/x-ndjson";
 
 /// All of them. An endpoint is added here, with its handler, and nowhere else.
 pub(crate) fn routes() -> Vec<Route> {
-    use Access::{Anyone, Operator, Public};
+    use Access::{Anyone, Operator, Public, Tenant};
     const NO_STAGE: (u16, &str) = (404, "There is no such stage, or `[admin]` has no `tokens`.");
     const NO_CANDIDATE: (u16, &str) = (409, "No candidate runs beside it.");
     const NO_TABLE: (u16, &str) = (404, "There is no such table, or `[admin]` has no `tokens`.");
+    const NO_TENANT: (u16, &str) =
+        (404, "There is no such tenant or plugin for whoever asks, or `[admin]` has no `tokens`.");
     let get = Method::GET;
     vec![
         Route::raw::<NoQuery, String, _, _>(
@@ -149,6 +152,68 @@ pub(crate) fn routes() -> Vec<Route> {
             &[NO_STAGE, (409, "It is not in quarantine.")],
             operate::release,
         ),
+        Route::json(
+            (get.clone(), "/v1/tenants/{tenant}", Tenant, "tenant", "A tenant: its plugins, books and what is refused."),
+            &[NO_TENANT],
+            tenants::tenant,
+        ),
+        Route::json(
+            (
+                Method::PUT,
+                "/v1/tenants/{tenant}/plugins/{plugin}",
+                Tenant,
+                "send-plugin",
+                "Send a component, which is checked as at load. The first of a name runs; another runs as a candidate beside it, \
+                 without effect, on copies of the tenant's batches, until it is promoted.",
+            ),
+            &[NO_TENANT, (409, "There is no room for one more."), (422, "The component is refused; nothing changed.")],
+            tenants::send,
+        )
+        .taking(MAX_COMPONENT_BYTES),
+        Route::json(
+            (
+                Method::DELETE,
+                "/v1/tenants/{tenant}/plugins/{plugin}",
+                Tenant,
+                "remove-plugin",
+                "Take a plugin away. Its file is kept beside.",
+            ),
+            &[NO_TENANT, (409, "It cannot go now."), (422, "The others cannot run without it.")],
+            tenants::remove,
+        ),
+        Route::json(
+            (
+                get.clone(),
+                "/v1/tenants/{tenant}/plugins/{plugin}/shadow",
+                Tenant,
+                "tenant-shadow",
+                "What the candidate beside a plugin does differently.",
+            ),
+            &[NO_TENANT, (409, "No candidate runs beside it.")],
+            tenants::shadow,
+        ),
+        Route::json(
+            (
+                Method::POST,
+                "/v1/tenants/{tenant}/plugins/{plugin}/promote",
+                Tenant,
+                "tenant-promote",
+                "Make the candidate the plugin. What ran is kept as NAME.wasm.previous.",
+            ),
+            &[NO_TENANT, (409, "No candidate runs beside it."), (422, "The candidate is refused; nothing changed.")],
+            tenants::promote,
+        ),
+        Route::json(
+            (
+                Method::POST,
+                "/v1/tenants/{tenant}/plugins/{plugin}/rollback",
+                Tenant,
+                "tenant-rollback",
+                "Put back what ran before a plugin was exchanged.",
+            ),
+            &[NO_TENANT, (409, "There is nothing to go back to."), (422, "The file cannot be put back.")],
+            tenants::roll_back,
+        ),
         Route::json((get.clone(), "/v1/tables", Operator, "tables", "Every table."), &[], components::tables),
         Route::json(
             (
@@ -175,7 +240,7 @@ pub(crate) fn routes() -> Vec<Route> {
             (
                 get,
                 "/v1/tail/{node}",
-                Operator,
+                Tenant,
                 "tail",
                 "Rows as they leave a source or stage or come into a sink, a JSON object a line, until the client goes.",
             ),

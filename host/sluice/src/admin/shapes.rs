@@ -149,6 +149,34 @@ pub(crate) struct Plugin {
     pub(crate) quarantined: bool,
 }
 
+/// A tenant, as far as it is its own business.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct Tenant {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its plugins, in the order in which they run.
+    pub(crate) plugins: Vec<TenantPlugin>,
+    /// Files of its folder that are not taken up, and why.
+    pub(crate) refused: BTreeMap<String, String>,
+    /// Columns that its plugins may read.
+    pub(crate) reads: Vec<String>,
+    /// Milliseconds of CPU time a second that its plugins share; null: as much as there is.
+    pub(crate) cpu_ms_per_s: Option<u32>,
+    /// CPU time within its plugins in nanoseconds, estimated from one batch in eight.
+    pub(crate) cpu_ns: u64,
+    /// The books of its stages.
+    pub(crate) stages: Vec<Balance>,
+}
+
+/// A plugin of a tenant.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct TenantPlugin {
+    /// Name of its file without `.wasm`.
+    pub(crate) plugin: String,
+    /// What runs.
+    pub(crate) about: Plugin,
+}
+
 /// What a candidate does differently from the plugin of a stage, on the batches that both got.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 pub(crate) struct Shadow {

@@ -12,12 +12,15 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use sluice_endpoints::format::{Format, Formatter};
 use sluice_flow::Batch;
+use sluice_kit::lent::columns;
 use sluice_pipeline::{Seen, Stop, Tail, TailError};
+use sluice_plugin::grant_names;
 use tokio::sync::mpsc;
 
 use super::filter::Filter;
 use super::route::{Call, Refusal, content_type};
 use super::shapes::Skipped;
+use crate::config::tenants::parts;
 
 /// Rows that are written before somebody else has a turn.
 const ROWS_AT_ONCE: usize = 256;
@@ -38,9 +41,13 @@ pub(super) async fn tail(call: Call, query: TailQuery) -> Result<Response, Refus
     let api = &call.api;
     let schema = Arc::clone(&api.collector()?.running().config.schema);
     let bad = |error: String| Refusal::new(StatusCode::BAD_REQUEST, format!("query: match: {error}"));
-    // Whoever calls is an operator, and sees every row.
+    // Operators see every row; a tenant what leaves its own stages, of it what its plugins may read.
+    let fields = match call.tenant() {
+        Some(tenant) => fields_of(&call, tenant, query.filter.as_deref())?,
+        None => Vec::new(),
+    };
     let filter = query.filter.map_or(Ok(Filter::default()), |text| Filter::parse(&text, &schema)).map_err(bad)?;
-    let formatter = Formatter::new(Format::Json, &schema, &[]);
+    let formatter = Formatter::new(Format::Json, &schema, &fields);
     let formatter = formatter.map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error))?;
     let tail = api.metrics.tail(call.part("node")).map_err(|error| {
         let status = match error {
@@ -55,6 +62,35 @@ pub(super) async fn tail(call: Call, query: TailQuery) -> Result<Response, Refus
     let left = query.rows.unwrap_or(u64::MAX);
     tokio::spawn(Writer { filter, formatter, left, lines }.run(tail, api.stop.clone()));
     Ok((content_type("application/x-ndjson"), Body::new(Chunks(chunks))).into_response())
+}
+
+/// What a tenant may see of the node.
+fn fields_of(call: &Call, tenant: &str, filter: Option<&str>) -> Result<Vec<String>, Refusal> {
+    let running = call.api.collector()?.running();
+    let node = call.part("node");
+    let stage = node.strip_prefix("stages.").unwrap_or(node);
+    let is_own = parts(stage).is_some_and(|(of, _)| of == tenant) && running.stage(stage).is_some();
+    let Some(own) = running.config.tenant(tenant).filter(|_| is_own) else {
+        let error = format!("there is no `{node}`; yours are `{tenant}:select` and `{tenant}:PLUGIN`");
+        return Err(Refusal::new(StatusCode::NOT_FOUND, error));
+    };
+    let (doc, schema) = (&running.config.doc, &running.config.schema);
+    let read = own.value.grant.as_ref().map_or(&[][..], |grant| grant.get_ref().read.as_slice());
+    let granted = columns(doc, schema, "", read);
+    let names = granted.map(|columns| grant_names(schema, columns)).unwrap_or_default();
+    if names.is_empty() {
+        return Err(Refusal::new(
+            StatusCode::FORBIDDEN,
+            "your plugins may read no column; ask an operator for a `grant`",
+        ));
+    }
+    let asked = filter.unwrap_or_default().split(',').filter_map(|condition| condition.split_once('='));
+    let asked = asked.map(|(field, _)| field.trim_end_matches('!').trim());
+    if let Some(field) = asked.into_iter().find(|field| !names.iter().any(|name| name == field)) {
+        let error = format!("query: match: `{field}` is nothing that your plugins may read");
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, error));
+    }
+    Ok(names)
 }
 
 struct Writer {

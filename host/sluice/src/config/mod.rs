@@ -12,12 +12,12 @@ use sluice_endpoints::sources::{CaptureConfig, KafkaSourceConfig, UdpConfig};
 use sluice_flow::Schema;
 use toml::Spanned;
 
+use self::tenants::Tenant;
 pub(crate) use read::{LoadError, again, load, load_after};
 pub(crate) use sections::{
     AdminConfig, OnErrorConfig, PluginsConfig, QuarantineConfig, RecordConfig, Require, ShadowConfig,
 };
 pub(crate) use sluice_kit::document::{ConfigError, Document, Named, Table, did_you_mean, named};
-use self::tenants::Tenant;
 use sluice_kit::lent::{GrantConfig, Lent, LimitsConfig};
 
 /// A whole configuration: read, with every name and value in its place, but not yet wired.

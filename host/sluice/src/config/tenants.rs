@@ -12,7 +12,7 @@ use sluice_plugin::{DEFAULT_RETRIES, MAX_COMPONENT_BYTES};
 use toml::Spanned;
 
 use super::read::DEFAULT_ROLLBACK_WINDOW_MS;
-use super::{Config, ConfigError, Document, IsolationConfig, Named, OnErrorConfig, QuarantineConfig, Stage, Table, did_you_mean};
+use super::{Config, ConfigError, Document, IsolationConfig, Named, OnErrorConfig, QuarantineConfig, Stage, Table};
 
 /// Stands between the name of a tenant and that of its plugin.
 pub(crate) const SEPARATOR: char = ':';
@@ -20,7 +20,7 @@ pub(crate) const SEPARATOR: char = ':';
 pub(crate) const SELECT: &str = "select";
 
 /// Plugins that a tenant may have.
-const MAX_PLUGINS: usize = 32;
+pub(crate) const MAX_PLUGINS: usize = 32;
 /// Bytes of the name of a plugin: it is in metrics.
 const MAX_NAME_BYTES: usize = 64;
 /// Entries of a folder that are looked at.
@@ -112,7 +112,8 @@ impl Tenant {
             return Err(doc.error(table.span(""), &table.path, problem));
         }
         if tenant.on_error.get_ref() == &OnErrorConfig::Stop {
-            let problem = "`on_error = \"stop\"` would let a tenant's plugin stop everybody; use `drop`, `pass` or `dead-letter`";
+            let problem =
+                "`on_error = \"stop\"` would let a tenant's plugin stop everybody; use `drop`, `pass` or `dead-letter`";
             return Err(doc.error(tenant.on_error.span(), &table.path, problem));
         }
         Ok(tenant)
@@ -268,7 +269,9 @@ pub(crate) fn look(folder: &Path) -> Result<Found, String> {
         let Ok(file) = fs::symlink_metadata(folder.join(&name)) else { continue };
         found.stamps.push((shown.clone(), file.len(), file.modified().ok()));
         let why = match refusal(&plugin, &file, about.uid()) {
-            None if found.files.plugins.len() == MAX_PLUGINS => Some(format!("a tenant may have {MAX_PLUGINS} plugins")),
+            None if found.files.plugins.len() == MAX_PLUGINS => {
+                Some(format!("a tenant may have {MAX_PLUGINS} plugins"))
+            }
             why => why,
         };
         match why {
@@ -309,10 +312,4 @@ pub(crate) fn name_refusal(plugin: &str) -> Option<String> {
     } else {
         None
     }
-}
-
-/// An error about a name that no tenant has.
-pub(crate) fn no_tenant(config: &Config, name: &str) -> String {
-    let near = did_you_mean(name, config.tenants.iter().map(|tenant| tenant.name.as_str()));
-    format!("there is no tenant `{name}`{near}")
 }

@@ -22,4 +22,5 @@ mod privacy;
 mod reload;
 mod replay;
 mod supply_chain;
+mod tenants;
 mod tool;

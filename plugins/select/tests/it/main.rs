@@ -2,8 +2,8 @@
 
 use expect_test::{Expect, expect};
 use sluice_plugin_select::Select;
-use sluice_sdk::harness::Harness;
 use sluice_sdk::columns;
+use sluice_sdk::harness::Harness;
 
 fn select(config: &str, mut harness: Harness) -> Vec<usize> {
     let mut plugin = Select::default();
