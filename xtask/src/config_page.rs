@@ -25,6 +25,7 @@ const SECTIONS: &[(&str, &str, &str, &str)] = &[
     ("`limits` of a stage", KIT, "lent.rs", "LimitsConfig"),
     ("`quarantine` of a stage", CONFIG, "sections.rs", "QuarantineConfig"),
     ("`record` of a stage", CONFIG, "sections.rs", "RecordConfig"),
+    ("`[tenants.NAME]`", CONFIG, "tenants.rs", "Tenant"),
     ("`[sinks.NAME]`", CONFIG, "mod.rs", "Sink"),
     ("`[sinks.NAME]` with `type = \"stdout\"`", SINKS, "stdout.rs", "StdoutConfig"),
     ("`[sinks.NAME]` with `type = \"file\"`", SINKS, "file.rs", "FileConfig"),
@@ -52,7 +53,7 @@ sluice sets otherwise. `sluice check` finds wrong names and values. Some are slu
 ";
 
 const INTRODUCTION: &str = "\
-Sources, stages and sinks are named tables, wired by `inputs`; names are letters, digits, `_` and `-`. Unknown keys are
+Sources, stages, tenants and sinks are named tables, wired by `inputs`; names are letters, digits, `_` and `-`. Unknown keys are
 errors. Relative paths count from the folder of the file. `sluice check FILE` finds every mistake without opening a socket.
 
 `inputs` of a stage or sink name sources and stages: `\"NAME\"` is all its rows, `\"NAME.*\"` its rows that have a route,

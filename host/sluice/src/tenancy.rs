@@ -29,7 +29,7 @@ pub(crate) struct Tenancy<'c> {
 /// What became of a component that was sent.
 pub(crate) enum Sent {
     /// It runs beside the plugin of that name.
-    Beside(Arc<Loaded>),
+    Beside,
     /// It is the first of that name, and runs.
     First,
 }
@@ -82,7 +82,7 @@ impl Tenancy<'_> {
                 Refused::Component(shown(&chain(&error), &self.folder))
             })?;
             loaded.shadow(checked, every);
-            return Ok(Sent::Beside(loaded));
+            return Ok(Sent::Beside);
         }
         if self.files.plugins.len() >= MAX_PLUGINS {
             return Err(Refused::State(format!("a tenant may have {MAX_PLUGINS} plugins; remove one")));

@@ -159,11 +159,11 @@ fn signed_text(method: &str, target: &str, body: &[u8], timestamp: &str, nonce: 
 }
 
 /// The header of a signed request: what a client sends.
-pub(crate) fn sign(name: &str, key: &[u8], method: &str, target: &str, nonce: &[u8]) -> String {
+pub(crate) fn sign(name: &str, key: &[u8], (method, target, body): (&str, &str, &[u8]), nonce: &[u8]) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()).to_string();
     let nonce = hex(nonce);
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
-    mac.update(signed_text(method, target, b"", &now, &nonce).as_bytes());
+    mac.update(signed_text(method, target, body, &now, &nonce).as_bytes());
     let signature = hex(&mac.finalize().into_bytes());
     format!("{SCHEME} key={name}, timestamp={now}, nonce={nonce}, signature={signature}")
 }

@@ -99,7 +99,7 @@ pub(crate) struct Plugins {
 }
 
 /// The plugin of a stage.
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 pub(crate) struct Plugin {
     /// Name of the stage.
     pub(crate) stage: String,

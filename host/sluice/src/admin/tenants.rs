@@ -101,7 +101,7 @@ pub(super) async fn send(call: Call, query: SendQuery) -> Result<Tenant, Refusal
     let who = call.who.as_ref().map_or(String::new(), |who| who.name.clone());
     let sent = act(&call, move |tenant, plugin, _| {
         let sent = tenant.send(plugin, &component, every)?;
-        let as_what = if matches!(sent, Sent::Beside(_)) { "candidate" } else { "plugin" };
+        let as_what = if matches!(sent, Sent::Beside) { "candidate" } else { "plugin" };
         tracing::info!(who, plugin, as_what, "component of a tenant taken");
         Ok(())
     });

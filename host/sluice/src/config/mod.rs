@@ -40,6 +40,7 @@ pub(crate) struct Config {
     pub(crate) sources: Vec<Named<Source>>,
     /// Those of the file, then those that tenants are made of.
     pub(crate) stages: Vec<Named<Stage>>,
+    /// Those whose plugins run on rows of their own.
     pub(crate) tenants: Vec<Named<Tenant>>,
     pub(crate) sinks: Vec<Named<Sink>>,
     /// Tables, keys and assets.

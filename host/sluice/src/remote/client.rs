@@ -27,6 +27,7 @@ const MAX_ANSWER: u64 = 64 << 20;
 pub(super) enum Method {
     Get,
     Post,
+    Put,
     Delete,
 }
 
@@ -87,8 +88,8 @@ impl Client {
     ///
     /// # Errors
     /// If nobody answers, or the collector refuses.
-    pub(super) fn text(&self, method: Method, path: &str) -> Result<String, Failure> {
-        let mut response = self.send(method, path)?;
+    pub(super) fn text(&self, method: Method, path: &str, body: &[u8]) -> Result<String, Failure> {
+        let mut response = self.send(method, path, body)?;
         let read = response.body_mut().with_config().limit(MAX_ANSWER).read_to_string();
         read.map_err(|error| Failure::running(format!("{}{path}: no whole answer", self.base), error))
     }
@@ -98,24 +99,25 @@ impl Client {
     /// # Errors
     /// As [`text`](Self::text).
     pub(super) fn stream(&self, path: &str) -> Result<impl Read + use<>, Failure> {
-        let response = self.send(Method::Get, path)?;
+        let response = self.send(Method::Get, path, b"")?;
         Ok(response.into_body().into_with_config().limit(u64::MAX).reader())
     }
 
-    fn send(&self, method: Method, path: &str) -> Result<Response<Body>, Failure> {
+    fn send(&self, method: Method, path: &str, body: &[u8]) -> Result<Response<Body>, Failure> {
         let name = match method {
             Method::Get => "GET",
             Method::Post => "POST",
+            Method::Put => "PUT",
             Method::Delete => "DELETE",
         };
         let mut request = Request::builder().method(name).uri(format!("{}{path}", self.base));
-        if let Some(authorization) = self.authorization(name, path)? {
+        if let Some(authorization) = self.authorization(name, path, body)? {
             request = request.header("Authorization", &*authorization);
         }
         let bad = |error| Failure::usage(format!("--admin {}: {error}", self.base));
         let sent = match method {
             Method::Get | Method::Delete => self.agent.run(request.body(()).map_err(bad)?),
-            Method::Post => self.agent.run(request.body("").map_err(bad)?),
+            Method::Post | Method::Put => self.agent.run(request.body(body).map_err(bad)?),
         };
         let mut response = sent.map_err(|error| self.unreachable(error))?;
         if response.status().is_success() {
@@ -145,7 +147,7 @@ impl Client {
         }))
     }
 
-    fn authorization(&self, method: &str, path: &str) -> Result<Option<Zeroizing<String>>, Failure> {
+    fn authorization(&self, method: &str, path: &str, body: &[u8]) -> Result<Option<Zeroizing<String>>, Failure> {
         Ok(match &self.proof {
             Proof::None => None,
             Proof::Token(token) => Some(Zeroizing::new(format!("Bearer {}", **token))),
@@ -153,7 +155,7 @@ impl Client {
                 let mut nonce = [0; 16];
                 let no_nonce = |error: getrandom::Error| Failure::running("no random numbers", error.to_string());
                 getrandom::fill(&mut nonce).map_err(no_nonce)?;
-                Some(Zeroizing::new(sign(name, key, method, path, &nonce)))
+                Some(Zeroizing::new(sign(name, key, (method, path, body), &nonce)))
             }
         })
     }

@@ -3,6 +3,7 @@
 mod client;
 mod show;
 mod tail;
+mod tenant;
 
 use std::path::PathBuf;
 
@@ -97,6 +98,9 @@ pub(crate) enum RemoteCommand {
     /// does. The exit code is 1 if the configuration is refused; everything then runs on as it did.
     #[command(after_help = "Example: sluice reload")]
     Reload(AskArgs),
+    /// What a tenant does with its plugins in a running collector, with its own token; operators may too.
+    #[command(subcommand)]
+    Tenant(tenant::TenantCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -190,6 +194,7 @@ pub(crate) fn remote(command: RemoteCommand) -> Result<(), Failure> {
         RemoteCommand::Templates(args) => get(&args.ask, &args.path("/v1/templates"), show::templates),
         RemoteCommand::Balance(ask) => get(&ask, "/v1/balance", show::balance),
         RemoteCommand::Tail(args) => tail::tail(&args),
+        RemoteCommand::Tenant(command) => tenant::tenant(command),
         RemoteCommand::Reload(ask) => post(&ask, "/v1/reload", show::changed),
     }
 }
@@ -253,7 +258,17 @@ fn call<A: DeserializeOwned + Serialize>(
     path: &str,
     show: impl FnOnce(&A) -> String,
 ) -> Result<(), Failure> {
-    let text = Client::new(&ask.remote)?.text(method, path)?;
+    send(ask, method, path, b"", show)
+}
+
+fn send<A: DeserializeOwned + Serialize>(
+    ask: &AskArgs,
+    method: Method,
+    path: &str,
+    body: &[u8],
+    show: impl FnOnce(&A) -> String,
+) -> Result<(), Failure> {
+    let text = Client::new(&ask.remote)?.text(method, path, body)?;
     match ask.format {
         RemoteFormat::Json => print(&format!("{}\n", text.trim_end())),
         RemoteFormat::Text => print(&show(&client::parsed(&text)?)),
@@ -263,10 +278,10 @@ fn call<A: DeserializeOwned + Serialize>(
 /// Pipeline and books in one.
 fn status(ask: &AskArgs) -> Result<(), Failure> {
     let client = Client::new(&ask.remote)?;
-    let pipeline = client.text(Method::Get, "/v1/pipeline")?;
+    let pipeline = client.text(Method::Get, "/v1/pipeline", b"")?;
     if ask.format == RemoteFormat::Json {
         return print(&format!("{}\n", pipeline.trim_end()));
     }
-    let balances: shapes::Balances = client::parsed(&client.text(Method::Get, "/v1/balance")?)?;
+    let balances: shapes::Balances = client::parsed(&client.text(Method::Get, "/v1/balance", b"")?)?;
     print(&show::status(&client::parsed(&pipeline)?, &balances))
 }

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::admin::shapes::{
     Balance, Balances, Changed, Exchange, Exporters, Output, Pair, Pipeline, Plugins, Quarantine, Shadow, Swap,
-    TableReload, Tables, TemplateField, Templates,
+    TableReload, Tables, TemplateField, Templates, Tenant,
 };
 
 /// A table: a line of headings, then the rows; columns of which every cell is a number are aligned on the right.
@@ -133,6 +133,25 @@ pub(super) fn swap(swap: &Swap) -> String {
     } else {
         format!("{stage}: unchanged, {to} ({digest}), generation {generation}\n")
     }
+}
+
+pub(super) fn tenant(tenant: &Tenant) -> String {
+    let plugins = Plugins { plugins: tenant.plugins.iter().map(|plugin| plugin.about.clone()).collect() };
+    let mut text = self::plugins(&plugins);
+    let cpu = tenant.cpu_ms_per_s.map_or("as much as there is".to_owned(), |ms| format!("{ms} ms a second"));
+    text.push_str(&format!("cpu: {} ms used; may use {cpu}\n", tenant.cpu_ns / 1_000_000));
+    text.push_str(&format!("may read: {}\n", tenant.reads.join(" ")));
+    for (file, why) in &tenant.refused {
+        text.push_str(&format!("{file}.wasm is not taken up: {why}\n"));
+    }
+    for stage in &tenant.stages {
+        let dropped: u64 = stage.dropped.values().sum();
+        text.push_str(&format!(
+            "{}: {} rows in, {} out, {dropped} dropped\n",
+            stage.name, stage.rows_in, stage.rows_out
+        ));
+    }
+    text
 }
 
 pub(super) fn exchange(exchange: &Exchange) -> String {

@@ -179,7 +179,7 @@ fn a_reload_changes_what_is_another_one_and_leaves_the_rest() {
     let folder = folder(TWO);
     fs::write(folder.path().join("acme/web.wasm"), splitter(0)).unwrap();
     let mut collector = Collector::start(folder);
-    let mut reload = |collector: &mut Collector, from: &str, to: &str| {
+    let reload = |collector: &mut Collector, from: &str, to: &str| {
         assert!(TWO.contains(from));
         fs::write(collector.path("sluice.toml"), format!("{HEAD}{}", TWO.replace(from, to))).unwrap();
         collector.run.signal("HUP");
@@ -275,4 +275,21 @@ fn a_wrong_tenant_says_what_would_be_right() {
         fs::set_permissions(folder.join("acme"), fs::Permissions::from_mode(0o777)).unwrap();
     });
     assert!(said.contains("everybody can write to acme; `chmod o-w` it"), "{said}");
+}
+
+#[test]
+fn as_the_page_says_a_tenant_gets_its_rows_through_its_plugins() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/howto/tenants.md");
+    let text = fs::read_to_string(path).unwrap();
+    let example = text.split("```").find_map(|block| block.strip_prefix("toml\n")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("tenants/acme")).unwrap();
+    fs::write(folder.path().join("tenants/acme/web.wasm"), splitter(0)).unwrap();
+    fs::write(folder.path().join("flows.bin"), netflow5(0, &(1..=30).collect::<Vec<u8>>())).unwrap();
+    fs::write(folder.path().join("sluice.toml"), example).unwrap();
+    let ended = Running::start(&folder.path().join("sluice.toml")).end();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(ended.books("acme:select"), (30, 15, 15));
+    assert_eq!(ended.books("acme:web"), (15, 15, 0));
+    assert_eq!(hosts(&folder.path().join("acme.json")), (1..=15).collect());
 }

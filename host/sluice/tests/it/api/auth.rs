@@ -104,6 +104,8 @@ fn a_tenant_sees_who_it_is_and_nothing_that_is_the_operators() {
                 let body: Value = serde_json::from_slice(&answer.body).unwrap();
                 assert_eq!((answer.status, body), (403, json!({ "error": "for operators only" })), "{path}");
                 refused += 1;
+            } else if path.starts_with("/v1/tenants/") || path.starts_with("/v1/tail/") {
+                assert_eq!(answer.status, 404, "{path}: of others, there is nothing");
             } else {
                 assert_eq!(answer.status, 200, "{path}");
             }

@@ -20,7 +20,7 @@ fn run(command: &mut Command) -> (i32, String, String) {
 
 impl Collector {
     /// A command that asks this collector, as the operator.
-    fn command(&self, args: &[&str]) -> Command {
+    pub(super) fn command(&self, args: &[&str]) -> Command {
         let mut command = sluice();
         command.args(args).env("SLUICE_ADMIN", format!("http://{}", self.admin)).env("SLUICE_TOKEN", OPERATOR);
         command

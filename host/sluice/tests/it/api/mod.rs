@@ -8,6 +8,7 @@ mod operate;
 mod page;
 mod schema;
 mod tail;
+mod tenants;
 
 use std::fs;
 use std::io::{Read, Write};
