@@ -201,11 +201,11 @@ fn a_reload_changes_what_is_another_one_and_leaves_the_rest() {
 
 #[test]
 fn a_tenant_that_loops_or_allocates_without_end_takes_nothing_from_another() {
-    for mode in ["loop", "memory", "trap"] {
+    for (mode, isolation) in [("loop", "thread"), ("memory", "thread"), ("trap", "process")] {
         let grant = r#"grant = { read = ["src_addr", "bytes", "src_as", "proto", "customer_id", "note", "mpls_labels"], write = ["src_addr", "src_as", "customer_id", "note", "mpls_labels"], events = true, tables = ["t"], keys = ["k"], assets = ["a"] }
             limits = { deadline_ms = 100, memory_bytes = 8_000_000, cpu_ms_per_s = 200 }"#;
         let text = TWO
-            .replace("grant = { read = [\"proto\"] }", grant)
+            .replace("grant = { read = [\"proto\"] }", &format!("{grant}\nisolation = \"{isolation}\""))
             .replace("{ name = \"proto-{proto}\" }", &format!("{{ mode = \"{mode}\", arg = 1000 }}"));
         let folder = folder(&text);
         fs::write(folder.path().join("acme/web.wasm"), guest::guest()).unwrap();
