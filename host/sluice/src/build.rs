@@ -219,7 +219,7 @@ fn budgets(config: &Config, running: Option<&Running>) -> BTreeMap<String, Arc<B
         let new = tenant.value.limits().budget(&tenant.name)?;
         let old = running.and_then(|running| running.budgets.get(&tenant.name));
         let is_same = |old: &&Arc<Budget>| old.cpu_ms_per_s() == new.cpu_ms_per_s() && old.policy() == new.policy();
-        Some((tenant.name.clone(), old.filter(is_same).map_or(new.clone(), Arc::clone)))
+        Some((tenant.name.clone(), old.filter(is_same).map_or_else(|| Arc::clone(&new), Arc::clone)))
     };
     config.tenants.iter().filter_map(budget).collect()
 }
