@@ -138,7 +138,7 @@ fn more_is_promised_than_is_there_and_nothing_is_allocated_for_it() {
     for _ in 0..1000 {
         part.extend([col::BYTES as u8, 0, 3, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
     }
-    assert!(refused(&part, 64 << 20).contains("more than a recording may"));
+    assert!(refused(&part, 64 << 20).contains("more than it may"));
     // A text column that says it has 4 billion words.
     let mut part = head(1, 1);
     part.extend([137, 0, 4, 0xff, 0xff, 0xff, 0xff]);
