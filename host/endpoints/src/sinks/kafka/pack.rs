@@ -22,7 +22,7 @@ pub(super) struct Message<'a> {
     pub(super) key: Option<&'a [u8]>,
     pub(super) value: &'a [u8],
     pub(super) rows: usize,
-    /// As [`headers`](crate::kafka::headers) writes them.
+    /// As [`headers`] writes them.
     pub(super) headers: &'a [u8],
 }
 
