@@ -46,7 +46,7 @@ mod reason {
 /// One instance of a stage's plugin.
 ///
 /// After a trap the instance is gone, with its store; the next batch gets a new one. A plugin that
-/// exports `state` is given its last snapshot then, at most [`SNAPSHOT_INTERVAL_MS`] of batch time old; what it
+/// exports `state` is given its last snapshot then, at most [`SNAPSHOT_INTERVAL_MS`](crate::SNAPSHOT_INTERVAL_MS) of batch time old; what it
 /// learned since is lost. With a file for the state, the snapshot is in it too, and the next process begins with it. A snapshot that the plugin trapped on again before it finished a batch is not used twice.
 pub(crate) struct Runner {
     loaded: Arc<Loaded>,
