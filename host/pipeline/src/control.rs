@@ -1,6 +1,6 @@
 //! Changing a pipeline that runs: what every worker runs is exchanged while all of them stand between two batches.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -413,15 +413,12 @@ impl Control {
         inner.set_changing(true);
         // Those that ended before they saw it.
         inner.check_alive().inspect_err(|_| inner.set_changing(false))?;
-        let keeps: HashMap<String, ()> = change
-            .sources
-            .iter()
-            .filter_map(|part| match part {
-                Part::Kept(name, _) => Some((name.clone(), ())),
-                Part::New(_) => None,
-            })
-            .collect();
-        inner.end_sources(|name| keeps.contains_key(name));
+        let kept = change.sources.iter().filter_map(|part| match part {
+            Part::Kept(name, _) => Some(name.clone()),
+            Part::New(_) => None,
+        });
+        let kept: HashSet<String> = kept.collect();
+        inner.end_sources(|name| kept.contains(name));
         let prepared = inner.prepare(change, &old);
         let Prepared { plan, starting } = prepared.inspect_err(|_| inner.set_changing(false))?;
         let leaving: Vec<PlanSink> = old.sinks.iter().filter(|sink| !plan.keeps(sink)).cloned().collect();
