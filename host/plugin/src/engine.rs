@@ -14,8 +14,13 @@ use crate::cache::Cache;
 use crate::error::{LoadErrorKind, PluginError};
 use crate::outside::{self, Group, Outside};
 
-/// Time between two ticks of the clock that deadlines are counted in.
-const TICK: Duration = Duration::from_millis(1);
+/// Milliseconds between two ticks of the clock that deadlines are counted in. Each wakes a thread, in an idle collector too.
+const TICK_MS: u64 = 10;
+
+/// A deadline in ticks of the clock: at least so long, since the running tick is partly gone.
+pub(crate) fn ticks(deadline_ms: u64) -> u64 {
+    deadline_ms.div_ceil(TICK_MS).saturating_add(1)
+}
 
 /// Stack of a plugin.
 const STACK_BYTES: usize = 512 << 10;
@@ -71,7 +76,7 @@ impl Host {
             while let Some(engine) = weak.upgrade() {
                 engine.increment_epoch();
                 drop(engine);
-                std::thread::sleep(TICK);
+                std::thread::sleep(Duration::from_millis(TICK_MS));
             }
         };
         std::thread::Builder::new().name("plugin-clock".to_owned()).spawn(clock).map_err(PluginError::Thread)?;

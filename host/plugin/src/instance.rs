@@ -9,6 +9,7 @@ use wasmtime::{Engine, FrameInfo, FrameSymbol, Store, Trap, WasmBacktrace};
 
 use crate::abi::{Failure, Manifest};
 use crate::admit::Exports;
+use crate::engine::ticks;
 use crate::outside::Remote;
 use crate::shared::Shared;
 use crate::state::State;
@@ -322,11 +323,6 @@ impl Local {
         let deadline_ms = self.store.data().shared.limits.init_deadline_ms;
         self.call(deadline_ms, 1, |this| Ok(restore.call(&mut this.store, (state,))?.0))
     }
-}
-
-/// A deadline in ticks of a millisecond: at least so long, since the running tick is partly gone.
-fn ticks(deadline_ms: u64) -> u64 {
-    deadline_ms.saturating_add(1)
 }
 
 /// CPU time of this thread. Calls do not change threads.

@@ -1,5 +1,6 @@
 //! A plugin that is loaded, checked and can be exchanged while it runs.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -143,6 +144,8 @@ pub struct Loaded {
     pub(crate) shadow: ArcSwapOption<Shadow>,
     /// The instance that was tried: the first worker takes it.
     first: Mutex<Option<Instance>>,
+    /// Runners that take up what is published.
+    pub(crate) runners: AtomicUsize,
     /// Locked while a file is looked at: one at a time.
     looking: Mutex<()>,
     seen: Mutex<Seen>,
@@ -191,6 +194,7 @@ impl Loaded {
             current: ArcSwap::from_pointee(generation),
             shadow: ArcSwapOption::empty(),
             first: Mutex::new(Some(instance)),
+            runners: AtomicUsize::new(0),
             looking: Mutex::default(),
             seen: Mutex::new(Seen { stamps, refused: None }),
             previous: Mutex::default(),
@@ -401,6 +405,7 @@ impl Loaded {
     }
 
     fn publish_version(&self, new: Arc<Version>) -> Reloaded {
+        new.start_spares(self.runners.load(Ordering::Relaxed));
         let mut previous = lock(&self.previous);
         let old = self.current.load_full();
         let reloaded = Reloaded::Swapped {

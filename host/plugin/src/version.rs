@@ -1,6 +1,6 @@
 //! One version of a stage's plugin: its code, its configuration and what it may do, tried once.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sluice_flow::{ADDRESSES, ColumnId, ColumnSet, Schema};
 use wasmtime::component::{Component, InstancePre};
@@ -59,6 +59,8 @@ pub(crate) struct Version {
     /// Columns that it may read, and write: the grant, or for [`Grant::Requested`] what it asked for.
     pub(crate) ceiling: (ColumnSet, ColumnSet),
     code: Code,
+    /// Instances that were started before anybody needed them.
+    spares: Mutex<Vec<Instance>>,
 }
 
 /// Where a component comes from, and who vouches for it.
@@ -129,7 +131,8 @@ impl Version {
         check_grant(&shared.schema, &manifest, ceiling)?;
         let hides = if shared.is_private { whole_addresses(manifest.writes) } else { ColumnSet::EMPTY };
         let (shared, Papers { source, digest, trust, signer }) = (Arc::clone(shared), papers);
-        Ok(Version { shared, source, digest, trust, signer, manifest, hides, ceiling, code })
+        let spares = Mutex::default();
+        Ok(Version { shared, source, digest, trust, signer, manifest, hides, ceiling, code, spares })
     }
 
     /// The same code, tried already, in another surrounding with the same configuration and grant.
@@ -144,6 +147,7 @@ impl Version {
             hides: self.hides,
             ceiling: self.ceiling,
             code: self.code.clone(),
+            spares: Mutex::default(),
         }
     }
 
@@ -181,6 +185,29 @@ impl Version {
             // What it says it wants is its own affair: what it writes is held to the grant.
             Code::Outside(remote) => Ok(self.granted(Instance::Outside(Box::new(remote.start(&self.shared)?)))),
         }
+    }
+
+    /// Starts instances until there are `count` that nobody has taken: whoever exchanges one then need not wait for `init`.
+    pub(crate) fn start_spares(&self, count: usize) {
+        let there = self.spares().len();
+        for _ in there..count {
+            // The one who needs it tries again, and says why it failed.
+            let Ok(instance) = self.start() else { return };
+            self.spares().push(instance);
+        }
+    }
+
+    /// An instance that was started before, or a new one.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub(crate) fn take(&self) -> Result<Instance, LoadErrorKind> {
+        let spare = self.spares().pop();
+        spare.map_or_else(|| self.start(), Ok)
+    }
+
+    fn spares(&self) -> MutexGuard<'_, Vec<Instance>> {
+        self.spares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets the instance have its columns, and no others as they came.

@@ -35,13 +35,12 @@ pub(crate) struct Rows<'a> {
     pub(crate) protected: Option<&'a [u32]>,
 }
 
-/// Where a group is found by the hash of its address. One line of the cache tells all.
-#[derive(Clone, Copy, Debug, Default)]
-struct Place {
-    addr: Addr,
-    /// The batch it was filled in. A place with another mark is empty.
-    mark: u32,
-    group: u32,
+/// Destinations and what came to each.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Groups<'a> {
+    pub(crate) addrs: &'a [Addr],
+    /// As many.
+    pub(crate) counts: &'a [Counts],
 }
 
 /// Groups of one batch. Buffers are kept for the next.
@@ -50,8 +49,8 @@ struct Place {
 /// fit into registers costs more than going over the rows once more.
 #[derive(Debug, Default)]
 pub(crate) struct Aggregate {
-    places: Vec<Place>,
-    mark: u32,
+    /// Where a group is found by the hash of its address; 0 is none. Small, so that it stays in a cache.
+    places: Vec<u32>,
     /// By group, one for each row at most. The first is that of the rows that do not count.
     addrs: Vec<Addr>,
     counts: Vec<Counts>,
@@ -90,8 +89,8 @@ impl Aggregate {
     }
 
     /// The groups of the last batch.
-    pub(crate) fn groups(&self) -> impl Iterator<Item = (Addr, &Counts)> + Clone {
-        self.addrs.iter().copied().zip(&self.counts).skip(1)
+    pub(crate) fn groups(&self) -> Groups<'_> {
+        Groups { addrs: self.addrs.get(1..).unwrap_or_default(), counts: self.counts.get(1..).unwrap_or_default() }
     }
 
     /// Finds the group of each row and leaves the number of its first count in `slots`. Returns how many groups
@@ -100,19 +99,15 @@ impl Aggregate {
     fn group(&mut self, rows: &Rows<'_>, seed: u64) -> usize {
         let length = rows.hi.len();
         let size = (length * 2).next_power_of_two().max(64);
-        self.mark = self.mark.wrapping_add(1);
-        if self.places.len() < size || self.mark == 0 {
-            self.places.clear();
-            self.places.resize(size, Place::default());
-            self.mark = 1;
-        }
+        self.places.clear();
+        self.places.resize(size, 0);
         self.addrs.clear();
         self.addrs.resize(length + 1, Addr::default());
         self.everyone.resize(length, 1);
         self.slots.clear();
         self.slots.resize(length, 0);
         let protected = rows.protected.unwrap_or(&self.everyone);
-        let (mark, mask) = (self.mark, self.places.len() - 1);
+        let mask = size - 1;
         let mut groups = 1;
         for (((hi, lo), protected), slot) in rows.hi.iter().zip(rows.lo).zip(protected).zip(&mut self.slots) {
             if *protected == 0 {
@@ -122,24 +117,24 @@ impl Aggregate {
             let mut at = hash(addr, seed) as usize & mask;
             let mut probes = 0;
             let group = loop {
-                match self.places.get_mut(at) {
-                    Some(place) if place.mark == mark && place.addr == addr => break place.group,
-                    Some(place) if place.mark == mark && probes < MAX_PROBES => {
-                        at = (at + 1) & mask;
-                        probes += 1;
-                    }
-                    place => {
-                        // After too many probes the place stays another's.
-                        if let Some(place) = place.filter(|place| place.mark != mark) {
-                            *place = Place { addr, mark, group: groups };
-                        }
-                        if let Some(new) = self.addrs.get_mut(groups as usize) {
-                            *new = addr;
-                        }
-                        groups += 1;
-                        break groups - 1;
-                    }
+                let Some(place) = self.places.get_mut(at) else { break 0 };
+                if *place != 0 && self.addrs.get(*place as usize) == Some(&addr) {
+                    break *place;
                 }
+                if *place != 0 && probes < MAX_PROBES {
+                    at = (at + 1) & mask;
+                    probes += 1;
+                    continue;
+                }
+                // After too many probes the place stays another's.
+                if *place == 0 {
+                    *place = groups;
+                }
+                if let Some(new) = self.addrs.get_mut(groups as usize) {
+                    *new = addr;
+                }
+                groups += 1;
+                break groups - 1;
             };
             *slot = group * KINDS as u32;
         }
@@ -194,7 +189,8 @@ mod tests {
                     proto: &vec![17; rows.len()], tcp_flags: &vec![0; rows.len()], protected: Some(&protected),
                 }, seed);
                 let mut sums: BTreeMap<(u64, u64), u64> = BTreeMap::new();
-                for (addr, counts) in aggregate.groups() {
+                let groups = aggregate.groups();
+                for (addr, counts) in groups.addrs.iter().zip(groups.counts) {
                     let bits = Meter { class: Class::Udp, unit: Unit::Bits }.of(counts);
                     *sums.entry((addr.hi, addr.lo)).or_default() += bits;
                 }
@@ -224,7 +220,7 @@ mod tests {
             let mut aggregate = Aggregate::default();
             aggregate.run(&rows, 1);
             let meter = Meter { class: Class::Udp, unit: Unit::Packets };
-            let sums: Vec<u64> = aggregate.groups().map(|(_, counts)| meter.of(counts)).collect();
+            let sums: Vec<u64> = aggregate.groups().counts.iter().map(|counts| meter.of(counts)).collect();
             sums
         };
         assert_eq!(packets(&[3, 4], 1 << 40), [7 << 40]);

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use sluice_sdk::{Alert, metrics};
 
-use crate::aggregate::Addr;
+use crate::aggregate::{Addr, Groups};
 use crate::config::{Config, Scope};
 use crate::learn::Learned;
 use crate::level::{Crossed, Level};
@@ -177,7 +177,7 @@ impl Detector {
     }
 
     /// Counts one batch, grouped by destination, into the bucket of `now_ms`. [`advance`](Self::advance) comes first.
-    pub(crate) fn add<'a>(&mut self, groups: impl Iterator<Item = (Addr, &'a Counts)> + Clone, now_ms: u64) {
+    pub(crate) fn add(&mut self, groups: Groups<'_>, now_ms: u64) {
         let place = (now_ms / self.bucket_ms % self.buckets as u64) as usize;
         let mut crossings: Vec<(usize, Crossed)> = Vec::new();
         let mut total = None;
@@ -185,12 +185,12 @@ impl Detector {
             if level.is_whole() {
                 let total = total.get_or_insert_with(|| {
                     let mut total = Counts::default();
-                    groups.clone().for_each(|(_, counts)| meter::add(&mut total, counts));
+                    groups.counts.iter().for_each(|counts| meter::add(&mut total, counts));
                     total
                 });
                 crossings.extend(level.add(Addr::default(), total, place).map(|crossed| (at, crossed)));
             } else {
-                level.add_all(groups.clone(), place, |crossed| crossings.push((at, crossed)));
+                level.add_all(groups, place, |crossed| crossings.push((at, crossed)));
             }
         }
         // Only now is everything counted that the alerts tell of.

@@ -5,10 +5,22 @@ use crate::aggregate::{Addr, hash};
 
 const EMPTY: u32 = u32::MAX;
 
+/// Where a slot is found by the hash of its subject: small, so that many fit into a cache.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// Upper half of the hash; the lower one says where the place is.
+    tag: u32,
+    slot: u32,
+}
+
+const FREE: Place = Place { tag: 0, slot: EMPTY };
+
 /// A map of a size fixed at the start; it is never more than half full.
 #[derive(Debug)]
 pub(crate) struct Index {
-    places: Vec<(Addr, u32)>,
+    places: Vec<Place>,
+    /// By slot; of slots that are not in `places`, what they were.
+    subjects: Vec<Addr>,
     len: usize,
     seed: u64,
 }
@@ -17,7 +29,7 @@ impl Index {
     /// Room for `max` subjects.
     pub(crate) fn new(max: usize, seed: u64) -> Index {
         let size = (max * 2).next_power_of_two().max(2);
-        Index { places: vec![(Addr::default(), EMPTY); size], len: 0, seed }
+        Index { places: vec![FREE; size], subjects: Vec::new(), len: 0, seed }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -26,21 +38,31 @@ impl Index {
 
     /// Subjects and slots, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Addr, u32)> {
-        self.places.iter().copied().filter(|(_, slot)| *slot != EMPTY)
+        let full = self.places.iter().filter(|place| place.slot != EMPTY);
+        full.map(|place| (self.subject(place.slot), place.slot))
     }
 
-    fn home(&self, subject: Addr) -> usize {
-        hash(subject, self.seed) as usize & (self.places.len() - 1)
+    #[inline]
+    fn subject(&self, slot: u32) -> Addr {
+        self.subjects.get(slot as usize).copied().unwrap_or_default()
+    }
+
+    fn home(&self, hash: u64) -> usize {
+        hash as usize & (self.places.len() - 1)
     }
 
     /// The place of a subject, or the empty one where it would be.
     #[inline]
-    fn find(&self, subject: Addr) -> usize {
-        let mut at = self.home(subject);
+    fn find(&self, subject: Addr) -> (usize, u32) {
+        let hash = hash(subject, self.seed);
+        let tag = (hash >> 32) as u32;
+        let mut at = self.home(hash);
         loop {
             match self.places.get(at) {
-                Some((there, slot)) if *slot != EMPTY && *there != subject => at = (at + 1) & (self.places.len() - 1),
-                _ => return at,
+                Some(place) if place.slot != EMPTY && (place.tag != tag || self.subject(place.slot) != subject) => {
+                    at = (at + 1) & (self.places.len() - 1);
+                }
+                _ => return (at, tag),
             }
         }
     }
@@ -48,42 +70,47 @@ impl Index {
     /// The slot of a subject.
     #[inline]
     pub(crate) fn get(&self, subject: Addr) -> Option<u32> {
-        self.places.get(self.find(subject)).map(|(_, slot)| *slot).filter(|slot| *slot != EMPTY)
+        self.places.get(self.find(subject).0).map(|place| place.slot).filter(|slot| *slot != EMPTY)
     }
 
-    /// Adds a subject, or gives it another slot. Does nothing if there is no room.
+    /// Adds a subject that is not there. Does nothing if there is no room.
     pub(crate) fn insert(&mut self, subject: Addr, slot: u32) {
-        let (at, is_half_full) = (self.find(subject), self.len * 2 >= self.places.len());
-        let Some(place) = self.places.get_mut(at) else { return };
-        if place.1 == EMPTY {
-            if is_half_full {
-                return;
-            }
-            self.len += 1;
+        let (at, tag) = self.find(subject);
+        debug_assert!(self.places.get(at).is_none_or(|place| place.slot == EMPTY), "a subject twice");
+        if self.len * 2 >= self.places.len() || slot == EMPTY {
+            return;
         }
-        *place = (subject, slot);
+        let Some(place) = self.places.get_mut(at) else { return };
+        *place = Place { tag, slot };
+        self.len += 1;
+        if self.subjects.len() <= slot as usize {
+            self.subjects.resize(slot as usize + 1, Addr::default());
+        }
+        if let Some(known) = self.subjects.get_mut(slot as usize) {
+            *known = subject;
+        }
     }
 
     /// Removes a subject. What follows moves up, so that no search ends too early.
     pub(crate) fn remove(&mut self, subject: Addr) {
         let mask = self.places.len() - 1;
-        let mut hole = self.find(subject);
+        let (mut hole, _) = self.find(subject);
         match self.places.get_mut(hole) {
-            Some(place) if place.1 != EMPTY => place.1 = EMPTY,
+            Some(place) if place.slot != EMPTY => place.slot = EMPTY,
             _ => return,
         }
         self.len -= 1;
         let mut at = hole;
         loop {
             at = (at + 1) & mask;
-            let Some((there, slot)) = self.places.get(at).copied().filter(|(_, slot)| *slot != EMPTY) else { return };
+            let Some(place) = self.places.get(at).filter(|place| place.slot != EMPTY) else { return };
             // An entry whose home lies behind the hole stays: it would be moved before its home.
-            let (from_home, from_hole) = (at.wrapping_sub(self.home(there)) & mask, at.wrapping_sub(hole) & mask);
+            let home = self.home(hash(self.subject(place.slot), self.seed));
+            let (from_home, from_hole) = (at.wrapping_sub(home) & mask, at.wrapping_sub(hole) & mask);
             if from_home < from_hole {
                 continue;
             }
             self.places.swap(hole, at);
-            debug_assert_eq!(self.places.get(hole).map(|place| place.1), Some(slot), "the entry moved up");
             hole = at;
         }
     }
@@ -91,7 +118,8 @@ impl Index {
     /// The same entries under another seed.
     pub(crate) fn reseed(&mut self, seed: u64) {
         let entries: Vec<(Addr, u32)> = self.iter().collect();
-        *self = Index { places: vec![(Addr::default(), EMPTY); self.places.len()], len: 0, seed };
+        self.places.fill(FREE);
+        (self.len, self.seed) = (0, seed);
         for (subject, slot) in entries {
             self.insert(subject, slot);
         }
@@ -108,17 +136,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_map(steps in proptest::collection::vec((0u64..12, any::<bool>(), 0u32..100), 0..200), seed in any::<u64>()) {
+        fn it_is_a_map(steps in proptest::collection::vec((0u64..12, any::<bool>()), 0..200), seed in any::<u64>()) {
             let mut index = Index::new(8, seed);
             let mut model = BTreeMap::new();
-            for (at, (lo, insert, slot)) in steps.into_iter().enumerate() {
+            for (at, (lo, insert)) in steps.into_iter().enumerate() {
                 let subject = Addr { hi: 0, lo };
-                if insert && (model.len() < 8 || model.contains_key(&subject)) {
-                    index.insert(subject, slot);
-                    model.insert(subject, slot);
-                } else {
-                    index.remove(subject);
-                    model.remove(&subject);
+                let free = (0..8).find(|slot| !model.values().any(|used| used == slot));
+                match free {
+                    Some(slot) if insert && !model.contains_key(&subject) => {
+                        index.insert(subject, slot);
+                        model.insert(subject, slot);
+                    }
+                    _ => {
+                        index.remove(subject);
+                        model.remove(&subject);
+                    }
                 }
                 if at % 50 == 49 {
                     index.reseed(at as u64);
@@ -136,8 +168,8 @@ mod tests {
     #[test]
     fn a_full_index_takes_no_more() {
         let mut index = Index::new(1, 0);
-        index.insert(Addr { hi: 0, lo: 1 }, 1);
-        index.insert(Addr { hi: 0, lo: 2 }, 2);
+        index.insert(Addr { hi: 0, lo: 1 }, 0);
+        index.insert(Addr { hi: 0, lo: 2 }, 1);
         assert_eq!((index.len(), index.get(Addr { hi: 0, lo: 2 })), (1, None));
     }
 }

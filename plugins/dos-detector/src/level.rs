@@ -4,14 +4,17 @@
 //! is counted in a sketch, and takes the place of the lightest one once it weighs more. Windows never hold
 //! more than was seen, so a place gained late delays an alert by a window at most and never makes one up.
 
-use crate::aggregate::Addr;
+use crate::aggregate::{Addr, Groups};
 use crate::config::{LevelPlan, Scope};
 use crate::index::Index;
 use crate::meter::{Counts, Meter};
 use crate::sketch::Sketch;
 
-/// One in this many subjects is a candidate for eviction at a time: how many places change hands in a bucket.
+/// One in this many subjects is a candidate for eviction in a bucket.
 const CANDIDATES: usize = 8;
+
+/// Groups that are looked at together: what is known of them stays in the nearest cache.
+const SIDE_BY_SIDE: usize = 256;
 
 /// In place of a slot.
 const NOT_FOUND: u32 = u32::MAX;
@@ -32,13 +35,23 @@ pub(crate) struct Level {
     /// By slot: for each meter the sum over the ring, and behind them the ring, by bucket and meter. What one
     /// row touches lies close together.
     cells: Vec<u64>,
-    /// The slots of the groups of a batch.
-    found: Vec<u32>,
+    buffers: Buffers,
     sketch: Sketch,
-    /// Slots that may be evicted, the lightest last; `None` until asked for in this bucket.
+    /// Slots that may be evicted and what it takes, the lightest last; `None` until asked for in this bucket.
     candidates: Option<Vec<(f32, u32)>>,
     /// What was seen of subjects without a place, in batches times subjects, since it was last taken.
     pub(crate) untracked: u32,
+}
+
+/// Of the groups of a batch; kept for the next.
+#[derive(Debug, Default)]
+struct Buffers {
+    /// The slots of some.
+    found: Vec<u32>,
+    /// What the meters say of some.
+    values: Vec<u64>,
+    /// Those without a slot.
+    missing: Vec<u32>,
 }
 
 /// A place for a subject.
@@ -73,7 +86,7 @@ impl Level {
             slots: Vec::new(),
             free: Vec::new(),
             cells: Vec::new(),
-            found: Vec::new(),
+            buffers: Buffers::default(),
             sketch: Sketch::new(max),
             candidates: None,
             untracked: 0,
@@ -124,67 +137,85 @@ impl Level {
 
     /// Adds each group to its subject's bucket in ring place `place`, and tells `crossed` what reached its limit by it,
     /// which is marked as too high then.
-    pub(crate) fn add_all<'a>(
-        &mut self,
-        groups: impl Iterator<Item = (Addr, &'a Counts)> + Clone,
-        place: usize,
-        mut crossed: impl FnMut(Crossed),
-    ) {
-        // First the slots of all, then the cells: memory answers several questions at a time, if they do not wait
-        // for each other.
-        let mut found = std::mem::take(&mut self.found);
-        self.find_all(groups.clone().map(|(addr, _)| addr), &mut found);
-        let mut are_missing = false;
-        for ((_, counts), slot) in groups.clone().zip(&found) {
-            if *slot == NOT_FOUND {
-                are_missing = true;
-            } else if let Some(meters) = self.count(*slot, counts, place) {
-                crossed(Crossed { slot: *slot, meters });
+    pub(crate) fn add_all(&mut self, groups: Groups<'_>, place: usize, mut crossed: impl FnMut(Crossed)) {
+        let meters = self.meters.len().max(1);
+        let mut buffers = std::mem::take(&mut self.buffers);
+        buffers.missing.clear();
+        // First the slots of some, then what they measure, then the cells: memory answers several questions at a time, if
+        // they do not wait for each other.
+        let parts = groups.addrs.chunks(SIDE_BY_SIDE).zip(groups.counts.chunks(SIDE_BY_SIDE));
+        for ((addrs, counts), first) in parts.zip((0..).step_by(SIDE_BY_SIDE)) {
+            self.find_all(addrs, &mut buffers.found);
+            self.measure(counts.iter(), &mut buffers.values);
+            let each = buffers.found.iter().zip(buffers.values.chunks_exact(meters));
+            for ((slot, values), group) in each.zip(first..) {
+                if *slot == NOT_FOUND {
+                    buffers.missing.push(group);
+                } else if let Some(meters) = self.count(*slot, values, place) {
+                    crossed(Crossed { slot: *slot, meters });
+                }
             }
         }
         // Whoever gets a place now may take that of one that was found.
-        if are_missing {
-            for ((addr, counts), slot) in groups.zip(&found) {
-                if *slot == NOT_FOUND
-                    && let Some(subject) = self.subject(addr)
-                    && let Some(new) = self.add(subject, counts, place)
+        for missing in buffers.missing.chunks(SIDE_BY_SIDE) {
+            let counts = missing.iter().filter_map(|group| groups.counts.get(*group as usize));
+            self.measure(counts, &mut buffers.values);
+            for (group, values) in missing.iter().zip(buffers.values.chunks_exact(meters)) {
+                if let Some(subject) = groups.addrs.get(*group as usize).and_then(|addr| self.subject(*addr))
+                    && let Some(new) = self.add_values(subject, values, place)
                 {
                     crossed(new);
                 }
             }
         }
-        self.found = found;
+        self.buffers = buffers;
     }
 
     #[inline(never)]
-    fn find_all(&self, addrs: impl Iterator<Item = Addr>, found: &mut Vec<u32>) {
+    fn find_all(&self, addrs: &[Addr], found: &mut Vec<u32>) {
         found.clear();
         found.extend(
-            addrs.map(|addr| self.subject(addr).and_then(|subject| self.index.get(subject)).unwrap_or(NOT_FOUND)),
+            addrs
+                .iter()
+                .map(|addr| self.subject(*addr).and_then(|subject| self.index.get(subject)).unwrap_or(NOT_FOUND)),
         );
+    }
+
+    /// What each meter says of each of (up to [`SIDE_BY_SIDE`]) counts: by counts, then by meter.
+    fn measure<'a>(&self, counts: impl Iterator<Item = &'a Counts> + Clone, values: &mut Vec<u64>) {
+        values.clear();
+        values.resize(SIDE_BY_SIDE * self.meters.len(), 0);
+        let stride = self.meters.len();
+        for (m, meter) in self.meters.iter().enumerate() {
+            meter.of_all(counts.clone(), values.iter_mut().skip(m).step_by(stride));
+        }
     }
 
     /// Adds to a subject's bucket in ring place `place`, and says what reached its limit by it.
     pub(crate) fn add(&mut self, subject: Addr, counts: &Counts, place: usize) -> Option<Crossed> {
-        let slot = match self.index.get(subject) {
-            Some(slot) => slot,
-            None => self.admit(subject, counts)?,
-        };
-        self.count(slot, counts, place).map(|meters| Crossed { slot, meters })
+        let values: Vec<u64> = self.meters.iter().map(|meter| meter.of(counts)).collect();
+        self.add_values(subject, &values, place)
     }
 
-    /// Adds to the bucket of a slot. Returns the meters that reached their limits by it, and marks them.
+    fn add_values(&mut self, subject: Addr, values: &[u64], place: usize) -> Option<Crossed> {
+        let slot = match self.index.get(subject) {
+            Some(slot) => slot,
+            None => self.admit(subject, values)?,
+        };
+        self.count(slot, values, place).map(|meters| Crossed { slot, meters })
+    }
+
+    /// Adds what the meters say to the bucket of a slot. Returns the meters that reached their limits by it, and marks them.
     #[inline]
-    fn count(&mut self, slot: u32, counts: &Counts, place: usize) -> Option<u16> {
+    fn count(&mut self, slot: u32, values: &[u64], place: usize) -> Option<u16> {
         let (meters, stride) = (self.meters.len(), self.stride());
         let cells = self.cells.get_mut(slot as usize * stride..(slot as usize + 1) * stride)?;
         let (sums, ring) = cells.split_at_mut_checked(meters)?;
         let ring = ring.get_mut(place * meters..(place + 1) * meters)?;
         let mut crossed = 0u16;
-        for (m, (((meter, limit), cell), sum)) in self.meters.iter().zip(&self.limits).zip(ring).zip(sums).enumerate() {
-            let value = meter.of(counts);
+        for (m, (((value, limit), cell), sum)) in values.iter().zip(&self.limits).zip(ring).zip(sums).enumerate() {
             // The sum must stay that of the ring: what does not fit into it is not in the ring either.
-            let value = value.min(u64::MAX - *sum);
+            let value = (*value).min(u64::MAX - *sum);
             *cell += value;
             *sum += value;
             crossed |= u16::from(value != 0 && *sum >= *limit && *limit != u64::MAX) << m;
@@ -201,7 +232,7 @@ impl Level {
 
     /// A place for a new subject, if it gets one.
     #[cold]
-    fn admit(&mut self, subject: Addr, counts: &Counts) -> Option<u32> {
+    fn admit(&mut self, subject: Addr, values: &[u64]) -> Option<u32> {
         let slot = if let Some(slot) = self.free.pop() {
             slot
         } else if self.slots.len() < self.max {
@@ -209,7 +240,7 @@ impl Level {
             self.cells.resize(self.slots.len() * self.stride(), 0);
             self.slots.len() as u32 - 1
         } else {
-            match self.evict(subject, counts) {
+            match self.evict(subject, values) {
                 Some(slot) => slot,
                 None => {
                     self.untracked = self.untracked.saturating_add(1);
@@ -223,22 +254,26 @@ impl Level {
     }
 
     /// Takes the place of the lightest subject if the new one weighs more.
-    fn evict(&mut self, subject: Addr, counts: &Counts) -> Option<u32> {
-        let parts = self.meters.iter().zip(&self.limits).map(|(meter, limit)| part(meter.of(counts), *limit));
-        let weight = parts.fold(0.0, f32::max);
+    fn evict(&mut self, subject: Addr, values: &[u64]) -> Option<u32> {
+        let weight = largest_part(values, &self.limits);
         let estimate = self.sketch.add(subject, self.seed, weight);
         if self.candidates.is_none() {
             self.candidates = Some(self.lightest());
         }
-        while let Some((_, slot)) = self.candidates.as_mut()?.pop() {
-            let now = self.weight(slot as usize);
+        while let Some((least, slot)) = self.candidates.as_mut()?.pop() {
+            let now = self.weight(slot as usize).max(least);
             if self.slots.get(slot as usize).is_none_or(|slot| slot.raised != 0 || !slot.live) {
                 continue;
             }
+            let candidates = self.candidates.as_mut()?;
             if estimate <= now {
-                self.candidates.as_mut()?.push((now, slot));
+                candidates.push((now, slot));
                 return None;
             }
+            // Who comes next has to weigh more than who came now: a heavy subject is not kept out by light ones that
+            // came before it, and these do not take the place from each other for ever.
+            let at = candidates.partition_point(|(weight, _)| *weight > estimate);
+            candidates.insert(at, (estimate, slot));
             self.release(slot);
             return Some(slot);
         }
@@ -259,7 +294,7 @@ impl Level {
     /// The largest part of a limit that the subject reached.
     fn weight(&self, slot: usize) -> f32 {
         // Shorter than the cells: the sums come first.
-        self.cells_of(slot).iter().zip(&self.limits).map(|(sum, limit)| part(*sum, *limit)).fold(0.0, f32::max)
+        largest_part(self.cells_of(slot), &self.limits)
     }
 
     /// Frees a slot and empties its window; whoever takes it next begins at zero.
@@ -360,7 +395,7 @@ impl Level {
         if self.free.is_empty() && self.slots.len() >= self.max {
             return Ok(());
         }
-        let Some(slot) = self.admit(subject, &Counts::default()) else { return Ok(()) };
+        let Some(slot) = self.admit(subject, &[]) else { return Ok(()) };
         let all = totals.iter().chain(cells);
         self.cells_of_mut(slot as usize).iter_mut().zip(all).for_each(|(cell, value)| *cell = *value);
         Ok(())
@@ -373,9 +408,16 @@ pub(crate) fn window_sum(rate: u64, window_ms: u64) -> u64 {
     u64::try_from(sum).unwrap_or(u64::MAX)
 }
 
-/// `sum` as a part of `limit`. What has no limit (yet) weighs nothing.
-fn part(sum: u64, limit: u64) -> f32 {
-    if limit == u64::MAX { 0.0 } else { sum as f32 / limit.max(1) as f32 }
+/// The largest part of its limit that a sum reaches. What has no limit (yet) weighs nothing.
+fn largest_part(sums: &[u64], limits: &[u64]) -> f32 {
+    // Of a signed number a float is made in one instruction.
+    let float = |sum: u64| sum.min(i64::MAX as u64) as i64 as f32;
+    let mut largest = 0.0;
+    for (sum, limit) in sums.iter().zip(limits) {
+        let part = if *limit == u64::MAX { 0.0 } else { float(*sum) / float((*limit).max(1)) };
+        largest = if part > largest { part } else { largest };
+    }
+    largest
 }
 
 #[cfg(test)]

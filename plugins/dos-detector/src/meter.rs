@@ -74,26 +74,59 @@ pub(crate) struct Meter {
 
 impl Meter {
     /// What the meter measures of some counts.
-    #[inline]
     pub(crate) fn of(self, counts: &Counts) -> u64 {
-        let [other, tcp_rest, udp, icmp, tcp_syn] = counts;
-        let of = |count: &Count| match self.unit {
-            Unit::Bits => count.bytes << 3,
-            Unit::Packets => count.packets,
-            Unit::Flows => count.flows,
-        };
-        match self.class {
-            Class::Total => of(other) + of(tcp_rest) + of(udp) + of(icmp) + of(tcp_syn),
-            Class::Tcp => of(tcp_rest) + of(tcp_syn),
-            Class::Udp => of(udp),
-            Class::Icmp => of(icmp),
-            Class::TcpSyn => of(tcp_syn),
+        let mut value = [0];
+        self.of_all(std::iter::once(counts), value.iter_mut());
+        value[0]
+    }
+
+    /// What the meter measures of each of some counts, one to each of `values`. In a loop that knows what it measures:
+    /// asking anew for each row costs more than adding up.
+    pub(crate) fn of_all<'a, 'b>(
+        self,
+        counts: impl Iterator<Item = &'a Counts>,
+        values: impl Iterator<Item = &'b mut u64>,
+    ) {
+        let masks = self.masks();
+        match self.unit {
+            Unit::Bits => sums(masks, counts, values, |count| count.bytes << 3),
+            Unit::Packets => sums(masks, counts, values, |count| count.packets),
+            Unit::Flows => sums(masks, counts, values, |count| count.flows),
         }
+    }
+
+    /// By kind: all ones if it counts.
+    fn masks(self) -> [u64; KINDS] {
+        let kinds: &[usize] = match self.class {
+            Class::Total => &[OTHER, TCP_REST, UDP_ALL, ICMP_ALL, TCP_SYN],
+            Class::Tcp => &[TCP_REST, TCP_SYN],
+            Class::Udp => &[UDP_ALL],
+            Class::Icmp => &[ICMP_ALL],
+            Class::TcpSyn => &[TCP_SYN],
+        };
+        let mut masks = [0; KINDS];
+        for kind in kinds {
+            masks[*kind] = u64::MAX;
+        }
+        masks
     }
 
     /// A number for snapshots: never reused.
     pub(crate) fn code(self) -> u8 {
         self.class as u8 * 3 + self.unit as u8
+    }
+}
+
+/// The sum of what `of` says of each kind that a mask lets through.
+#[inline(never)]
+fn sums<'a, 'b>(
+    masks: [u64; KINDS],
+    counts: impl Iterator<Item = &'a Counts>,
+    values: impl Iterator<Item = &'b mut u64>,
+    of: impl Fn(&Count) -> u64,
+) {
+    for (counts, value) in counts.zip(values) {
+        *value = counts.iter().zip(masks).map(|(count, mask)| of(count) & mask).fold(0, u64::wrapping_add);
     }
 }
 

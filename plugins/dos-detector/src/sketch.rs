@@ -3,44 +3,45 @@
 use crate::aggregate::{Addr, hash};
 
 /// Rows of counters: the estimate is wrong only if all of them collide.
-const DEPTH: u64 = 4;
+const DEPTH: usize = 4;
 
-/// Counters of a row, at least: a flood of light subjects must not make every estimate high.
-const MIN_WIDTH: usize = 1024;
+/// Counters of each row in a block. A subject has one block, which is one line of the cache, and not a line for each row.
+const WIDTH: usize = 4;
+
+/// Counters, at least: a flood of light subjects must not make every estimate high.
+const MIN_COUNTERS: usize = 4096;
 
 /// Estimates that are never too low. Its size does not depend on how many subjects there are.
 #[derive(Debug)]
 pub(crate) struct Sketch {
-    counters: Vec<f32>,
-    width: u64,
+    blocks: Vec<[f32; DEPTH * WIDTH]>,
 }
 
 impl Sketch {
     /// For about `subjects` of weight.
     pub(crate) fn new(subjects: usize) -> Sketch {
-        let width = (subjects * 2).next_power_of_two().max(MIN_WIDTH) as u64;
-        Sketch { counters: vec![0.0; (width * DEPTH) as usize], width }
+        let counters = (subjects * 2 * DEPTH).next_power_of_two().max(MIN_COUNTERS);
+        Sketch { blocks: vec![[0.0; DEPTH * WIDTH]; counters / (DEPTH * WIDTH)] }
     }
 
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
-        self.counters.fill(0.0);
+        self.blocks.fill([0.0; DEPTH * WIDTH]);
     }
 
     /// Adds `weight` to a subject and returns its estimate.
     pub(crate) fn add(&mut self, subject: Addr, seed: u64, weight: f32) -> f32 {
         let hash = hash(subject, !seed);
-        let (start, step) = (hash, hash >> 32 | 1);
-        (0..DEPTH).fold(f32::INFINITY, |estimate, row| {
-            let at = row * self.width + (start.wrapping_add(row.wrapping_mul(step)) & (self.width - 1));
-            match self.counters.get_mut(at as usize) {
-                Some(counter) => {
-                    *counter += weight;
-                    estimate.min(*counter)
-                }
-                None => estimate,
-            }
-        })
+        let mask = self.blocks.len() - 1;
+        let Some(block) = self.blocks.get_mut(hash as usize & mask) else { return weight };
+        let mut estimate = f32::INFINITY;
+        for (row, counters) in block.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {
+            // The upper bits, which say nothing about the block.
+            let counter = &mut counters[(hash >> (56 + 2 * row)) as usize % WIDTH];
+            *counter += weight;
+            estimate = if *counter < estimate { *counter } else { estimate };
+        }
+        estimate
     }
 }
 

@@ -45,7 +45,7 @@ pub struct CaptureConfig {
     /// 1 to 1000000.
     #[serde(default = "default_repeat")]
     pub repeat: u64,
-    /// Rows that close a batch, e.g. `4096`. Default 8192; 1 to 65536.
+    /// Rows that close a batch, e.g. `4096`. Default 16384; 1 to 65536.
     #[serde(default = "default_batch_rows")]
     pub batch_rows: usize,
     /// Milliseconds, by the time of the capture, that a batch may span, e.g. `100`. Default 1000;

@@ -51,7 +51,7 @@ pub struct UdpConfig {
     /// every exporter to one of them. Default 1; 1 to 64.
     #[serde(default = "default_sockets")]
     pub sockets: usize,
-    /// Rows that close a batch, e.g. `4096`. Default 8192; 1 to 65536. A batch can be larger by what one
+    /// Rows that close a batch, e.g. `4096`. Default 16384; 1 to 65536. A batch can be larger by what one
     /// datagram brings.
     #[serde(default = "default_batch_rows")]
     pub batch_rows: usize,
@@ -72,7 +72,7 @@ fn default_sockets() -> usize {
 }
 
 pub(super) fn default_batch_rows() -> usize {
-    8192
+    16384
 }
 
 fn default_batch_delay_ms() -> u64 {

@@ -17,8 +17,8 @@ impl Runner {
         let (number, came, new) = {
             let current = self.loaded.current();
             if current.number == self.generation {
-                if self.fallback.as_ref().is_some_and(|fallback| Instant::now() > fallback.until) {
-                    self.fallback = None;
+                if let Some(over) = self.fallback.take_if(|fallback| Instant::now() > fallback.until) {
+                    retire(over.live);
                 }
                 return;
             }
@@ -40,12 +40,14 @@ impl Runner {
                 let old = std::mem::replace(&mut self.version, new);
                 let live = self.live.replace(instance);
                 let window = self.version.shared.rollback_window;
+                let older = self.fallback.take();
                 self.fallback = (came == Came::New && !window.is_zero()).then(|| Fallback {
                     version: old,
                     live,
                     kept: self.kept.clone(),
                     until: Instant::now() + window,
                 });
+                retire(older.and_then(|older| older.live));
                 self.begin_history(is_restored);
                 // Restored in the new version already: a trap there says nothing about these bytes.
                 self.is_kept_in_doubt = false;
@@ -121,7 +123,7 @@ impl Runner {
                 }
             }
         }
-        let mut instance = new.start().map_err(|error| error.to_string())?;
+        let mut instance = new.take().map_err(|error| error.to_string())?;
         let is_given = self.kept.is_some() && instance.keeps_state();
         if let Some(state) = self.kept.clone() {
             if !instance.keeps_state() {
@@ -132,4 +134,14 @@ impl Runner {
         }
         Ok((instance, is_given))
     }
+}
+
+/// Memory of an instance from which on giving it back to the system takes longer than starting a thread.
+const LARGE_BYTES: usize = 2 << 20;
+
+/// Lets go of an instance without holding up batches.
+fn retire(instance: Option<Instance>) {
+    let Some(instance) = instance.filter(|instance| instance.data().limiter.used() >= LARGE_BYTES) else { return };
+    // If there is no thread to be had, it is dropped with the closure.
+    drop(std::thread::Builder::new().name("plugin-retired".to_owned()).spawn(move || drop(instance)));
 }

@@ -7,6 +7,7 @@ mod state;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use sluice_flow::Batch;
@@ -97,6 +98,7 @@ impl Runner {
         let kept = state_file.as_ref().and_then(|path| saved_state(path, &loaded, &version));
         // What is restored goes into an instance that has seen nothing.
         let live = live.filter(|_| kept.is_none());
+        loaded.runners.fetch_add(1, Ordering::Relaxed);
         let history = version.shared.recorder.as_ref().map(|_| History::default());
         let mut runner = Runner {
             loaded,
@@ -201,6 +203,7 @@ impl Runner {
 
 impl Drop for Runner {
     fn drop(&mut self) {
+        self.loaded.runners.fetch_sub(1, Ordering::Relaxed);
         if self.state_file.is_some() {
             self.snapshot();
         }

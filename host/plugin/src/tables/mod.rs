@@ -1,33 +1,32 @@
 //! Tables that the host owns and plugins look up in: one copy for every instance, exchanged as a
 //! whole when their file changes.
 //!
-//! IPv4 is looked up in flat arrays, IPv6 in a level-compressed trie. Values are texts, each with a
-//! code above 0.
+//! Addresses are looked up in a [tree](tree) per family. Values are texts, each with a code above 0.
 
 mod csv;
-mod flat;
 mod mmdb;
 #[cfg(test)]
 mod mmdb_writer;
+mod tree;
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
-use iptrie::{Ipv6LCTrieMap, Ipv6Prefix, Ipv6RTrieMap};
 use sha2::{Digest, Sha256};
 
 use crate::stamp::Stamp;
-use flat::Flat;
+use tree::{Tree, is_place};
 
 /// Bytes that a table file may have: the largest MMDB files have about 500 MiB.
 pub const MAX_TABLE_BYTES: u64 = 1 << 30;
 /// Prefixes that a table may have.
 pub const MAX_PREFIXES: usize = 16 << 20;
+/// Addresses that are looked up side by side: as many as a `u8` can tell apart.
+const CHUNK: usize = 1 << u8::BITS;
 /// Bytes that a value may have.
 pub const MAX_VALUE_BYTES: usize = 1024;
 
@@ -133,8 +132,8 @@ impl Rows {
 
 /// A table, as it was in its file.
 pub struct Table {
-    v4: Flat,
-    v6: Option<Ipv6LCTrieMap<u32>>,
+    v4: Tree,
+    v6: Option<Tree>,
     values: Vec<Arc<str>>,
     prefixes: usize,
     generation: u64,
@@ -176,20 +175,16 @@ impl Table {
     fn of(rows: Rows) -> Table {
         /// Each table that is loaded in this process has its own number.
         static GENERATION: AtomicU64 = AtomicU64::new(1);
-        let mut v4 = Vec::new();
-        let mut v6: Option<Ipv6RTrieMap<u32>> = None;
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for (prefix, code) in &rows.prefixes {
             match prefix {
                 IpNet::V4(net) => v4.push((net.addr().to_bits(), net.prefix_len(), *code)),
-                IpNet::V6(net) => {
-                    let prefix = Ipv6Prefix::new(net.addr(), net.prefix_len()).expect("an Ipv6Net has up to 128 bits");
-                    v6.get_or_insert_with(|| Ipv6RTrieMap::with_root(0)).insert(prefix, *code);
-                }
+                IpNet::V6(net) => v6.push((net.addr().to_bits(), net.prefix_len(), *code)),
             }
         }
         Table {
-            v4: Flat::new(v4),
-            v6: v6.map(Ipv6RTrieMap::compress),
+            v4: Tree::new(v4),
+            v6: (!v6.is_empty()).then(|| Tree::new(v6)),
             values: rows.values,
             prefixes: rows.prefixes.len(),
             generation: GENERATION.fetch_add(1, Ordering::Relaxed),
@@ -199,28 +194,76 @@ impl Table {
 
     /// Code of the longest prefix that covers the address given as halves (IPv4 as IPv4-mapped
     /// IPv6); 0 if there is none, and for `::`, which stands for "absent".
-    #[inline]
     #[must_use]
     pub fn lookup(&self, hi: u64, lo: u64) -> u32 {
         if hi == 0 && lo >> 32 == 0xffff {
             return self.v4.lookup(lo as u32);
         }
         match &self.v6 {
-            Some(v6) if hi != 0 || lo != 0 => *v6.lookup(&Ipv6Addr::from_bits(u128::from(hi) << 64 | u128::from(lo))).1,
+            Some(v6) if hi != 0 || lo != 0 => v6.lookup(u128::from(hi) << 64 | u128::from(lo)),
             _ => 0,
         }
     }
 
     /// Codes of many addresses, appended to `codes`; as many as the shorter list has.
     pub fn lookup_all(&self, hi: &[u64], lo: &[u64], codes: &mut Vec<u32>) {
-        // Flows of one exporter come in runs of equal addresses.
-        let mut last = (0, 0, 0);
-        codes.extend(hi.iter().zip(lo).map(|(&hi, &lo)| {
-            if (hi, lo) != (last.0, last.1) {
-                last = (hi, lo, self.lookup(hi, lo));
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("popcnt") {
+            // SAFETY: the processor has the instruction, which was asked for just now.
+            #[allow(
+                unsafe_code,
+                reason = "counting bits is half of a lookup, and not among the instructions that every x86-64 has"
+            )]
+            return unsafe { self.lookup_all_popcnt(hi, lo, codes) };
+        }
+        self.lookup_each(hi, lo, codes);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "popcnt")]
+    fn lookup_all_popcnt(&self, hi: &[u64], lo: &[u64], codes: &mut Vec<u32>) {
+        self.lookup_each(hi, lo, codes);
+    }
+
+    #[inline(always)]
+    fn lookup_each(&self, hi: &[u64], lo: &[u64], codes: &mut Vec<u32>) {
+        let (before, rows) = (codes.len(), hi.len().min(lo.len()));
+        codes.resize(before + rows, 0);
+        let parts = hi[..rows].chunks(CHUNK).zip(lo[..rows].chunks(CHUNK)).zip(codes[before..].chunks_mut(CHUNK));
+        for ((hi, lo), codes) in parts {
+            self.lookup_chunk(hi, lo, codes);
+        }
+    }
+
+    /// Codes of up to [`CHUNK`] addresses: the first level of all, and then the rest of each family.
+    #[inline(always)]
+    fn lookup_chunk(&self, hi: &[u64], lo: &[u64], codes: &mut [u32]) {
+        let (mut v4, mut v6) = ([0; CHUNK], [0; CHUNK]);
+        let (mut v4_rows, mut v6_rows) = (0, 0);
+        for (row, ((&hi, &lo), code)) in hi.iter().zip(lo).zip(codes.iter_mut()).enumerate() {
+            let is_v4 = hi == 0 && lo >> 32 == 0xffff;
+            // An address of the other family would lead all over the first level, for nothing.
+            let entry = self.v4.first(if is_v4 { lo as u32 } else { 0 });
+            *code = if is_v4 { entry } else { 0 };
+            // Without a branch: which family comes next nobody can guess.
+            v4[v4_rows & (CHUNK - 1)] = row as u8;
+            v4_rows += usize::from(is_v4 & is_place(entry));
+            v6[v6_rows & (CHUNK - 1)] = row as u8;
+            v6_rows += usize::from(!is_v4 & (hi | lo != 0));
+        }
+        self.v4.descend(|row| lo[row] as u32, codes, &mut v4[..v4_rows]);
+        if let Some(tree) = &self.v6 {
+            let addr = |row: usize| u128::from(hi[row]) << 64 | u128::from(lo[row]);
+            let mut below = 0;
+            for at in 0..v6_rows {
+                let row = v6[at];
+                let entry = tree.first(addr(usize::from(row)));
+                codes[usize::from(row)] = entry;
+                v6[below] = row;
+                below += usize::from(is_place(entry));
             }
-            last.2
-        }));
+            tree.descend(addr, codes, &mut v6[..below]);
+        }
     }
 
     /// The value of a code, or `None` for 0 and codes that were never given.

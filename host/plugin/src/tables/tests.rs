@@ -108,25 +108,51 @@ fn a_hundred_thousand_prefixes_are_looked_up_by_column() {
 
 proptest! {
     #[test]
-    fn the_flat_table_and_the_trie_agree(
-        prefixes in prop::collection::vec((any::<[u8; 4]>(), 0..=32u8), 1..50),
-        addrs in prop::collection::vec(any::<[u8; 4]>(), 1..50),
+    fn the_tree_and_another_trie_agree(
+        prefixes in prop::collection::vec((any::<[u8; 16]>(), 0..=128u8), 1..50),
+        addrs in prop::collection::vec(any::<[u8; 16]>(), 1..50),
     ) {
         // Few values a byte, so that prefixes nest and addresses hit them.
-        let near = |bytes: [u8; 4]| u32::from_be_bytes(bytes.map(|byte| byte & 0x83));
-        let mut trie = iptrie::Ipv4RTrieMap::with_root(0);
+        let near = |bytes: [u8; 16]| u128::from_be_bytes(bytes.map(|byte| byte & 0x83));
+        let mut trie = iptrie::Ipv6RTrieMap::with_root(0);
         let mut rows = Vec::new();
         for ((net, len), code) in prefixes.into_iter().zip(1..) {
-            let prefix = iptrie::Ipv4Prefix::new(near(net).into(), len).unwrap();
+            let prefix = iptrie::Ipv6Prefix::new(near(net).into(), len).unwrap();
             trie.insert(prefix, code);
             rows.push((near(net), len, code));
         }
-        let flat = Flat::new(rows);
+        let tree = super::tree::Tree::new(rows);
         let trie = trie.compress();
         for addr in addrs {
             let addr = near(addr);
-            prop_assert_eq!(flat.lookup(addr), *trie.lookup(&std::net::Ipv4Addr::from_bits(addr)).1);
+            prop_assert_eq!(tree.lookup(addr), *trie.lookup(&std::net::Ipv6Addr::from_bits(addr)).1);
         }
+    }
+
+    #[test]
+    fn a_column_is_looked_up_as_its_addresses_are(
+        prefixes in prop::collection::vec((any::<[u8; 16]>(), 0..=128u8, any::<bool>()), 0..50),
+        addrs in prop::collection::vec((any::<[u8; 16]>(), 0..3u8), 0..700),
+    ) {
+        let near = |bytes: [u8; 16]| u128::from_be_bytes(bytes.map(|byte| byte & 0x83));
+        let mut rows = Rows::default();
+        for (net, len, is_v4) in prefixes {
+            let code = rows.code(&len.to_string());
+            let v4 = || ipnet::Ipv4Net::new((near(net) as u32).into(), len / 4).map(IpNet::V4);
+            let v6 = || ipnet::Ipv6Net::new(near(net).into(), len).map(IpNet::V6);
+            rows.push(if is_v4 { v4() } else { v6() }.unwrap(), code);
+        }
+        let table = Table::of(rows);
+        let lo = |(addr, family): &([u8; 16], u8)| match family {
+            0 => (0, 0xffff_0000_0000 | near(*addr) as u64 & 0xffff_ffff),
+            1 => ((near(*addr) >> 64) as u64, near(*addr) as u64),
+            _ => (0, 0),
+        };
+        let (hi, lo): (Vec<u64>, Vec<u64>) = addrs.iter().map(lo).unzip();
+        let mut codes = vec![7];
+        table.lookup_all(&hi, &lo, &mut codes);
+        let each: Vec<u32> = hi.iter().zip(&lo).map(|(hi, lo)| table.lookup(*hi, *lo)).collect();
+        prop_assert_eq!(&codes[1..], each);
     }
 
     #[test]
