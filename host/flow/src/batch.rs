@@ -296,7 +296,7 @@ impl Batch {
         let mut picked = Batch::new(Arc::clone(&self.schema), self.pool.clone(), rows.len());
         picked.stamp(self.id, self.now_ms);
         for (number, column) in self.columns() {
-            picked.put(number, column.select(rows));
+            picked.put(number, column.select(rows, &self.pool));
         }
         picked.routes = self.routes.as_deref().map(|routes| {
             let index = rows.iter().filter_map(|row| routes.index.get(*row as usize).copied()).collect();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::Width;
+use crate::{Pool, Width};
 
 /// The values of one column, one per row. Shared until written: a clone costs a reference count.
 ///
@@ -149,20 +149,24 @@ impl Column {
         }
     }
 
-    /// The column with only the rows listed, in their order. Rows out of range are left out.
+    /// The column with only the rows listed, in their order, in buffers of `pool`. Rows out of range are left out.
     #[must_use]
-    pub fn select(&self, rows: &[u32]) -> Column {
+    pub fn select(&self, rows: &[u32], pool: &Pool) -> Column {
         // The length of what comes out is known, which a filter would hide.
-        fn gather<T: Copy + Default>(values: &[T], rows: &[u32]) -> Vec<T> {
-            rows.iter().map(|row| values.get(*row as usize).copied().unwrap_or_default()).collect()
+        fn gather<T: Copy + Default>(values: &[T], rows: &[u32], mut buffer: Vec<T>) -> Vec<T> {
+            buffer.extend(rows.iter().map(|row| values.get(*row as usize).copied().unwrap_or_default()));
+            buffer
         }
         match self {
-            Column::U8(values) => Column::U8(Arc::new(gather(values, rows))),
-            Column::U16(values) => Column::U16(Arc::new(gather(values, rows))),
-            Column::U32(values) => Column::U32(Arc::new(gather(values, rows))),
-            Column::U64(values) => Column::U64(Arc::new(gather(values, rows))),
+            Column::U8(values) => Column::U8(Arc::new(gather(values, rows, pool.u8s()))),
+            Column::U16(values) => Column::U16(Arc::new(gather(values, rows, pool.u16s()))),
+            Column::U32(values) => Column::U32(Arc::new(gather(values, rows, pool.u32s()))),
+            Column::U64(values) => Column::U64(Arc::new(gather(values, rows, pool.u64s()))),
             // Words of the rows left out stay behind: whoever reads the dictionary must not see what others have.
-            Column::Text(texts) => Column::Text(Arc::new(Texts::of_used(&texts.words, gather(&texts.codes, rows)))),
+            Column::Text(texts) => {
+                let codes = gather(&texts.codes, rows, Vec::new());
+                Column::Text(Arc::new(Texts::of_used(&texts.words, codes)))
+            }
             Column::Lists(lists) => {
                 let mut picked = Lists::default();
                 for row in rows {

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use sluice_flow::Batch;
 use sluice_pipeline::Event;
@@ -37,6 +38,8 @@ pub struct Called {
     pub touched: Touched,
     /// Work within the plugin, if the host counts fuel.
     pub fuel: Option<u64>,
+    /// Time from the call to the answer, with what is copied; what becomes of the answer comes after it.
+    pub took: Duration,
 }
 
 /// How a call ended.
@@ -102,7 +105,9 @@ impl Trial {
         let now_ms = batch.now_ms();
         self.instance.data_mut().begin(batch);
         let deadline_ms = self.loaded.version().shared.limits.deadline_ms;
+        let began = Instant::now();
         let answer = self.instance.process(deadline_ms);
+        let took = began.elapsed();
         let current = self.instance.data_mut().current.take().expect("begin put it there");
         let keep = current.keep.clone().filter(|_| matches!(answer, Ok(Ok(()))));
         let answer = match answer {
@@ -114,16 +119,17 @@ impl Trial {
             Ok(Err(Failure::Fatal(text))) => Answer::Refused(text),
             Err(trapped) => Answer::Trapped(trapped.into()),
         };
-        Called { keep, ..self.called(answer, now_ms) }
+        Called { keep, took, ..self.called(answer, now_ms) }
     }
 
     /// `timer.tick`; does nothing if there is none.
     pub fn tick(&mut self, now_ms: u64) -> Called {
+        let began = Instant::now();
         let answer = match self.instance.tick(now_ms) {
             Ok(()) => Answer::Done(None),
             Err(trapped) => Answer::Trapped(trapped.into()),
         };
-        self.called(answer, now_ms)
+        Called { took: began.elapsed(), ..self.called(answer, now_ms) }
     }
 
     fn called(&mut self, answer: Answer, now_ms: u64) -> Called {
@@ -133,7 +139,7 @@ impl Trial {
         let alerts = std::mem::take(&mut state.alerts);
         let is_done = matches!(answer, Answer::Done(_));
         let alerts = alerts.iter().filter(|_| is_done).map(|alert| state.shared.event(alert, now_ms)).collect();
-        Called { answer, alerts, keep: None, touched, fuel }
+        Called { answer, alerts, keep: None, touched, fuel, took: Duration::ZERO }
     }
 
     /// `state.snapshot`; none without that export.
