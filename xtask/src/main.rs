@@ -27,8 +27,9 @@ cargo xtask COMMAND
   kafka [--fetch | -- ...] start an Apache Kafka on 127.0.0.1:9092 until Ctrl-C, or on a free port until the end of the
                            command behind --, which finds it in SLUICE_TEST_BROKERS; --fetch only puts it into the cache
   sdks                     fetch the tools of other languages (zig, componentize-py, ...) that the tests build plugins with
-  soak [--for 1h] [...]    a collector under load while plugins, tables and configurations change, good and bad: nothing may
-                           be lost or doubled (--rate 20000, --seed 1, --binary FILE, --report FILE)
+  soak [--for 1h] [...]    a collector under load while plugins, tables and configurations change, good and bad, by files, by
+                           command and by a tenant: nothing may be lost or doubled (--rate 20000, --seed 1, --binary FILE,
+                           --report FILE)
   plugins                  build the built-in plugins and say where the components are
   generate [--check]       write what is generated from the code, or check that it is current
   tidy                     check the direction of dependencies, file lengths and generated files

@@ -1,112 +1,56 @@
-//! What changes under a collector that runs: plugins, configurations and tables, good and bad.
+//! What changes under a collector that runs: plugins, configurations and tables, good and bad, by files and by command.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use super::Collector;
-use super::load::POISON;
-
-/// What the plugin's version begins with, in its data.
-const VERSION: &[u8] = b"1.0.0-guest-version";
+use super::asks::{Asks, Must, Outcomes, Who};
+use super::collector::Collector;
+use super::folder::{Folder, MODES, SHAPES};
 
 /// Everything that is changed, and how often it was.
 pub(super) struct Changes {
-    folder: PathBuf,
-    plugin: Vec<u8>,
+    folder: Folder,
+    /// None: nothing is asked for, only files change.
+    asks: Option<Asks>,
     random: u64,
     made: BTreeMap<&'static str, u64>,
-    /// So that no component is the same as one before.
-    number: u32,
-    shape: usize,
-    mode: usize,
 }
 
-/// What the plugin is told to do: number its rows, let them pass, trap on poisonous ones.
-const MODES: [(&str, u32); 3] = [("count", 0), ("pass", 0), ("trap", POISON)];
+/// Versions of the plugin that work.
+const GOOD: [u8; 2] = [1, 2];
+/// One that refuses its configuration.
+const REFUSES: u8 = 5;
+/// One that traps after two batches.
+const TRAPS: u8 = 9;
 
 impl Changes {
     /// Writes the first configuration.
-    pub(super) fn new(folder: &Path, plugin: &[u8], seed: u64) -> Result<Changes, String> {
-        let mut changes = Changes {
-            folder: folder.to_owned(),
-            plugin: plugin.to_vec(),
-            random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
-            made: BTreeMap::new(),
-            number: 0,
-            shape: 0,
-            mode: 0,
-        };
-        // The plugin imports all there is, so all has to be granted.
-        changes.write("secret.key", "5a".repeat(32).as_bytes())?;
-        changes.write("names.txt", b"no names")?;
-        changes.install(1)?;
-        changes.table()?;
-        changes.configure()?;
-        Ok(changes)
+    pub(super) fn new(folder: &Path, plugin: &[u8], seed: u64, asks: Option<Asks>) -> Result<Changes, String> {
+        let folder = Folder::new(folder, plugin, asks.is_some())?;
+        let random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        Ok(Changes { folder, asks, random, made: BTreeMap::new() })
     }
 
+    /// How many changes there were.
     pub(super) fn made(&self) -> u64 {
-        self.made.values().sum()
+        let asked: u64 = self.outcomes().values().map(|outcomes| outcomes.done + outcomes.refused).sum();
+        self.made.values().sum::<u64>() + asked
     }
 
     pub(super) fn by_kind(&self) -> BTreeMap<&'static str, u64> {
         self.made.clone()
     }
 
-    /// Makes a change, and waits for a moment.
-    pub(super) fn make_one(&mut self, collector: &Collector, only_swaps: bool, pace: u64) -> Result<(), String> {
-        let kind = match self.below(if only_swaps { 25 } else { 100 }) {
-            0..25 => {
-                let version = 1 + self.below(2) as u8;
-                self.install(version)?;
-                "plugin exchanged for a good one"
-            }
-            25..35 => {
-                self.install(9)?;
-                "plugin exchanged for one that traps after two batches"
-            }
-            35..42 => {
-                // Refuses the state, traps on it, does not know it, refuses its configuration.
-                let version = [3, 4, 7, 5][self.below(4) as usize];
-                self.install(version)?;
-                "plugin exchanged for one that does not start or refuses the state"
-            }
-            42..48 => {
-                self.write("guest.wasm", b"no component")?;
-                "plugin file broken"
-            }
-            48..60 => {
-                self.table()?;
-                "table exchanged"
-            }
-            60..63 => {
-                self.write("customers.csv", b"no prefix,at all\n")?;
-                "table file broken"
-            }
-            63..82 => {
-                self.shape = self.below(6) as usize;
-                self.configure()?;
-                "stages added, removed or reordered"
-            }
-            82..93 => {
-                self.mode = self.below(MODES.len() as u64) as usize;
-                self.configure()?;
-                "configuration of the plugin changed"
-            }
-            _ => {
-                self.write("sluice.toml", b"[sources.edge\n")?;
-                "configuration broken"
-            }
-        };
-        *self.made.entry(kind).or_insert(0) += 1;
-        if self.below(4) > 0 {
-            collector.signal("HUP");
-        }
-        thread::sleep(Duration::from_millis(20 + self.below(pace)));
-        Ok(())
+    /// What came of each kind of command.
+    pub(super) fn outcomes(&self) -> BTreeMap<&'static str, Outcomes> {
+        self.asks.as_ref().map(Asks::outcomes).unwrap_or_default()
+    }
+
+    /// What did not come as it must.
+    pub(super) fn wrong(&self) -> Vec<String> {
+        self.asks.as_ref().map(Asks::wrong).unwrap_or_default()
     }
 
     fn below(&mut self, bound: u64) -> u64 {
@@ -116,68 +60,178 @@ impl Changes {
         self.random % bound
     }
 
-    /// Written beside and renamed, as an operator does.
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), String> {
-        let beside = self.folder.join("new");
-        let written = fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, self.folder.join(name)));
-        written.map_err(|error| format!("{name}: {error}"))
+    fn one_of<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len() as u64) as usize]
     }
 
-    /// Puts a version of the plugin in place.
-    fn install(&mut self, version: u8) -> Result<(), String> {
-        let mut bytes = self.plugin.clone();
-        let places: Vec<usize> =
-            bytes.windows(VERSION.len()).enumerate().filter(|(_, at)| *at == VERSION).map(|(at, _)| at).collect();
-        for at in places {
-            bytes[at] = b'0' + version;
+    /// Makes a change, and waits for a moment.
+    pub(super) fn make_one(&mut self, collector: &Collector, pace: u64) -> Result<(), String> {
+        match self.asks.take() {
+            Some(mut asks) if self.below(2) == 0 => {
+                let made = self.by_command(collector, &mut asks);
+                self.asks = Some(asks);
+                made?;
+            }
+            asks => {
+                let is_all = asks.is_some();
+                self.asks = asks;
+                let kind = self.by_file(is_all)?;
+                *self.made.entry(kind).or_insert(0) += 1;
+                if self.below(4) > 0 {
+                    collector.signal("HUP");
+                }
+            }
         }
-        // A custom section, so that it is another component each time; a few hundred kinds, for the cache has as many.
-        self.number += 1;
-        let section = [7, b'n', b'u', b'm', b'b', b'e', b'r', b'0', (self.number % 64) as u8];
-        bytes.extend([0, section.len() as u8]);
-        bytes.extend(section);
-        self.write("guest.wasm", &bytes)
+        thread::sleep(Duration::from_millis(20 + self.below(pace)));
+        Ok(())
     }
 
-    fn table(&mut self) -> Result<(), String> {
-        let customer = 1 + self.below(1000);
-        self.write("customers.csv", format!("192.0.2.0/24,{customer}\n198.18.0.0/15,7\n").as_bytes())
+    /// Changes a file that the collector looks at.
+    fn by_file(&mut self, is_all: bool) -> Result<&'static str, String> {
+        let file = if is_all { self.one_of(&["guest.wasm", "apart.wasm"]) } else { "guest.wasm" };
+        Ok(match self.below(if is_all { 100 } else { 25 }) {
+            0..25 => {
+                let version = self.one_of(&GOOD);
+                self.folder.install(file, version)?;
+                "plugin exchanged for a good one"
+            }
+            25..35 => {
+                self.folder.install(file, TRAPS)?;
+                "plugin exchanged for one that traps after two batches"
+            }
+            35..42 => {
+                // Refuses the state, traps on it, does not know it, refuses its configuration.
+                let version = self.one_of(&[3, 4, 7, REFUSES]);
+                self.folder.install(file, version)?;
+                "plugin exchanged for one that does not start or refuses the state"
+            }
+            42..48 => {
+                self.folder.write(file, b"no component")?;
+                "plugin file broken"
+            }
+            48..58 => {
+                let customer = 1 + self.below(1000);
+                self.folder.table(customer)?;
+                "table exchanged"
+            }
+            58..61 => {
+                self.folder.write("customers.csv", b"no prefix,at all\n")?;
+                "table file broken"
+            }
+            61..79 => {
+                self.folder.shape = self.below(SHAPES) as usize;
+                self.folder.configure()?;
+                "stages added, removed or reordered"
+            }
+            79..87 => {
+                self.folder.mode = self.below(MODES.len() as u64) as usize;
+                self.folder.configure()?;
+                "configuration of the plugin changed"
+            }
+            87..94 => {
+                self.folder.is_turned = !self.folder.is_turned;
+                self.folder.configure()?;
+                "file sink changed"
+            }
+            _ => {
+                self.folder.write("sluice.toml", b"[sources.edge\n")?;
+                "configuration broken"
+            }
+        })
     }
 
-    /// Writes a configuration of the shape and mode there are now. Every row ends at the one sink, whatever its way.
-    fn configure(&mut self) -> Result<(), String> {
-        let (mode, arg) = MODES[self.mode];
-        let guest = |input: &str| {
-            format!(
-                "[stages.guest]\ninputs = [\"{input}\"]\nplugin = \"./guest.wasm\"\n\
-                 grant = {{ read = [\"src_addr\", \"bytes\", \"src_as\"], write = [\"src_as\", \"customer_id\"], events = true, tables = [\"customers\"], keys = [\"secret\"], assets = [\"names\"] }}\nprivate = false\n\
-                 config = {{ mode = \"{mode}\", arg = {arg} }}\ninstances = \"one\"\n"
-            )
-        };
-        let enrich = |input: &str| {
-            format!(
-                "[stages.enrich]\ninputs = [\"{input}\"]\nplugin = \"enricher\"\n\
-                 config = {{ customers = {{ table = \"customers\" }}, proto_name = true }}\n"
-            )
-        };
-        let split = |input: &str, name: &str| {
-            format!("[stages.split]\ninputs = [\"{input}\"]\nplugin = \"splitter\"\nconfig = {{ name = \"{name}\" }}\n")
-        };
-        let (stages, last) = match self.shape {
-            0 => (guest("edge"), "guest"),
-            1 => (format!("{}{}", guest("edge"), enrich("guest")), "enrich"),
-            2 => (format!("{}{}", enrich("edge"), guest("enrich")), "guest"),
-            3 => (format!("{}{}", guest("edge"), split("guest", "port-{dst_port}")), "split.*"),
-            4 => (format!("{}{}", split("edge", "proto-{proto}"), guest("split.*")), "guest"),
-            _ => (enrich("edge"), "enrich"),
-        };
-        let text = format!(
-            "workers = 2\n[admin]\nlisten = \"127.0.0.1:0\"\n\
-             [sources.edge]\ntype = \"udp\"\nlisten = \"127.0.0.1:0\"\nbatch_rows = 256\nbatch_delay_ms = 20\nqueue = 256\n\
-             [tables.customers]\ntype = \"prefix\"\npath = \"customers.csv\"\n\
-             [keys.secret]\npath = \"secret.key\"\n[assets.names]\npath = \"names.txt\"\n\
-             {stages}[sinks.out]\ntype = \"stdout\"\nformat = \"json\"\nfields = [\"sequence_num\", \"dst_addr\"]\ninputs = [\"{last}\"]\n"
-        );
-        self.write("sluice.toml", text.as_bytes())
+    /// Does something with a command, as an operator or the tenant does.
+    fn by_command(&mut self, collector: &Collector, asks: &mut Asks) -> Result<(), String> {
+        let operator = (Who::Operator, Must::Either);
+        let stage = self.one_of(self.folder.stages());
+        match self.below(100) {
+            0..9 => {
+                let version = self.one_of(&GOOD);
+                self.folder.install(&format!("{stage}.wasm"), version)?;
+                asks.ask(collector, "plugin swap", operator, &["plugin", "swap", stage])?;
+            }
+            9..20 => {
+                let version = self.one_of(&[1, 2, TRAPS, REFUSES]);
+                let every = (1 + self.below(10)).to_string();
+                self.folder.install("next.wasm", version)?;
+                let args = ["plugin", "shadow", stage, "--plugin", "next.wasm", "--every", &every];
+                asks.ask(collector, "plugin shadow", operator, &args)?;
+            }
+            20..29 => asks.ask(collector, "plugin promote", operator, &["plugin", "promote", stage])?,
+            29..31 => asks.ask(collector, "plugin shadow --end", operator, &["plugin", "shadow", stage, "--end"])?,
+            31..36 => asks.ask(collector, "plugin rollback", operator, &["plugin", "rollback", stage])?,
+            36..40 => {
+                asks.ask(collector, "plugin quarantine", operator, &["plugin", "quarantine", stage])?;
+                thread::sleep(Duration::from_millis(20 + self.below(200)));
+                asks.ask(collector, "plugin release", operator, &["plugin", "release", stage])?;
+            }
+            40..44 => asks.ask(collector, "reload", operator, &["reload"])?,
+            44..48 => {
+                let customer = 1 + self.below(1000);
+                self.folder.table(customer)?;
+                let must = (Who::Operator, Must::BeDone);
+                asks.ask(collector, "tables reload", must, &["tables", "reload", "customers"])?;
+            }
+            48..50 => asks.ask(collector, "status", (Who::Operator, Must::BeDone), &["status"])?,
+            50..56 => {
+                let node = self.one_of(&["edge", "guest", "apart", "enrich", "out", "acme-rows"]);
+                asks.tail(collector, "tail by an operator", Who::Operator, node)?;
+            }
+            56..60 => {
+                let node = self.one_of(&["acme:select", "acme:web"]);
+                asks.tail(collector, "tail by the tenant", Who::Tenant, node)?;
+            }
+            60..65 => {
+                if collector.kill_process() {
+                    *self.made.entry("process for plugins killed").or_insert(0) += 1;
+                }
+            }
+            _ => self.by_tenant(collector, asks)?,
+        }
+        Ok(())
+    }
+
+    /// Does something as the tenant, with its token.
+    fn by_tenant(&mut self, collector: &Collector, asks: &mut Asks) -> Result<(), String> {
+        let tenant = |must| (Who::Tenant, must);
+        let file = self.folder.path("sent.wasm");
+        let every = (1 + self.below(10)).to_string();
+        let upload = ["tenant", "upload", "acme", "web", &file, "--every", &every];
+        match self.below(100) {
+            0..30 => {
+                let version = self.one_of(&GOOD);
+                self.folder.install("sent.wasm", version)?;
+                asks.ask(collector, "tenant upload of a good one", tenant(Must::BeDone), &upload)?;
+            }
+            30..40 => {
+                self.folder.install("sent.wasm", TRAPS)?;
+                asks.ask(collector, "tenant upload of one that traps", tenant(Must::BeDone), &upload)?;
+            }
+            40..46 => {
+                self.folder.install("sent.wasm", REFUSES)?;
+                asks.ask(collector, "tenant upload of a bad one", tenant(Must::BeRefused), &upload)?;
+            }
+            46..52 => {
+                self.folder.write("sent.wasm", b"no component")?;
+                asks.ask(collector, "tenant upload of a bad one", tenant(Must::BeRefused), &upload)?;
+            }
+            52..56 => {
+                // A tenant asks for what is the operator's.
+                let args = ["plugin", "rollback", "guest"];
+                asks.ask(collector, "a tenant as an operator", tenant(Must::BeRefused), &args)?;
+            }
+            56..80 => {
+                asks.ask(collector, "tenant promote", tenant(Must::Either), &["tenant", "promote", "acme", "web"])?;
+            }
+            80..90 => {
+                let args = ["tenant", "rollback", "acme", "web"];
+                asks.ask(collector, "tenant rollback", tenant(Must::Either), &args)?;
+            }
+            90..95 => {
+                asks.ask(collector, "tenant remove", tenant(Must::Either), &["tenant", "remove", "acme", "web"])?;
+            }
+            _ => asks.ask(collector, "tenant show", tenant(Must::BeDone), &["tenant", "show", "acme"])?,
+        }
+        Ok(())
     }
 }

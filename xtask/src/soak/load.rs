@@ -1,23 +1,34 @@
 //! Numbered flows in, and what comes out.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
-use std::process::{ChildStderr, ChildStdout};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
+use std::process::{ChildStderr, Command};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::collector::{PATIENCE, Processes, get, note};
+
 /// Records of a datagram.
 const RECORDS: u64 = 30;
+/// Of those, the ones to the hosts of [`TENANTS_PREFIX`].
+const TENANTS_RECORDS: u64 = 15;
+/// What a tenant's rows go to: the first 15 hosts.
+pub(super) const TENANTS_PREFIX: &str = "192.0.2.0/28";
 /// Flows that may be on their way: UDP then loses nothing, which would hide what the collector loses.
 const AHEAD: u64 = 6000;
 /// One flow in so many has [`POISON`] bytes.
 const POISONOUS: u64 = 20_011;
 /// Bytes that a plugin told to trap traps on.
 pub(super) const POISON: u32 = 666;
-/// Longest time without progress.
-const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How many of the flows that were sent are a tenant's.
+pub(super) fn tenants_share(sent: u64) -> u64 {
+    sent / RECORDS * TENANTS_RECORDS
+}
 
 /// Sends flows until `is_over`, each numbered by the sequence number of its datagram and its destination.
 pub(super) fn send(
@@ -77,23 +88,41 @@ fn netflow5(first: u64) -> Vec<u8> {
     datagram
 }
 
-/// Asks for a page over plain HTTP.
-pub(super) fn get(addr: SocketAddr, path: &str) -> Result<String, String> {
-    let asked = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(addr)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    asked().map_err(|error| format!("http://{addr}{path}: {error}"))
-}
-
 /// The sum of a metric over its labels.
 pub(super) fn counter(metrics: &str, name: &str) -> u64 {
     let of_it = metrics.lines().filter_map(|line| line.strip_prefix(name)).filter(|rest| rest.starts_with(['{', ' ']));
     of_it.filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as u64
+}
+
+/// The values of a metric that have labels, with what is between the braces.
+pub(super) fn series<'m>(metrics: &'m str, name: &str) -> impl Iterator<Item = (&'m str, u64)> {
+    let rest = metrics.lines().filter_map(move |line| line.strip_prefix(name)?.strip_prefix('{'));
+    rest.filter_map(|rest| {
+        let (labels, value) = rest.rsplit_once("} ")?;
+        Some((labels, value.parse::<f64>().ok()? as u64))
+    })
+}
+
+/// The value of one label.
+pub(super) fn label<'l>(labels: &'l str, name: &str) -> Option<&'l str> {
+    let from = labels.find(&format!("{name}=\""))? + name.len() + 2;
+    labels[from..].split('"').next()
+}
+
+/// Rows that stages dropped, by stage and reason, as the books at the end have it.
+pub(super) fn dropped(books: &str) -> Vec<(&str, &str, u64)> {
+    let mut dropped = Vec::new();
+    for line in books.lines().filter(|line| line.starts_with("stage ")) {
+        let name = line.split_whitespace().nth(1).unwrap_or_default();
+        // Kind, name and three sums; then `ROWS REASON, ...`.
+        let words: Vec<&str> = line.split_whitespace().skip(5).collect();
+        for pair in words.chunks_exact(2) {
+            if let Ok(rows) = pair[0].parse() {
+                dropped.push((name, pair[1].trim_end_matches(','), rows));
+            }
+        }
+    }
+    dropped
 }
 
 /// Which flows came out, and how often.
@@ -121,7 +150,7 @@ impl Flows {
 pub(super) struct Seen(JoinHandle<Flows>);
 
 impl Seen {
-    pub(super) fn read(rows: ChildStdout) -> Seen {
+    pub(super) fn read(rows: impl Read + Send + 'static) -> Seen {
         Seen(thread::spawn(move || {
             let mut flows = Flows::default();
             for line in BufReader::with_capacity(1 << 20, rows).lines().map_while(Result::ok) {
@@ -136,6 +165,31 @@ impl Seen {
 
     pub(super) fn end(self) -> Flows {
         self.0.join().unwrap_or_default()
+    }
+}
+
+/// A named pipe, for a file sink whose rows are not to fill a disk.
+pub(super) struct Pipe {
+    /// So that readers see no end while the sink opens it anew.
+    open: File,
+    seen: Seen,
+}
+
+impl Pipe {
+    pub(super) fn make(path: &Path) -> Result<Pipe, String> {
+        let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+        if !Command::new("mkfifo").arg(path).status().map_err(failed)?.success() {
+            return Err(format!("mkfifo {} failed", path.display()));
+        }
+        let open = File::options().read(true).write(true).open(path).map_err(failed)?;
+        let seen = Seen::read(File::open(path).map_err(failed)?);
+        Ok(Pipe { open, seen })
+    }
+
+    /// What came through it, when nobody writes any more.
+    pub(super) fn end(self) -> Flows {
+        drop(self.open);
+        self.seen.end()
     }
 }
 
@@ -154,12 +208,13 @@ fn number(line: &str) -> Option<u64> {
 pub(super) struct Log(JoinHandle<(BTreeMap<String, u64>, String)>);
 
 impl Log {
-    pub(super) fn read(log: BufReader<ChildStderr>) -> Log {
+    pub(super) fn read(log: BufReader<ChildStderr>, processes: Processes) -> Log {
         Log(thread::spawn(move || {
             let (mut messages, mut books) = (BTreeMap::new(), String::new());
             for line in log.lines().map_while(Result::ok) {
                 match serde_json::from_str::<serde_json::Value>(&line) {
                     Ok(entry) => {
+                        note(&processes, &entry);
                         let level = entry["level"].as_str().unwrap_or_default().to_owned();
                         let message = entry["fields"]["message"].as_str().unwrap_or_default().to_owned();
                         *messages.entry(format!("{level} {message}")).or_insert(0) += 1;

@@ -1,16 +1,21 @@
 //! `cargo xtask soak`: a collector under load for an hour, while everything that can change does, and an exact balance at the end.
 
+mod asks;
 mod changes;
+mod collector;
+mod folder;
 mod load;
 mod report;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use collector::Collector;
 
 use crate::{Outcome, root, system};
 
@@ -72,39 +77,6 @@ fn duration(text: &str) -> Result<Duration, String> {
     number.parse::<u64>().map(|number| Duration::from_secs(number * seconds)).map_err(|_| wrong())
 }
 
-/// A collector that runs in a folder of its own.
-pub(crate) struct Collector {
-    child: Child,
-    /// Where its metrics are.
-    pub(crate) admin: std::net::SocketAddr,
-    /// Where it listens for exports.
-    pub(crate) exports: std::net::SocketAddr,
-}
-
-impl Collector {
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    pub(crate) fn signal(&self, signal: &str) {
-        // A process that has ended is noticed by whoever waits for it.
-        drop(Command::new("kill").args([&format!("-{signal}"), &self.id().to_string()]).status());
-    }
-
-    /// Resident memory in bytes.
-    pub(crate) fn memory(&self) -> u64 {
-        let pages = fs::read_to_string(format!("/proc/{}/statm", self.id())).unwrap_or_default();
-        pages.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
-    }
-}
-
-impl Drop for Collector {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
 /// Runs it.
 pub(crate) fn soak(arguments: &[String]) -> Outcome {
     let settings = settings(arguments)?;
@@ -114,10 +86,12 @@ pub(crate) fn soak(arguments: &[String]) -> Outcome {
     };
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let plugin = guest()?;
-    let mut changes = changes::Changes::new(folder.path(), &plugin, settings.seed)?;
-    let (mut collector, rows, log) = start(&binary, folder.path())?;
+    let asks = if settings.only_swaps { None } else { Some(asks::Asks::new(&binary, folder.path())?) };
+    let mut changes = changes::Changes::new(folder.path(), &plugin, settings.seed, asks)?;
+    let tenants_rows = load::Pipe::make(&folder.path().join(folder::TENANTS_ROWS))?;
+    let (mut collector, rows, log) = Collector::start(&binary, folder.path())?;
     let seen = load::Seen::read(rows);
-    let log = load::Log::read(log);
+    let log = load::Log::read(log, Arc::clone(&collector.processes));
 
     let is_over = Arc::new(AtomicBool::new(false));
     let sent = Arc::new(AtomicU64::new(0));
@@ -130,7 +104,7 @@ pub(crate) fn soak(arguments: &[String]) -> Outcome {
     let mut memory = Vec::new();
     let mut said = Instant::now();
     while began.elapsed() < settings.time {
-        changes.make_one(&collector, settings.only_swaps, settings.pace)?;
+        changes.make_one(&collector, settings.pace)?;
         if memory.is_empty() || said.elapsed() >= Duration::from_secs(10) {
             said = Instant::now();
             memory.push((began.elapsed(), collector.memory()));
@@ -145,19 +119,24 @@ pub(crate) fn soak(arguments: &[String]) -> Outcome {
     }
     is_over.store(true, Ordering::Release);
     exporter.join().map_err(|_| "the exporter failed")??;
-    let metrics = load::get(collector.admin, "/metrics")?;
+    let metrics = collector::get(collector.admin, "/metrics")?;
     collector.signal("TERM");
-    let status = collector.child.wait().map_err(|error| error.to_string())?;
+    let status = collector.wait()?;
     let facts = report::Facts {
         ran: began.elapsed(),
         rate: settings.rate,
         seed: settings.seed,
+        pace: settings.pace,
         sent: sent.load(Ordering::Acquire),
         seen: seen.end(),
+        has_tenant: !settings.only_swaps,
+        tenants: tenants_rows.end(),
         log: log.end(),
         metrics,
         memory,
         made: changes.by_kind(),
+        asked: changes.outcomes(),
+        wrong: changes.wrong(),
         is_in_order: status.success(),
     };
     let (text, problems) = facts.text();
@@ -193,44 +172,4 @@ fn guest() -> Result<Vec<u8>, String> {
     }
     let file = target.join("wasm32-wasip2/release/guest.wasm");
     fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))
-}
-
-/// Starts the collector and waits until it says where it listens.
-fn start(
-    binary: &Path,
-    folder: &Path,
-) -> Result<(Collector, std::process::ChildStdout, std::io::BufReader<std::process::ChildStderr>), String> {
-    use std::io::BufRead;
-    let mut child = Command::new(binary)
-        .args(["--log-json", "run"])
-        .arg(folder.join("sluice.toml"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| format!("{}: {error}", binary.display()))?;
-    let rows = child.stdout.take().ok_or("no output")?;
-    let mut log = std::io::BufReader::new(child.stderr.take().ok_or("no log")?);
-    let (mut admin, mut exports) = (None, None);
-    let mut said = String::new();
-    loop {
-        let mut line = String::new();
-        if log.read_line(&mut line).map_err(|error| error.to_string())? == 0 {
-            return Err(format!("the collector did not start:\n{said}"));
-        }
-        said.push_str(&line);
-        let entry: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
-        let message = entry["fields"]["message"].as_str().unwrap_or_default();
-        if let Some(url) = message.strip_prefix("metrics on http://") {
-            admin = url.split('/').next().and_then(|addr| addr.parse().ok());
-        }
-        if message == "listening" {
-            exports = entry["fields"]["addr"].as_str().and_then(|addr| addr.parse().ok());
-        }
-        if message == "running" {
-            break;
-        }
-    }
-    let (admin, exports) = (admin.ok_or("no metrics")?, exports.ok_or("it does not listen")?);
-    Ok((Collector { child, admin, exports }, rows, log))
 }
