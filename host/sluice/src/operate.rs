@@ -51,6 +51,13 @@ pub(crate) fn promote(loaded: &Arc<Loaded>) -> Result<Reloaded, Refused> {
     }
     let failed = |error: std::io::Error| Refused::Component(format!("{}: {error}", path.display()));
     exchange(&new, &path).map_err(failed)?;
+    // What was compared is what is promoted, whatever is in its file by now.
+    let copied = ComponentSource::File { path: path.clone(), sha256: None };
+    if !sluice_plugin::digest_of(&copied).is_ok_and(|digest| digest == candidate.digest()) {
+        put_back(&path).map_err(failed)?;
+        let problem = format!("{} is not the candidate any more that was compared; begin anew with it", new.display());
+        return Err(Refused::State(problem));
+    }
     match loaded.retry() {
         Ok(reloaded) => {
             loaded.end_shadow();
@@ -82,7 +89,7 @@ pub(crate) fn roll_back(loaded: &Loaded) -> Result<Reloaded, Refused> {
     Ok(reloaded)
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".");
     name.push(suffix);
@@ -91,13 +98,20 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 /// Puts the component `new`, and its signature, in the place of `path`, which is kept.
 fn exchange(new: &Path, path: &Path) -> std::io::Result<()> {
+    // The signature first: a component that is there is looked at at once.
     for (new, path) in [(signature_path(new), signature_path(path)), (new.to_owned(), path.to_owned())] {
+        let previous = beside(&path, "previous");
         if path.exists() {
-            fs::copy(&path, beside(&path, "previous"))?;
+            fs::copy(&path, previous)?;
+        } else {
+            gone(&previous)?;
         }
         if new.exists() {
             fs::copy(&new, beside(&path, "new"))?;
             fs::rename(beside(&path, "new"), &path)?;
+        } else {
+            // A signature is of one component: that of another would refuse the new one.
+            gone(&path)?;
         }
     }
     Ok(())
@@ -108,7 +122,17 @@ fn put_back(path: &Path) -> std::io::Result<()> {
         let previous = beside(&path, "previous");
         if previous.exists() {
             fs::rename(previous, &path)?;
+        } else {
+            gone(&path)?;
         }
     }
     Ok(())
+}
+
+/// Removes a file, if it is there.
+pub(crate) fn gone(path: &Path) -> std::io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }

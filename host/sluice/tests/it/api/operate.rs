@@ -186,3 +186,28 @@ fn an_operator_puts_a_plugin_into_quarantine_and_releases_it() {
     assert_eq!(bench.last(), (6, 1));
     bench.collector.stop();
 }
+
+#[test]
+fn what_was_compared_is_what_is_promoted() {
+    let mut bench = Bench::start();
+    let api =
+        |bench: &Bench, method: &str, path: &str| bench.collector.call(method, &format!("/v1/plugins/tag/{path}"));
+    assert_eq!(api(&bench, "POST", "shadow?plugin=./new.wasm&every=1").0, 200);
+    bench.send();
+    // Another good one, which nobody has looked at.
+    fs::write(bench.collector.folder.path().join("new.wasm"), guest::version(3)).unwrap();
+    let (status, body) = api(&bench, "POST", "promote");
+    assert_eq!(status, 409, "{body}");
+    assert!(body["error"].as_str().unwrap().contains("is not the candidate any more that was compared"), "{body}");
+    assert_eq!(bench.file(), guest::guest());
+    bench.send();
+    assert_eq!(bench.last(), (6, 1));
+    fs::remove_file(bench.collector.folder.path().join("new.wasm")).unwrap();
+    assert_eq!(api(&bench, "POST", "promote").0, 409);
+    assert_eq!(bench.file(), guest::guest());
+    fs::write(bench.collector.folder.path().join("new.wasm"), guest::version(2)).unwrap();
+    assert_eq!(api(&bench, "POST", "promote").0, 200);
+    bench.send();
+    assert_eq!(bench.last(), (9, 2));
+    bench.collector.stop();
+}
