@@ -60,7 +60,9 @@ pub use numbers::Numbers;
 pub use pack::{PackError, Renames, pack};
 pub use quarantine::{MAX_TRAPS, QuarantineRules, Quarantined};
 pub use shadow::{ColumnChange, ShadowReport};
-pub use signature::{KeyId, PublicKey, SecretKey, SignatureError, Signer, signature_of, signature_path, verify};
+pub use signature::{
+    KeyId, PublicKey, SecretKey, SignatureError, Signer, check_signature, signature_of, signature_path, verify,
+};
 pub use spec::{
     Assets, ComponentSource, FailurePolicy, Grant, Granted, Isolation, LogLine, LogOut, OnError, Services, StageSpec,
 };

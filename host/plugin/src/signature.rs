@@ -25,6 +25,8 @@ const PUBLIC: &str = "sluice public key v1";
 const SIGNATURE: &str = "sluice signature v1";
 /// Bytes that a file of a key or a signature may have.
 const MAX_FILE_BYTES: u64 = 1024;
+/// What a signature is called in an error.
+const SIGNATURE_WHAT: &str = "signature of a plugin";
 /// Bytes of the name of a key: it is a label value.
 const MAX_NAME_BYTES: usize = 64;
 
@@ -267,10 +269,7 @@ pub fn signature_of(file: &Path) -> Result<Option<String>, SignatureError> {
 /// # Errors
 /// If it is no signature, of another key, or of other bytes.
 pub fn verify(file: &Path, bytes: &[u8], text: &str, keys: &[PublicKey]) -> Result<Signer, SignatureError> {
-    let malformed =
-        |problem| SignatureError::Malformed { path: signature_path(file), what: "signature of a plugin", problem };
-    let (id, signature) = lines::<64>(text, SIGNATURE, "key").map_err(malformed)?;
-    let id = KeyId::parse(id).ok_or_else(|| malformed("its key id is not 16 hexadecimal digits"))?;
+    let (id, signature) = parsed(&signature_path(file), text)?;
     let Some(key) = keys.iter().find(|key| KeyId::of(&key.key) == id) else {
         return Err(SignatureError::OtherKey { file: file.to_owned(), key: id });
     };
@@ -280,6 +279,26 @@ pub fn verify(file: &Path, bytes: &[u8], text: &str, keys: &[PublicKey]) -> Resu
         Ok(()) => Ok(key.signer()),
         Err(_) => Err(SignatureError::Changed { file: file.to_owned(), signer: key.signer() }),
     }
+}
+
+/// Whether `text` looks like what belongs into `path`, a file of a signature, whoever it is of.
+///
+/// # Errors
+/// What it lacks.
+pub fn check_signature(path: &Path, text: &str) -> Result<(), SignatureError> {
+    if text.len() as u64 > MAX_FILE_BYTES {
+        let problem = "it is longer than 1024 bytes";
+        return Err(SignatureError::Malformed { path: path.to_owned(), what: SIGNATURE_WHAT, problem });
+    }
+    parsed(path, text).map(drop)
+}
+
+/// Key and signature in a text that belongs into `path`.
+fn parsed(path: &Path, text: &str) -> Result<(KeyId, [u8; 64]), SignatureError> {
+    let malformed = |problem| SignatureError::Malformed { path: path.to_owned(), what: SIGNATURE_WHAT, problem };
+    let (id, signature) = lines::<64>(text, SIGNATURE, "key").map_err(malformed)?;
+    let id = KeyId::parse(id).ok_or_else(|| malformed("its key id is not 16 hexadecimal digits"))?;
+    Ok((id, signature))
 }
 
 fn checked_name(name: &str) -> Result<String, SignatureError> {

@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 use crate::build::base;
 use crate::collector::{Collector, RunningStage};
 use crate::config::tenants::{self, Files, Found, parts};
+use crate::tenancy;
 
 /// How often files are looked at. A look is a `stat` a file.
 const EVERY: Duration = Duration::from_secs(1);
@@ -70,6 +71,8 @@ impl Watch {
 
     /// Looks at the folders of the tenants, each for itself: what is wrong with one is nothing to the others.
     fn folders(&self, is_asked: bool) {
+        // What a tenant is about to put there or take away is not looked at before it is done.
+        let _one_at_a_time = tenancy::alone();
         let tenants: Vec<_> = {
             let running = self.collector.running();
             let base = base(&running.config);

@@ -166,7 +166,11 @@ pub(crate) fn routes() -> Vec<Route> {
                 "Send a component, which is checked as at load. The first of a name runs; another runs as a candidate beside it, \
                  without effect, on copies of the tenant's batches, until it is promoted.",
             ),
-            &[NO_TENANT, (409, "There is no room for one more."), (422, "The component is refused; nothing changed.")],
+            &[
+                NO_TENANT,
+                (409, "There is no room for one more."),
+                (422, "The component or its signature is refused; nothing changed."),
+            ],
             tenants::send,
         )
         .taking(MAX_COMPONENT_BYTES),

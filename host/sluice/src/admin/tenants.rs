@@ -15,7 +15,7 @@ use super::shapes::{Shadow, Tenant, TenantPlugin};
 use crate::collector::Collector;
 use crate::config::tenants::parts;
 use crate::operate::Refused;
-use crate::tenancy::{Sent, Tenancy};
+use crate::tenancy::{Component, Sent, Tenancy};
 
 /// How a component that is sent is tried.
 #[derive(Deserialize, JsonSchema)]
@@ -23,6 +23,9 @@ use crate::tenancy::{Sent, Tenancy};
 pub(super) struct SendQuery {
     /// It gets a copy of every so many batches of each instance. Default 10.
     every: Option<u32>,
+    /// Its detached signature: the text of the `.sig` that `sluice plugin sign` writes beside the component. It is kept beside the
+    /// component. Default: none.
+    signature: Option<String>,
 }
 
 /// The collector and the tenant of the path, if whoever calls may know of it.
@@ -97,9 +100,10 @@ pub(super) async fn send(call: Call, query: SendQuery) -> Result<Tenant, Refusal
     if every == 0 {
         return Err(Refusal::new(StatusCode::BAD_REQUEST, "every: 0 is none; use 1 or more"));
     }
-    let component = call.body.clone();
+    let (bytes, signature) = (call.body.clone(), query.signature);
     let who = call.who.as_ref().map_or(String::new(), |who| who.name.clone());
     let sent = act(&call, move |tenant, plugin, _| {
+        let component = Component { bytes: &bytes, signature: signature.as_deref() };
         let sent = tenant.send(plugin, &component, every)?;
         let as_what = if matches!(sent, Sent::Beside) { "candidate" } else { "plugin" };
         tracing::info!(who, plugin, as_what, "component of a tenant taken");

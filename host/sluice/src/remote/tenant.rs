@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use sluice_plugin::signature_of;
 
 use super::client::{Method, escaped};
 use super::{AskArgs, get, post, send, show};
@@ -19,8 +20,8 @@ pub(crate) enum TenantCommand {
         #[command(flatten)]
         ask: AskArgs,
     },
-    /// Send a component. The first of a name runs at once; another runs as a candidate beside it, without effect, until it is
-    /// promoted. The exit code is 1 if it is refused; nothing then changed.
+    /// Send a component, with its signature if FILE.sig is there. The first of a name runs at once; another runs as a candidate
+    /// beside it, without effect, until it is promoted. The exit code is 1 if it is refused; nothing then changed.
     #[command(after_help = "Example: sluice tenant upload acme web build/web.wasm")]
     Upload {
         /// Name of the tenant.
@@ -84,7 +85,9 @@ pub(super) fn tenant(command: TenantCommand) -> Result<(), Failure> {
         TenantCommand::Upload { tenant, plugin, file, every, ask } => {
             let unread = |error| Failure::running(file.display().to_string(), error);
             let component = fs::read(&file).map_err(unread)?;
-            let path = format!("{}?every={every}", of(&tenant, &plugin));
+            let signature = signature_of(&file).map_err(|error| Failure::failed(error.to_string()))?;
+            let signature = signature.map_or_else(String::new, |text| format!("&signature={}", escaped(&text)));
+            let path = format!("{}?every={every}{signature}", of(&tenant, &plugin));
             send(&ask, Method::Put, &path, &component, show::tenant)
         }
         TenantCommand::Shadow { tenant, plugin, ask } => {

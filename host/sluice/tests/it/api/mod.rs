@@ -7,6 +7,7 @@ mod limits;
 mod operate;
 mod page;
 mod schema;
+mod signed;
 mod tail;
 mod tenants;
 
