@@ -22,5 +22,6 @@ mod privacy;
 mod reload;
 mod replay;
 mod supply_chain;
+mod tenant_limits;
 mod tenants;
 mod tool;

@@ -13,7 +13,7 @@ use crate::hostile::guest;
 use crate::hot_swap::splitter;
 use crate::tool::{Running, exporter, metrics_with, netflow5, sluice};
 
-const HEAD: &str = r#"
+pub(crate) const HEAD: &str = r#"
     workers = 2
 
     [admin]
@@ -34,7 +34,7 @@ const HEAD: &str = r#"
 "#;
 
 /// Two tenants with half of the hosts each.
-const TWO: &str = r#"
+pub(crate) const TWO: &str = r#"
     [tenants.acme]
     inputs = ["edge"]
     prefixes = ["192.0.2.0/28"]
@@ -60,7 +60,7 @@ const TWO: &str = r#"
     fields = ["dst_addr"]
 "#;
 
-fn folder(config: &str) -> TempDir {
+pub(crate) fn folder(config: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("sluice.toml"), format!("{HEAD}{config}")).unwrap();
     fs::write(folder.path().join("t.csv"), "192.0.2.0/24,1\n").unwrap();
@@ -72,16 +72,16 @@ fn folder(config: &str) -> TempDir {
 }
 
 /// A collector of two tenants that runs.
-struct Collector {
-    run: Running,
-    admin: SocketAddr,
+pub(crate) struct Collector {
+    pub(crate) run: Running,
+    pub(crate) admin: SocketAddr,
     socket: UdpSocket,
     folder: TempDir,
-    sent: u64,
+    pub(crate) sent: u64,
 }
 
 impl Collector {
-    fn start(folder: TempDir) -> Collector {
+    pub(crate) fn start(folder: TempDir) -> Collector {
         let mut run = Running::start(&folder.path().join("sluice.toml"));
         let admin = run.wait_for("metrics on")["message"].as_str().unwrap().to_owned();
         let admin = admin.split('/').nth(2).unwrap().parse().unwrap();
@@ -102,9 +102,14 @@ impl Collector {
 
     /// Sends 15 rows of each tenant and waits until both have all that was sent.
     fn flows(&mut self) {
+        self.flows_to(&["acme-rows", "bolt-rows"]);
+    }
+
+    /// Sends 15 rows of each tenant and waits until these sinks have theirs of all that was sent.
+    pub(crate) fn flows_to(&mut self, sinks: &[&str]) {
         self.socket.send(&netflow5(self.sent as u32, &(1..=30).collect::<Vec<u8>>())).unwrap();
         self.sent += 30;
-        for sink in ["acme-rows", "bolt-rows"] {
+        for sink in sinks {
             metrics_with(self.admin, &format!("sluice_sink_out_rows_total{{sink=\"{sink}\"}} {}", self.sent / 2));
         }
     }
@@ -211,10 +216,7 @@ fn a_tenant_that_loops_or_allocates_without_end_takes_nothing_from_another() {
         fs::write(folder.path().join("acme/web.wasm"), guest::guest()).unwrap();
         let mut collector = Collector::start(folder);
         for _ in 0..4 {
-            collector.socket.send(&netflow5(collector.sent as u32, &(1..=30).collect::<Vec<u8>>())).unwrap();
-            collector.sent += 30;
-            let rows = collector.sent / 2;
-            metrics_with(collector.admin, &format!("sluice_sink_out_rows_total{{sink=\"bolt-rows\"}} {rows}"));
+            collector.flows_to(&["bolt-rows"]);
         }
         let ended = collector.run.stop();
         assert_eq!(ended.code, Some(0), "{}", ended.log);
