@@ -22,6 +22,9 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    pub(crate) const ALL: [Kind; 3] = [Kind::Source, Kind::Stage, Kind::Sink];
+
     /// `source`, `stage` or `sink`.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -140,6 +143,15 @@ impl Account {
         &self.name
     }
 
+    /// Adds the books of a component that is not there any more.
+    pub(crate) fn add(&self, books: &Balance) {
+        self.rows_in.inc_by(books.rows_in);
+        self.rows_out.inc_by(books.rows_out);
+        for (&reason, &rows) in &books.dropped {
+            self.dropped_rows(reason, rows);
+        }
+    }
+
     /// Counts rows that came in.
     pub fn rows_in(&self, rows: usize) {
         self.rows_in.inc_by(rows as u64);
@@ -153,9 +165,13 @@ impl Account {
     /// Counts rows dropped. `reason` is from a closed set; 0 rows leave no trace.
     pub fn dropped(&self, reason: &'static str, rows: usize) {
         if rows > 0 {
-            let mut by_reason = self.dropped.by_reason.lock().unwrap_or_else(PoisonError::into_inner);
-            by_reason.entry(reason).or_insert_with(|| (self.dropped.make.0)(reason)).inc_by(rows as u64);
+            self.dropped_rows(reason, rows as u64);
         }
+    }
+
+    fn dropped_rows(&self, reason: &'static str, rows: u64) {
+        let mut by_reason = self.dropped.by_reason.lock().unwrap_or_else(PoisonError::into_inner);
+        by_reason.entry(reason).or_insert_with(|| (self.dropped.make.0)(reason)).inc_by(rows);
     }
 
     /// Counts bytes that came in.

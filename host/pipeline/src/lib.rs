@@ -23,7 +23,7 @@ pub use ack::{Ack, Outcome};
 pub use control::{Change, ChangeError, Control, Part};
 pub use event::{Event, EventOut, EventQueue, EventTarget, event_channel, event_queue};
 pub use graph::{Edge, GraphError, Selection, Target, check_order};
-pub use metrics::{Labels, Metrics};
+pub use metrics::{Labels, MOST_REMOVED, Metrics, REMOVED};
 pub use run::{Grace, Pipeline, RunError, Running, SourceEntry, StageEntry};
 pub use sink::{Delivery, MOST_UNDER_WAY, Sink, SinkEntry, SinkError};
 pub use source::{Closed, NoRoom, Outlet, Parcel, Source, SourceError, Wanted};

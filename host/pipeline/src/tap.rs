@@ -83,6 +83,12 @@ impl Taps {
         Arc::clone(by_name.entry((name.to_owned(), kind.name())).or_default())
     }
 
+    /// Forgets the tap of a component that is not there any more.
+    pub(crate) fn remove(&self, kind: Kind, name: &str) {
+        let mut by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
+        by_name.remove(&(name.to_owned(), kind.name()));
+    }
+
     /// Begins to look at the rows of `node`: a name, or `sources.NAME`, `stages.NAME` or `sinks.NAME`.
     pub(crate) fn tail(&self, node: &str) -> Result<Tail, TailError> {
         let tap = self.find(node)?;

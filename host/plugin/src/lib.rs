@@ -60,6 +60,7 @@ pub use numbers::Numbers;
 pub use pack::{PackError, Renames, pack};
 pub use quarantine::{MAX_TRAPS, QuarantineRules, Quarantined};
 pub use shadow::{ColumnChange, ShadowReport};
+pub use shared::PLUGIN_FAMILIES;
 pub use signature::{
     KeyId, PublicKey, SecretKey, SignatureError, Signer, check_signature, signature_of, signature_path, verify,
 };

@@ -16,7 +16,7 @@ use crate::instance::Instance;
 use crate::per_partition::PerPartition;
 use crate::runner::Runner;
 use crate::shadow::Shadow;
-use crate::shared::Shared;
+use crate::shared::{Component, Shared};
 use crate::signature::Signer;
 use crate::spec::{ComponentSource, OnError, StageSpec};
 use crate::trust::{Stamps, Trust};
@@ -199,7 +199,6 @@ impl Loaded {
             seen: Mutex::new(Seen { stamps, refused: None }),
             previous: Mutex::default(),
         };
-        publish_info(&loaded.current.load(), true);
         Ok(Arc::new(loaded))
     }
 
@@ -278,6 +277,7 @@ impl Loaded {
 
     /// An instance for one worker, or for all of them to share.
     pub fn instance(self: &Arc<Self>) -> Box<dyn Stage> {
+        self.announce();
         let state = self.version().shared.state.clone();
         Box::new(Runner::new(Arc::clone(self), self.take_first(), state))
     }
@@ -290,6 +290,7 @@ impl Loaded {
     /// An instance for each partition that batches are of, each with its own state, and one for batches of none. The
     /// state file of the stage is then a directory, with a file for each partition.
     pub fn instance_per_partition(self: &Arc<Self>) -> Box<dyn Stage> {
+        self.announce();
         Box::new(PerPartition::new(Arc::clone(self)))
     }
 
@@ -421,8 +422,7 @@ impl Loaded {
     }
 
     fn store(&self, old: &Generation, new: Generation) {
-        publish_info(old, false);
-        publish_info(&new, true);
+        publish_info(&new, Some(old));
         let shared = Arc::clone(&new.version.shared);
         self.current.store(Arc::new(new));
         // What the version before did is not held against this one.
@@ -478,6 +478,18 @@ impl Loaded {
         let left =
             lock(&self.previous).as_ref().map(|previous| previous.until.saturating_duration_since(Instant::now()));
         left.filter(|left| !left.is_zero())
+    }
+
+    /// Publishes which plugin runs. That is done with the first instance; it is to be asked for again where another plugin of a
+    /// stage of the same name was [withdrawn](Self::withdraw).
+    pub fn announce(&self) {
+        publish_info(&self.current.load(), None);
+    }
+
+    /// Takes back what was published of the plugin that runs: its stage is gone, or has another one.
+    pub fn withdraw(&self) {
+        let version = self.version();
+        version.shared.meters.withdraw(&component(&version));
     }
 
     /// What is to run.
@@ -541,11 +553,15 @@ pub(crate) fn check_hides(old: &Version, new: &Version) -> Result<(), LoadErrorK
     Ok(())
 }
 
-fn publish_info(generation: &Generation, is_current: bool) {
-    let version = &generation.version;
+/// Publishes what runs in the place of `before`.
+fn publish_info(runs: &Generation, before: Option<&Generation>) {
+    let meters = &runs.version.shared.meters;
+    let before = before.map(|before| component(&before.version));
+    meters.info(&component(&runs.version), before.as_ref());
+    meters.generation.set(runs.number as f64);
+}
+
+fn component(version: &Version) -> Component<'_> {
     let Manifest { name, version: text, .. } = &version.manifest;
-    version.shared.meters.info((name, text), &hex(&version.digest), &version.signed_by(), is_current);
-    if is_current {
-        version.shared.meters.generation.set(generation.number as f64);
-    }
+    Component { plugin: name, version: text, digest: hex(&version.digest), signer: version.signed_by() }
 }

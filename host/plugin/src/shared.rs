@@ -157,17 +157,51 @@ impl Meters {
         self.traps.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Publishes which plugin runs: 1 for the one that does, 0 for those before.
-    pub(crate) fn info(&self, (plugin, version): (&str, &str), digest: &str, signer: &str, is_current: bool) {
-        let labels = vec![
-            ("stage", self.stage.clone()),
-            ("plugin", plugin.to_owned()),
-            ("version", version.to_owned()),
-            ("digest", digest.to_owned()),
-            ("signer", signer.to_owned()),
-        ];
-        let help = "Plugin, version, SHA-256 and signer of the component: 1 for the one that runs.";
-        self.metrics.gauge("sluice_stage_plugin_info", help, labels).set(f64::from(u8::from(is_current)));
+    /// Publishes which plugin runs, and takes back what was published of the one before: a stage whose plugin is exchanged for months
+    /// has one series all the time.
+    pub(crate) fn info(&self, runs: &Component<'_>, before: Option<&Component<'_>>) {
+        let help = "Plugin, version, SHA-256 and signer of the component that runs; always 1.";
+        let labels = runs.labels(&self.stage);
+        if let Some(before) = before.map(|before| before.labels(&self.stage)).filter(|before| *before != labels) {
+            self.metrics.remove(INFO, &before);
+        }
+        self.metrics.gauge(INFO, help, labels).set(1.0);
+    }
+
+    /// Takes back what was published of a plugin.
+    pub(crate) fn withdraw(&self, component: &Component<'_>) {
+        self.metrics.remove(INFO, &component.labels(&self.stage));
+    }
+}
+
+/// Name of the metric that says which plugin runs.
+const INFO: &str = "sluice_stage_plugin_info";
+
+/// Families with series of a plugin's own, which are not published any more when its stage is gone: beside the name of the stage
+/// their labels have values that plugins choose.
+pub const PLUGIN_FAMILIES: [&str; 3] = [INFO, COUNTS, GAUGES];
+/// The plugins' own counters.
+const COUNTS: &str = "sluice_plugin_count";
+/// Their gauges.
+const GAUGES: &str = "sluice_plugin_gauge";
+
+/// Which component it is.
+pub(crate) struct Component<'v> {
+    pub(crate) plugin: &'v str,
+    pub(crate) version: &'v str,
+    pub(crate) digest: String,
+    pub(crate) signer: String,
+}
+
+impl Component<'_> {
+    fn labels(&self, stage: &str) -> Labels {
+        vec![
+            ("stage", stage.to_owned()),
+            ("plugin", self.plugin.to_owned()),
+            ("version", self.version.to_owned()),
+            ("digest", self.digest.clone()),
+            ("signer", self.signer.clone()),
+        ]
     }
 }
 
@@ -415,9 +449,9 @@ impl Shared {
         let labels = vec![("stage", self.meters.stage.clone()), ("name", name.to_owned())];
         let metrics = &self.meters.metrics;
         let metric = if is_counter {
-            OwnMetric::Counter(metrics.counter("sluice_plugin_count", "Counters of the plugins' own.", labels))
+            OwnMetric::Counter(metrics.counter(COUNTS, "Counters of the plugins' own.", labels))
         } else {
-            OwnMetric::Gauge(metrics.gauge("sluice_plugin_gauge", "Gauges of the plugins' own.", labels))
+            OwnMetric::Gauge(metrics.gauge(GAUGES, "Gauges of the plugins' own.", labels))
         };
         own.insert(key, metric.clone());
         Some(metric)

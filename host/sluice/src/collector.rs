@@ -8,9 +8,9 @@ use std::thread::JoinHandle;
 
 use sluice_endpoints::sources::{Reading, Roster, UdpSockets};
 use sluice_flow::ColumnSet;
-use sluice_pipeline::{Control, EventOut, EventTarget, Grace, Metrics, Part, Pipeline, RunError, Stop};
+use sluice_pipeline::{Control, EventOut, EventTarget, Grace, Kind, Metrics, Part, Pipeline, RunError, Stop};
 use sluice_plugin::tables::Tables;
-use sluice_plugin::{Budget, Host, Loaded};
+use sluice_plugin::{Budget, Host, Loaded, PLUGIN_FAMILIES};
 use tokio::runtime::Handle;
 use tracing::info;
 
@@ -61,6 +61,14 @@ impl Running {
             (tenant.name.clone(), (tenant.value.folder(base), tenant.value.files.clone()))
         };
         self.config.tenants.iter().map(tenant).collect()
+    }
+
+    /// Whether there is a component of that name.
+    fn is_there(&self, kind: Kind, name: &str) -> bool {
+        match kind {
+            Kind::Source | Kind::Sink => self.has(if kind == Kind::Source { "sources" } else { "sinks" }, name),
+            Kind::Stage => self.stage(name).is_some(),
+        }
     }
 
     /// Whether there is a source or sink of that name.
@@ -176,7 +184,7 @@ impl Collector {
         let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         // Tenants that run have the files that they have: what is new in their folders is looked at one tenant at a time.
         let config = config::load_after(file, &self.running().tenant_files())?;
-        self.change_to(config)
+        self.change_and_tell(config)
     }
 
     /// Takes up other files of a tenant; everything else is as it runs, whatever the configuration file says by now.
@@ -192,7 +200,20 @@ impl Collector {
         if let Some((_, taken)) = taken.get_mut(tenant) {
             *taken = files;
         }
-        self.change_to(config::again(doc, &taken)?)
+        self.change_and_tell(config::again(doc, &taken)?)
+    }
+
+    /// Changes what runs, and what is published of it.
+    fn change_and_tell(&self, config: Config) -> Result<Changed, Failure> {
+        let before = self.stages();
+        let outcome = self.change_to(config);
+        let running = self.running();
+        let runs = |loaded: &Arc<Loaded>| running.stages.iter().any(|stage| Arc::ptr_eq(&stage.loaded, loaded));
+        before.iter().filter(|stage| !runs(&stage.loaded)).for_each(|stage| stage.loaded.withdraw());
+        running.stages.iter().for_each(|stage| stage.loaded.announce());
+        // Whether it was done or refused: what was prepared may have left series behind.
+        running.metrics.retain(|kind, name| running.is_there(kind, name), &PLUGIN_FAMILIES);
+        outcome
     }
 
     fn change_to(&self, mut config: Config) -> Result<Changed, Failure> {

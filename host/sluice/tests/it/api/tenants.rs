@@ -177,3 +177,44 @@ fn the_commands_do_what_the_endpoints_do() {
     assert_eq!(run(&["tenant", "show", "bolt"]), (Some(1), "sluice: there is no tenant `bolt`\n".to_owned()));
     collector.stop();
 }
+
+#[test]
+fn of_plugins_that_are_exchanged_refused_or_taken_away_no_series_stays() {
+    let collector = start();
+    let path = "/v1/tenants/acme/plugins/web";
+    let good = |method: &str, path: &str, body: &[u8]| {
+        let (status, answer) = call(&collector, method, path, TENANT, body);
+        assert_eq!(status, 200, "{answer}");
+    };
+    // Series of a stage: all of them, and those that say which plugin runs.
+    let series = |stage: &str| {
+        let metrics = crate::tool::get(collector.admin, "/metrics");
+        let label = format!("stage=\"{stage}\"");
+        let of = metrics.lines().filter(|line| line.contains(&label));
+        (of.clone().count(), of.filter(|line| line.starts_with("sluice_stage_plugin_info{")).count())
+    };
+    good("PUT", path, &splitter(0));
+    let (all, info) = series("acme:web");
+    assert_eq!(info, 1);
+    for version in 1..6 {
+        good("PUT", &format!("{path}?every=1"), &splitter(version));
+        good("POST", &format!("{path}/promote"), b"");
+        assert_eq!(series("acme:web").1, 1, "that of the version before is gone");
+    }
+    good("POST", &format!("{path}/rollback"), b"");
+    // Those of a candidate have come.
+    assert!(series("acme:web").0 <= all + 4);
+    assert_eq!(series("acme:web").1, 1);
+    for name in ["bad-1", "bad-2"] {
+        let path = format!("/v1/tenants/acme/plugins/{name}");
+        assert_eq!(call(&collector, "PUT", &path, TENANT, b"no component").0, 422);
+        assert_eq!(call(&collector, "PUT", &path, TENANT, crate::hostile::guest::guest()).0, 422);
+        assert_eq!(series(&format!("acme:{name}")), (0, 0));
+    }
+    good("DELETE", path, b"");
+    assert_eq!(series("acme:web").1, 0);
+    // With its books it goes on where it was.
+    good("PUT", path, &splitter(7));
+    assert_eq!(series("acme:web").1, 1);
+    collector.stop();
+}
