@@ -142,6 +142,16 @@ pub enum KafkaError {
         /// What to look at.
         remedy: &'static str,
     },
+    /// The topic for dead letters cannot take any.
+    #[error("the topic {topic} of `dead_letter` on the Kafka brokers {brokers} {remedy}")]
+    NoTopic {
+        /// Its name.
+        topic: String,
+        /// The brokers asked.
+        brokers: String,
+        /// What it lacks, and what to do.
+        remedy: &'static str,
+    },
     /// A file of dead letters or a disk buffer.
     #[error("{what} {path} cannot be opened", path = path.display())]
     Open {

@@ -3,15 +3,15 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::{ClientConfig, ClientContext};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -30,7 +30,8 @@ pub struct DeadLetterConfig {
     #[serde(default = "default_max_bytes")]
     pub max_bytes: u64,
     /// Topic on the same brokers: key and value as they were, the rest as headers `sluice-topic`,
-    /// `sluice-partition`, `sluice-offset`, `sluice-reason` and `sluice-error`.
+    /// `sluice-partition`, `sluice-offset`, `sluice-reason` and `sluice-error`. It has to be there, unless the brokers make topics
+    /// themselves.
     pub topic: Option<String>,
 }
 
@@ -80,7 +81,25 @@ pub(crate) enum LetterError {
 /// An open place for dead letters.
 pub(crate) enum DeadLetters {
     File { path: PathBuf, max_bytes: u64, file: Mutex<(File, u64)> },
-    Topic { topic: String, producer: Box<BaseProducer> },
+    Topic { topic: String, producer: Box<BaseProducer<Receipts>> },
+}
+
+/// What came of a letter that was sent.
+type Receipt = Arc<OnceLock<Result<(), ClientError>>>;
+
+/// Takes note of what came of each letter: that none is under way any more does not mean that it is with the brokers.
+pub(crate) struct Receipts;
+
+impl ClientContext for Receipts {}
+
+impl ProducerContext for Receipts {
+    type DeliveryOpaque = Box<Receipt>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, receipt: Box<Receipt>) {
+        let result = result.as_ref().map(|_| ()).map_err(|(error, _)| error.clone());
+        // There is one result for each letter.
+        receipt.set(result).unwrap_or_default();
+    }
 }
 
 impl std::fmt::Debug for DeadLetters {
@@ -94,6 +113,14 @@ impl std::fmt::Debug for DeadLetters {
 
 /// Time that the brokers have to take a letter.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Milliseconds that a topic may be unknown to the brokers before letters to it come back; librdkafka's own default is 30 000.
+const UNKNOWN_MS: &str = "5000";
+/// Time that brokers which make topics themselves have to make the one for letters when it is first asked for.
+const MADE_WITHIN: Duration = Duration::from_secs(2);
+/// Time for one answer of the brokers.
+const ANSWER: Duration = Duration::from_millis(500);
+/// Time between two questions.
+const PAUSE: Duration = Duration::from_millis(100);
 
 impl DeadLetters {
     /// Opens the place. `client` reaches the brokers.
@@ -114,8 +141,36 @@ impl DeadLetters {
         let mut client = client.clone();
         // One at a time, and each is waited for.
         client.set("linger.ms", "0").set("acks", "all").remove("transactional.id");
-        let producer = Box::new(client.create().map_err(KafkaError::Settings)?);
+        if client.get("topic.metadata.propagation.max.ms").is_none() {
+            client.set("topic.metadata.propagation.max.ms", UNKNOWN_MS);
+        }
+        let producer = Box::new(client.create_with_context(Receipts).map_err(KafkaError::Settings)?);
         Ok(DeadLetters::Topic { topic: config.topic.clone().unwrap_or_default(), producer })
+    }
+
+    /// Looks whether the topic is there, so that it does not turn out to be missing with the first letter, at night. To be asked when
+    /// the brokers have answered; where they do not, nothing is known, and the first letter will tell.
+    ///
+    /// # Errors
+    /// [`KafkaError::NoTopic`].
+    pub(crate) fn check(&self, brokers: &[String]) -> Result<(), KafkaError> {
+        let DeadLetters::Topic { topic, producer } = self else { return Ok(()) };
+        let end = Instant::now() + MADE_WITHIN;
+        loop {
+            let Ok(metadata) = producer.client().fetch_metadata(Some(topic), ANSWER) else { return Ok(()) };
+            let found = metadata.topics().iter().find(|found| found.name() == topic);
+            let remedy = match found.and_then(|found| found.error()).map(RDKafkaErrorCode::from) {
+                Some(RDKafkaErrorCode::UnknownTopicOrPartition) => "is not there: make it, or name one that is",
+                Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
+                    "must not be written to by this user: allow it, or name another"
+                }
+                _ => return Ok(()),
+            };
+            if Instant::now() >= end {
+                return Err(KafkaError::NoTopic { topic: topic.clone(), brokers: brokers.join(","), remedy });
+            }
+            std::thread::sleep(PAUSE);
+        }
     }
 
     /// Keeps a letter; it is on disk or with the brokers when this returns.
@@ -148,16 +203,17 @@ impl DeadLetters {
                 let headers = headers.into_iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
                     headers.insert(Header { key, value: Some(value) })
                 });
-                let mut record = BaseRecord::<[u8], [u8]>::to(topic).payload(letter.value).headers(headers);
+                let receipt = Receipt::default();
+                let record =
+                    BaseRecord::<[u8], [u8], Box<Receipt>>::with_opaque_to(topic, Box::new(Arc::clone(&receipt)));
+                let mut record = record.payload(letter.value).headers(headers);
                 if let Some(key) = letter.key {
                     record = record.key(key);
                 }
                 producer.send(record).map_err(|(error, _)| failed(error))?;
                 producer.flush(PATIENCE).map_err(failed)?;
-                if producer.in_flight_count() > 0 {
-                    return Err(failed(ClientError::MessageProduction(RDKafkaErrorCode::MessageTimedOut)));
-                }
-                Ok(())
+                let unknown = Err(ClientError::MessageProduction(RDKafkaErrorCode::MessageTimedOut));
+                receipt.get().cloned().unwrap_or(unknown).map_err(failed)
             }
         }
     }

@@ -40,6 +40,14 @@ impl ClientContext for Deliveries {
 }
 
 impl Deliveries {
+    /// Looks whether there is a place for dead letters, if they go to a topic.
+    ///
+    /// # Errors
+    /// A topic that cannot take any.
+    pub(crate) fn check_letters(&self, brokers: &[String]) -> Result<(), super::KafkaError> {
+        self.dead_letters.as_ref().map_or(Ok(()), |letters| letters.check(brokers))
+    }
+
     /// Takes a message that will never be accepted, because of `error`.
     ///
     /// # Errors

@@ -122,6 +122,7 @@ impl KafkaSink {
         probe(name, &config.brokers, &producer.context().events, |timeout| {
             producer.client().fetch_metadata(None, timeout).map(drop)
         })?;
+        producer.context().check_letters(&config.brokers)?;
         let mut sink = KafkaSink::with(name, config, schema, &client, Out::Own(producer.clone()))?;
         if let Some(buffer) = &config.buffer {
             let topics = Topics::new(&config.topic, config.max_topics, config.create_topics, &client)?;
@@ -149,7 +150,9 @@ impl KafkaSink {
             metrics.counter("sluice_sink_kafka_aborted_transactions", "Transactions taken back.", labels()),
         );
         let context = deliveries(name, metrics, letters);
-        Transactions::open(client, id, &config.brokers.join(","), context, counters)
+        let transactions = Transactions::open(client, id, &config.brokers.join(","), context, counters)?;
+        transactions.producer().context().check_letters(&config.brokers)?;
+        Ok(transactions)
     }
 
     /// Opens the sink as a part of transactions.

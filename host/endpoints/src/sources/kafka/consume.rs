@@ -16,7 +16,7 @@ use sluice_pipeline::Metrics;
 use tracing::info;
 
 use super::state::State;
-use crate::kafka::Events;
+use crate::kafka::{Events, KafkaError};
 
 type Lag = Gauge<f64, AtomicU64>;
 
@@ -44,6 +44,14 @@ impl Context {
             is_paused: AtomicBool::new(false),
             state: Mutex::new(state),
         }
+    }
+
+    /// Looks whether there is a place for dead letters, if they go to a topic.
+    ///
+    /// # Errors
+    /// A topic that cannot take any.
+    pub(super) fn check_letters(&self, brokers: &[String]) -> Result<(), KafkaError> {
+        self.state().letters.as_ref().map_or(Ok(()), |letters| letters.check(brokers))
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

@@ -112,6 +112,7 @@ impl KafkaSource {
                 drop(consumer.poll(Duration::ZERO));
                 consumer.fetch_metadata(None, timeout).map(drop)
             })?;
+            consumer.context().check_letters(&config.brokers)?;
         }
         Ok(sources)
     }

@@ -72,7 +72,13 @@ impl Cluster {
 
     /// Makes a topic, and returns its name.
     pub(super) fn topic(&self, name: &str, partitions: i32) -> String {
+        self.topic_with(name, partitions, &[])
+    }
+
+    /// The same, with settings of its own.
+    pub(super) fn topic_with(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) -> String {
         let new = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let new = settings.iter().fold(new, |new, (key, value)| new.set(key, value));
         let made = self.runtime.block_on(self.admin.create_topics([&new], &AdminOptions::new())).unwrap();
         made.into_iter().for_each(|made| assert_eq!(made.unwrap(), name));
         // Made is not yet known everywhere.

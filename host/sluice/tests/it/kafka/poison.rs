@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::cluster::Cluster;
 use super::row::{delimited, framed, message, numbers, varint};
-use crate::tool::Running;
+use crate::tool::{Ended, Running};
 
 /// Good values, and others between them.
 fn values() -> Vec<Vec<u8>> {
@@ -138,14 +138,11 @@ fn values_that_cannot_be_read_go_to_a_topic_as_they_were() {
     check("poison-topic", r#"{ topic = "poison-bad" }"#, letters, &expected());
 }
 
-#[test]
-#[cfg_attr(not(kafka), ignore = "needs Apache Kafka: cargo xtask kafka --fetch")]
-fn dead_letters_that_fill_their_file_end_the_run_and_nothing_is_skipped() {
-    let cluster = Cluster::shared();
-    let topic = cluster.topic("poison-flood", 1);
+/// Reads 50 good values and 50 others from a topic, with such a place for dead letters, which does not take them: the run fails.
+fn flood(cluster: &Cluster, folder: &std::path::Path, name: &str, dead_letter: &str) -> (Ended, String) {
+    let topic = cluster.topic(name, 1);
     cluster.produce(&topic, (0..100).map(|number| if number < 50 { delimited(number) } else { vec![0xff; 100] }));
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("sluice.toml");
+    let file = folder.join("sluice.toml");
     let text = format!(
         r#"
         [sources.in]
@@ -158,7 +155,7 @@ fn dead_letters_that_fill_their_file_end_the_run_and_nothing_is_skipped() {
         format = "goflow2"
         framing = "delimited"
         commit_interval_ms = 10
-        dead_letter = {{ path = "bad.json", max_bytes = 3000 }}
+        dead_letter = {dead_letter}
 
         [sinks.out]
         type = "null"
@@ -169,8 +166,46 @@ fn dead_letters_that_fill_their_file_end_the_run_and_nothing_is_skipped() {
     fs::write(&file, text).unwrap();
     let ended = Running::start(&file).end();
     assert_eq!(ended.code, Some(1), "{}", ended.log);
+    (ended, topic)
+}
+
+#[test]
+#[cfg_attr(not(kafka), ignore = "needs Apache Kafka: cargo xtask kafka --fetch")]
+fn dead_letters_that_fill_their_file_end_the_run_and_nothing_is_skipped() {
+    let cluster = Cluster::shared();
+    let folder = tempfile::tempdir().unwrap();
+    let (ended, topic) = flood(&cluster, folder.path(), "poison-flood", "{ path = \"bad.json\", max_bytes = 3000 }");
     assert!(ended.log.contains("sluice: source in: keeping a dead letter: "), "{}", ended.log);
     assert!(ended.log.contains("has its 3000 bytes"), "{}", ended.log);
     let kept = fs::read_to_string(folder.path().join("bad.json")).unwrap().lines().count() as i64;
     assert!(kept > 0 && cluster.committed(&topic, &topic) <= 50 + kept);
+}
+
+#[test]
+#[cfg_attr(not(kafka), ignore = "needs Apache Kafka: cargo xtask kafka --fetch")]
+fn a_topic_for_dead_letters_that_is_not_there_is_said_before_anything_is_read() {
+    let cluster = Cluster::shared();
+    let folder = tempfile::tempdir().unwrap();
+    let (ended, topic) = flood(&cluster, folder.path(), "poison-nowhere", "{ topic = \"poison-missing\" }");
+    let error = format!(
+        "sluice: sources.in: the topic poison-missing of `dead_letter` on the Kafka brokers {} is not there: make it, or name one \
+         that is\n",
+        cluster.brokers
+    );
+    assert!(ended.log.ends_with(&error), "{}", ended.log);
+    assert!(cluster.topics("poison-missing").is_empty(), "to ask makes none");
+    assert_eq!(cluster.committed(&topic, &topic), 0);
+}
+
+#[test]
+#[cfg_attr(not(kafka), ignore = "needs Apache Kafka: cargo xtask kafka --fetch")]
+fn a_dead_letter_that_the_brokers_refuse_ends_the_run_and_is_not_taken_for_kept() {
+    let cluster = Cluster::shared();
+    let folder = tempfile::tempdir().unwrap();
+    cluster.topic_with("poison-small", 1, &[("max.message.bytes", "50")]);
+    let (ended, topic) = flood(&cluster, folder.path(), "poison-large", "{ topic = \"poison-small\" }");
+    let error = "sluice: source in: keeping a dead letter: dead letters are not accepted by the topic poison-small: ";
+    assert!(ended.log.contains(error), "{}", ended.log);
+    assert!(cluster.read("poison-small").is_empty());
+    assert!(cluster.committed(&topic, &topic) <= 50, "what is not kept is read again");
 }
