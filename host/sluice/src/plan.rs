@@ -1,7 +1,9 @@
 //! Who feeds whom: names in `inputs` become edges, and every mistake in them is found.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::ops::Range;
+use std::path::PathBuf;
 
 use sluice_pipeline::{Edge, Selection, Target, check_order};
 use toml::Spanned;
@@ -62,7 +64,28 @@ pub(crate) fn plan(config: &Config) -> Result<Plan, ConfigError> {
         }
     }
     plan.check(config)?;
+    check_files(config)?;
     Ok(plan)
+}
+
+/// Two sinks that write to one file would wait for each other for ever. Devices take what both write.
+fn check_files(config: &Config) -> Result<(), ConfigError> {
+    let mut files: BTreeMap<PathBuf, &str> = BTreeMap::new();
+    for sink in &config.sinks {
+        let SinkKind::File(file) = &sink.value.kind else { continue };
+        if file.path.starts_with("/dev") {
+            continue;
+        }
+        // One that is there may have several paths.
+        let path = fs::canonicalize(&file.path).unwrap_or_else(|_| file.path.clone());
+        if let Some(other) = files.insert(path, &sink.name) {
+            let problem = format!(
+                "`path` is the file of `sinks.{other}` too; give it another, or name the inputs of both in one sink"
+            );
+            return Err(config.doc.error(sink.span.clone(), &format!("sinks.{}", sink.name), problem));
+        }
+    }
+    Ok(())
 }
 
 /// Sources and stages by name; sinks too have to be called differently, because metrics and errors name them.

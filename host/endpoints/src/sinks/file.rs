@@ -1,14 +1,18 @@
 //! A file of rows that is rotated, reopened when it was moved away, and never holds half a row.
 
+mod turn;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use sluice_flow::{Batch, ColumnSet, Schema};
 use sluice_pipeline::{BoxError, Sink, SinkError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{info, warn};
 
 use super::lent::Lent;
@@ -145,24 +149,36 @@ pub enum OpenError {
 /// *Delivery*: `Ok` means that the kernel has every line; `close` waits until the disk has them. A batch
 /// is written in whole or not at all: when the disk is full, what was written of it is cut off again,
 /// and the pipeline writes the batch again later. *Rotation*: by size and by time, between batches; a
-/// file that somebody else moved away is left to them and a new one is begun.
+/// file that somebody else moved away is left to them and a new one is begun. *Handing over*: while another file sink
+/// of this process has the file, as the one that this takes the place of, the first write waits until that is closed.
 #[derive(Debug)]
 pub struct FileSink {
     name: String,
     state: Lent<State>,
+    /// Where to wait for the file, before the first write.
+    waits_at: Option<Arc<Semaphore>>,
 }
 
 #[derive(Debug)]
 struct State {
+    place: Place,
+    formatter: Formatter,
+    lines: Vec<u8>,
+    /// Last, so that the file is closed when the next gets it.
+    turn: Option<OwnedSemaphorePermit>,
+}
+
+/// Where rows go, and when the file there is another one.
+#[derive(Debug)]
+struct Place {
     name: String,
     path: PathBuf,
     rotate_bytes: u64,
     rotate_after: Option<Duration>,
     keep: u64,
     format: FileFormat,
-    formatter: Formatter,
-    file: Open,
-    lines: Vec<u8>,
+    /// None before it is this sink's turn.
+    file: Option<Open>,
 }
 
 /// The file that is being appended to.
@@ -176,26 +192,42 @@ struct Open {
 }
 
 impl FileSink {
-    /// Opens the file.
+    /// Opens the file, or looks whether it can be opened if another sink has it still.
     ///
     /// # Errors
     /// The configuration, or the file system.
     pub fn open(name: &str, config: &FileConfig, schema: &Schema) -> Result<FileSink, OpenError> {
         config.validate()?;
-        let file = Open::at(&config.path, config.format)
-            .map_err(|source| OpenError::Open { path: config.path.clone(), source })?;
-        let state = State {
+        let failed = |source| OpenError::Open { path: config.path.clone(), source };
+        OpenOptions::new().append(true).create(true).open(&config.path).map_err(failed)?;
+        let place = turn::place(&config.path).map_err(failed)?;
+        let turn = place.as_ref().and_then(|place| Arc::clone(place).try_acquire_owned().ok());
+        let waits_at = place.filter(|_| turn.is_none());
+        let file = match waits_at {
+            Some(_) => None,
+            None => Some(Open::at(&config.path, config.format).map_err(failed)?),
+        };
+        let place = Place {
             name: name.to_owned(),
             path: config.path.clone(),
             rotate_bytes: config.rotate_bytes.unwrap_or(u64::MAX),
             rotate_after: config.rotate_s.map(Duration::from_secs),
             keep: config.keep,
             format: config.format,
-            formatter: config.formatter(schema)?,
             file,
-            lines: Vec::new(),
         };
-        Ok(FileSink { name: name.to_owned(), state: Lent::new(state) })
+        let state = State { place, formatter: config.formatter(schema)?, lines: Vec::new(), turn };
+        Ok(FileSink { name: name.to_owned(), state: Lent::new(state), waits_at })
+    }
+
+    /// Waits until the sink that has the file is closed.
+    async fn turn(&mut self) -> Result<(), SinkError> {
+        let Some(place) = &self.waits_at else { return Ok(()) };
+        let turn = Arc::clone(place).acquire_owned().await.map_err(|error| self.unavailable(error.into()))?;
+        let taken = self.state.call(move |state| state.turn = Some(turn)).await;
+        taken.map_err(|error| self.unavailable(error))?;
+        self.waits_at = None;
+        Ok(())
     }
 
     fn unavailable(&self, source: BoxError) -> SinkError {
@@ -205,6 +237,7 @@ impl FileSink {
 
 impl Sink for FileSink {
     async fn write(&mut self, batch: &Batch) -> Result<(), SinkError> {
+        self.turn().await?;
         let batch = batch.clone();
         match self.state.call(move |state| state.append(&batch)).await {
             Ok(Ok(())) => Ok(()),
@@ -214,7 +247,7 @@ impl Sink for FileSink {
     }
 
     async fn close(mut self) -> Result<(), SinkError> {
-        match self.state.call(|state| state.file.sync()).await {
+        match self.state.call(|state| state.place.file.as_ref().map_or(Ok(()), Open::sync)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(self.unavailable(error.into())),
             Err(error) => Err(self.unavailable(error)),
@@ -224,33 +257,39 @@ impl Sink for FileSink {
 
 impl State {
     fn append(&mut self, batch: &Batch) -> io::Result<()> {
-        self.file_of_now()?;
-        let before = self.file.len;
+        let file = self.place.file_of_now()?;
+        let before = file.len;
         for start in (0..batch.rows()).step_by(ROWS_AT_ONCE) {
             self.lines.clear();
             self.formatter.write(batch, start..start + ROWS_AT_ONCE, &mut self.lines);
-            if let Err(error) = self.file.append(&self.lines) {
-                self.file.cut(before);
+            if let Err(error) = file.append(&self.lines) {
+                file.cut(before);
                 return Err(error);
             }
         }
         Ok(())
     }
+}
 
-    /// Sees to it that `file` is the one to append to.
-    fn file_of_now(&mut self) -> io::Result<()> {
-        if !self.file.is_still_at(&self.path) {
+impl Place {
+    /// The file to append to.
+    fn file_of_now(&mut self) -> io::Result<&mut Open> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => return Ok(none.insert(Open::at(&self.path, self.format)?)),
+        };
+        if !file.is_still_at(&self.path) {
             info!(sink = self.name, path = %self.path.display(), "file was moved away, beginning a new one");
-            self.file.sync()?;
-            self.file = Open::at(&self.path, self.format)?;
+            file.sync()?;
+            *file = Open::at(&self.path, self.format)?;
         }
-        let is_old = self.rotate_after.is_some_and(|after| self.file.since.elapsed() >= after);
-        if self.file.is_regular && self.file.len > 0 && (is_old || self.file.len >= self.rotate_bytes) {
-            self.file.sync()?;
+        let is_old = self.rotate_after.is_some_and(|after| file.since.elapsed() >= after);
+        if file.is_regular && file.len > 0 && (is_old || file.len >= self.rotate_bytes) {
+            file.sync()?;
             set_aside(&self.path, self.keep)?;
-            self.file = Open::at(&self.path, self.format)?;
+            *file = Open::at(&self.path, self.format)?;
         }
-        Ok(())
+        Ok(file)
     }
 }
 

@@ -160,3 +160,55 @@ fn numbers_that_cannot_work_are_refused() {
     assert_eq!(refused(FileConfig { rotate_s: Some(0), ..config() }), "rotate_s");
     assert_eq!(refused(FileConfig::new("/")), "path");
 }
+
+#[tokio::test]
+async fn a_sink_that_takes_the_place_of_another_writes_when_that_is_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("flows.json");
+    let link = dir.path().join("link.json");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let mut old = open(&config(&path));
+    old.write(&numbered(0, 100)).await.unwrap();
+    // By whatever path.
+    let mut new = open(&config(&link));
+    {
+        let (batch, more) = (numbered(1, 10), numbered(2, 100));
+        let mut waits = std::pin::pin!(new.write(&batch));
+        let before = rows_of(&path);
+        tokio::select! {
+            biased;
+            _ = &mut waits => panic!("two sinks write to one file"),
+            written = old.write(&more) => written.unwrap(),
+        }
+        assert_eq!((before, rows_of(&path)), (100, 200));
+        let (closed, written) = tokio::join!(old.close(), waits);
+        closed.unwrap();
+        written.unwrap();
+    }
+    assert_eq!(rows_of(&path), 210);
+    new.write(&numbered(3, 10)).await.unwrap();
+    new.close().await.unwrap();
+    assert_eq!(rows_of(&path), 220);
+    // One that never got its turn, or was never written to, is closed without the file.
+    let (first, second) = (open(&config(&path)), open(&config(&path)));
+    second.close().await.unwrap();
+    first.close().await.unwrap();
+    assert_eq!(rows_of(&path), 220);
+}
+
+#[tokio::test]
+async fn a_wait_for_the_file_that_is_given_up_can_be_begun_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("flows.json");
+    let (mut old, mut new) = (open(&config(&path)), open(&config(&path)));
+    let (batch, before) = (numbered(1, 10), numbered(0, 10));
+    tokio::select! {
+        biased;
+        _ = new.write(&batch) => panic!("two sinks write to one file"),
+        written = old.write(&before) => written.unwrap(),
+    }
+    drop(old);
+    new.write(&batch).await.unwrap();
+    new.close().await.unwrap();
+    assert_eq!(rows_of(&path), 20);
+}

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 
 use serde_json::Value;
 
-use crate::tool::{Running, exporter, metrics_with, netflow5};
+use crate::tool::{Running, exporter, metrics_with, netflow5, sluice};
 
 /// What every configuration here begins with.
 const HEAD: &str = r#"
@@ -219,4 +219,61 @@ fn a_changed_stage_keeps_its_state_and_tables_are_exchanged_with_it() {
             assert_eq!(row["customer_id"], customer, "{file}: no batch sees half of a change");
         }
     }
+}
+
+#[test]
+fn a_file_sink_that_changes_gets_its_file_when_the_one_before_is_done_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("sluice.toml");
+    let text = |fields: &str| {
+        format!(
+            "[sinks.one]\ntype = \"file\"\npath = \"one.json\"\ninputs = [\"edge\"]\nqueue = 64\nfields = [{fields}]\n"
+        )
+    };
+    let (number_first, host_first) = ("\"sequence_num\", \"dst_addr\"", "\"dst_addr\", \"sequence_num\"");
+    write(&config, &text(number_first));
+    let mut run = Running::start(&config);
+    let admin = admin_of(&mut run);
+    let to = run.listening();
+    let load = Load::start(to, admin);
+    for change in 0..20 {
+        write(&config, &text(if change % 2 == 0 { host_first } else { number_first }));
+        run.signal("HUP");
+        let changed = run.wait_for("configuration read")["changed"].as_str().unwrap().to_owned();
+        assert_eq!(changed, "changed sinks.one");
+        let sent = load.sent.load(Ordering::Acquire) + 1200;
+        while load.sent.load(Ordering::Acquire) < sent {
+            thread::yield_now();
+        }
+    }
+    let sent = load.end();
+    let ended = run.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(ended.books("one"), (sent, sent, 0));
+    let (flows, _) = rows(folder.path(), &["one.json"]);
+    assert!(flows.values().all(|times| *times == 1));
+    assert_eq!(flows.len() as u64, sent);
+    // Each has the file for itself: the order of the fields changes as often as the configuration did.
+    let text = fs::read_to_string(folder.path().join("one.json")).unwrap();
+    let orders: Vec<bool> = text.lines().map(|line| line.starts_with("{\"dst_addr\"")).collect();
+    assert_eq!(orders.windows(2).filter(|two| two[0] != two[1]).count(), 20);
+}
+
+#[test]
+fn two_sinks_with_one_file_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("sluice.toml");
+    let sink =
+        |name: &str, path: &str| format!("[sinks.{name}]\ntype = \"file\"\npath = \"{path}\"\ninputs = [\"edge\"]\n");
+    let check = |one: &str, two: &str| {
+        write(&config, &format!("{}{}", sink("one", one), sink("two", two)));
+        let output = sluice().current_dir(folder.path()).args(["check", "sluice.toml"]).output().unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert_eq!(check("/dev/null", "/dev/null"), "");
+    assert_eq!(check("one.json", "two.json"), "");
+    let said = check("one.json", "one.json");
+    let error =
+        "sinks.two: `path` is the file of `sinks.one` too; give it another, or name the inputs of both in one sink\n";
+    assert!(said.starts_with("sluice: sluice.toml:") && said.ends_with(error), "{said}");
 }
