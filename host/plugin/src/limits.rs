@@ -30,6 +30,8 @@ pub const MAX_METRIC_NAME: usize = 64;
 pub const MAX_KEPT_LINES: usize = 10_000;
 /// Bytes of a log line that are kept.
 pub const MAX_LOG_LINE: usize = 4096;
+/// Log lines about failures of a stage's plugin that are written at once; then there is one a second.
+pub(crate) const MAX_TOLD_AT_ONCE: u32 = 20;
 /// Times that a batch is given again to a plugin that answered `retry-later`, unless the stage says otherwise.
 pub const DEFAULT_RETRIES: u32 = 2;
 /// Times that a stage may have.

@@ -15,7 +15,8 @@ use sluice_pipeline::{Event, EventOut, Labels, Metrics};
 use crate::abi::{Alert, Level};
 use crate::budget::{Budget, OverBudget};
 use crate::limits::{
-    Limits, MAX_ALERT_TEXT, MAX_KEPT_LINES, MAX_LOG_LINE, MAX_METRIC_NAME, MAX_PLUGIN_METRICS, MemoryInUse,
+    Limits, MAX_ALERT_TEXT, MAX_KEPT_LINES, MAX_LOG_LINE, MAX_METRIC_NAME, MAX_PLUGIN_METRICS, MAX_TOLD_AT_ONCE,
+    MemoryInUse,
 };
 use crate::quarantine::{Change, Quarantine};
 use crate::recording::Recorder;
@@ -92,7 +93,10 @@ impl Meters {
             ),
             memory: gauge("sluice_stage_plugin_memory_bytes", "Linear memory of all instances."),
             kept_rows: counter("sluice_stage_plugin_kept_rows", "Rows that the plugin let through."),
-            log_suppressed: counter("sluice_stage_plugin_log_suppressed", "Log lines beyond the stage's rate."),
+            log_suppressed: counter(
+                "sluice_stage_plugin_log_suppressed",
+                "Log lines of the plugin, and about its failures, beyond their rates.",
+            ),
             alerts: counter("sluice_stage_plugin_alerts", "Alerts raised."),
             alerts_suppressed: counter("sluice_stage_plugin_alerts_suppressed", "Alerts beyond the stage's rate."),
             metrics_refused: counter(
@@ -232,6 +236,8 @@ pub(crate) struct Shared {
     pub(crate) memory: Arc<MemoryInUse>,
     pub(crate) quarantine: Arc<Quarantine>,
     log_lines: Arc<Mutex<Bucket>>,
+    /// For the host's own lines about what the plugin does: one that fails again and again must not fill the log either.
+    told: Arc<Mutex<Bucket>>,
     alerts: Arc<Mutex<Bucket>>,
     own: Arc<Mutex<HashMap<(String, bool), OwnMetric>>>,
 }
@@ -259,6 +265,7 @@ impl Shared {
             memory: Arc::default(),
             quarantine: Arc::default(),
             log_lines: log_lines(limits),
+            told: told(),
             alerts: alerts(limits),
             own: Arc::default(),
         }
@@ -271,6 +278,7 @@ impl Shared {
         next.memory = Arc::clone(&self.memory);
         next.quarantine = Arc::clone(&self.quarantine);
         next.own = Arc::clone(&self.own);
+        next.told = Arc::clone(&self.told);
         if next.limits.log_lines_per_s == self.limits.log_lines_per_s {
             next.log_lines = Arc::clone(&self.log_lines);
         }
@@ -307,6 +315,7 @@ impl Shared {
             memory: Arc::default(),
             quarantine: Arc::default(),
             log_lines: log_lines(limits),
+            told: told(),
             alerts: alerts(limits),
             own: Arc::default(),
         }
@@ -361,6 +370,15 @@ impl Shared {
             tracing::info!(stage = %self.name, why, "plugin released from quarantine");
         }
         was_on
+    }
+
+    /// Whether a line about what the plugin did may be logged; one that may not is counted.
+    pub(crate) fn may_tell(&self) -> bool {
+        let is_allowed = self.told.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now());
+        if !is_allowed {
+            self.meters.log_suppressed.inc();
+        }
+        is_allowed
     }
 
     /// Writes a line of the plugin's to the log, if its rate allows.
@@ -460,6 +478,10 @@ impl Shared {
 
 fn log_lines(limits: &Limits) -> Arc<Mutex<Bucket>> {
     Arc::new(Mutex::new(Bucket::new(limits.log_lines_per_s, f64::from(limits.log_lines_per_s))))
+}
+
+fn told() -> Arc<Mutex<Bucket>> {
+    Arc::new(Mutex::new(Bucket::new(MAX_TOLD_AT_ONCE, 1.0)))
 }
 
 fn alerts(limits: &Limits) -> Arc<Mutex<Bucket>> {

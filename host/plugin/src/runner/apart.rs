@@ -204,7 +204,9 @@ impl Runner {
             self.version.shared.meters.bisections.inc();
             let (rows, saved, calls) = (apart.rows, apart.saved, apart.failures);
             let (stage, plugin) = (&self.version.shared.name, &self.version.manifest.name);
-            tracing::warn!(%stage, %plugin, rows, saved, failed_calls = calls, "batch taken apart");
+            if self.version.shared.may_tell() {
+                tracing::warn!(%stage, %plugin, rows, saved, failed_calls = calls, "batch taken apart");
+            }
         }
     }
 

@@ -130,6 +130,9 @@ impl Runner {
     }
 
     fn warn(&self, what: &str, error: &dyn std::fmt::Display) {
+        if !self.version.shared.may_tell() {
+            return;
+        }
         tracing::warn!(stage = %self.loaded.stage(), plugin = %self.version.manifest.name, %error, "{what}");
     }
 
@@ -169,7 +172,7 @@ impl Runner {
 
     fn trapped(&self, function: &str, trapped: &Trapped) {
         self.version.shared.meters.trap(trapped.kind.name());
-        if self.is_apart {
+        if self.is_apart || !self.version.shared.may_tell() {
             return;
         }
         tracing::warn!(

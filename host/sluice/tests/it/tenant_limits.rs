@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use tempfile::TempDir;
+
 use crate::hostile::guest;
 use crate::tenants::{Collector, TWO, folder};
 use crate::tool::metrics_with;
@@ -13,6 +15,11 @@ const GRANT: &str = r#"grant = { read = ["src_addr", "bytes", "src_as"], write =
 ///
 /// `limits` are acme's.
 fn start(limits: &str, acme: &[(&str, &str)], bolt: &[(&str, &str)]) -> Collector {
+    Collector::start(prepare(limits, acme, bolt))
+}
+
+/// The folder of that.
+fn prepare(limits: &str, acme: &[(&str, &str)], bolt: &[(&str, &str)]) -> TempDir {
     let configs = |plugins: &[(&str, &str)]| {
         plugins.iter().map(|(name, config)| format!("config.{name} = {{ {config} }}\n")).collect::<String>()
     };
@@ -32,7 +39,7 @@ fn start(limits: &str, acme: &[(&str, &str)], bolt: &[(&str, &str)]) -> Collecto
             fs::write(folder.path().join(format!("{tenant}/{plugin}.wasm")), guest::guest()).unwrap();
         }
     }
-    Collector::start(folder)
+    folder
 }
 
 /// Fifty million turns of a loop a batch: many times a millisecond, on any machine.
@@ -111,6 +118,33 @@ fn a_flood_of_log_lines_is_counted_and_the_lines_of_another_tenant_are_all_there
     assert!((3..2000).contains(&logged("acme")), "{}", logged("acme"));
     assert_eq!((logged("bolt"), suppressed("bolt")), (4, 0));
     for (component, rows) in [("acme:web", 60), ("acme-rows", 60), ("bolt-rows", 60), ("all", 120)] {
+        assert_eq!(ended.books(component), (rows, rows, 0), "{component}");
+    }
+}
+
+#[test]
+fn failures_without_end_do_not_fill_the_log_either() {
+    let folder = prepare("", &[("web", PASS)], &[]);
+    // It traps in every third call and works in a fresh instance: no row is lost, and there is no reason for a quarantine.
+    fs::write(folder.path().join("acme/web.wasm"), guest::version(9)).unwrap();
+    let mut collector = Collector::start(folder);
+    for _ in 0..200 {
+        collector.flows_to(&["acme-rows", "bolt-rows"]);
+    }
+    let metrics = metrics_with(collector.admin, "sluice_sink_out_rows_total{sink=\"all\"} 6000");
+    let number = |name: &str| {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {metrics}")).parse::<u64>().unwrap()
+    };
+    let traps = number("sluice_stage_plugin_traps_total{stage=\"acme:web\",kind=\"trap\"}");
+    let suppressed = number("sluice_stage_plugin_log_suppressed_total{stage=\"acme:web\"}");
+    let ended = collector.run.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    let logged = ended.log.lines().filter(|line| line.contains("process ended the instance")).count() as u64;
+    assert!(traps > 60, "{traps} traps");
+    assert!(logged >= 10 && suppressed > 0, "{logged} and {suppressed} of {traps}");
+    assert!(logged <= traps / 2, "{logged} and {suppressed} of {traps}");
+    for (component, rows) in [("acme:web", 3000), ("acme-rows", 3000), ("bolt-rows", 3000), ("all", 6000)] {
         assert_eq!(ended.books(component), (rows, rows, 0), "{component}");
     }
 }
