@@ -182,6 +182,11 @@ impl Changes {
                 asks.tail(collector, "tail by the tenant", Who::Tenant, node)?;
             }
             60..65 => {
+                if !self.folder.stages().contains(&"apart") {
+                    self.folder.shape = 6;
+                    self.folder.configure()?;
+                }
+                asks.ask(collector, "reload", operator, &["reload"])?;
                 if collector.kill_process() {
                     *self.made.entry("process for plugins killed").or_insert(0) += 1;
                 }

@@ -79,10 +79,10 @@ impl Collector {
 
     /// Kills the process for plugins that was started last: whether there was one.
     pub(super) fn kill_process(&self) -> bool {
-        let last = self.processes.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        // Its number may be somebody else's by now.
-        let is_own = |process: &u32| parent(*process) == Some(self.child.id());
-        let Some(process) = last.filter(is_own) else { return false };
+        let mut processes = self.processes.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that are over are forgotten; their numbers may be somebody else's by now.
+        processes.retain(|process| parent(*process) == Some(self.child.id()));
+        let Some(process) = processes.pop() else { return false };
         kill("KILL", process);
         true
     }

@@ -181,7 +181,8 @@ const CAME: [(&str, &str); 7] = [
 ];
 
 /// Messages of the log with one of these are counted in the report.
-const LOGGED: [&str; 6] = ["configuration", "table", "plugin file", "folder", "component of a tenant", "process"];
+const LOGGED: [&str; 6] =
+    ["configuration", "table", "plugin file", "folder", "component of a tenant", "process for plugins"];
 
 /// Bounds of the histogram of pauses, and how many are below each.
 fn buckets(metrics: &str) -> Vec<(String, u64)> {
