@@ -101,7 +101,7 @@ impl Facts {
             line(format_args!("| {stage} | {reason} | {rows} |"));
         }
         let changes: u64 = self.made.values().sum();
-        line(format_args!("\n| {changes} changes of files | |\n|---|---:|"));
+        line(format_args!("\n| {changes} changes of files and processes | |\n|---|---:|"));
         for (kind, times) in &self.made {
             line(format_args!("| {kind} | {times} |"));
         }
