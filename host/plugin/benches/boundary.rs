@@ -121,6 +121,67 @@ fn tables(c: &mut Criterion) {
     group.finish();
 }
 
+/// Lookups by number, by pair and by an address and a number, in tables of values, each of 100,000 keys but the first.
+fn values(c: &mut Criterion) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let table = |name: &str, keys: &mut dyn Iterator<Item = String>| {
+        let path = dir.path().join(name);
+        let text: String = keys.enumerate().map(|(number, key)| format!("{key},{}\n", number % 5000)).collect();
+        std::fs::write(&path, text).expect("written");
+        TableSpec::Values { path }
+    };
+    let load = |spec: &TableSpec| Table::load(spec).expect("good");
+    let port_spec = table("ports", &mut (0..6000).map(|port| (port * 10).to_string()));
+    let system_spec = table("systems", &mut (0..100_000_u64).map(|number| (number * 4).to_string()));
+    // 1000 exporters with 100 interfaces each.
+    let interfaces = |number: u32| format!("10.0.{}.{},{}", number / 100 / 250, number / 100 % 250, number % 100);
+    let v4_spec = table("interfaces4", &mut (0..100_000).map(interfaces));
+    let interfaces = |number: u32| format!("2001:db8::{:x},{}", number / 100, number % 100);
+    let v6_spec = table("interfaces6", &mut (0..100_000).map(interfaces));
+    let mut group = c.benchmark_group("values");
+    group.throughput(Throughput::Elements(100_000));
+    group.sample_size(10);
+    group.bench_function("load/100k", |b| b.iter(|| load(&v4_spec)));
+    let mut random = 1_u64;
+    let mut next = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        random >> 32
+    };
+    let ports: Vec<u16> = (0..ROWS).map(|_| next() as u16).collect();
+    let systems: Vec<u32> = (0..ROWS).map(|_| (next() % 400_000) as u32).collect();
+    let exporters: Vec<u64> = (0..ROWS).map(|_| next() % 1000).collect();
+    let indices: Vec<u64> = (0..ROWS).map(|_| next() % 128).collect();
+    let v4_of = |number: &u64| 0xffff_0a00_0000 + (number / 250) * 256 + number % 250;
+    let v4: Vec<u64> = exporters.iter().map(v4_of).collect();
+    let (zeros, v6) = (vec![0; ROWS], vec![0x2001_0db8_0000_0000; ROWS]);
+    let runs: Vec<u64> = (0..ROWS).map(|row| indices[row / 16]).collect();
+    group.sample_size(100);
+    group.throughput(Throughput::Elements(ROWS as u64));
+    let mut codes = Vec::new();
+    let mut measure = |name: &str, spec: &TableSpec, look: &dyn Fn(&Table, &mut Vec<u32>)| {
+        let table = load(spec);
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                codes.clear();
+                look(&table, &mut codes);
+            });
+        });
+    };
+    measure("lookup/port", &port_spec, &|table, codes| table.lookup_numbers(black_box(&ports), codes));
+    measure("lookup/as", &system_spec, &|table, codes| table.lookup_numbers(black_box(&systems), codes));
+    let interfaces = |lists: [&[u64]; 3], table: &Table, codes: &mut Vec<u32>| {
+        let [hi, lo, number] = black_box(lists);
+        table.lookup_addressed(hi, lo, number, codes);
+    };
+    measure("lookup/ipv4-and-number", &v4_spec, &|table, codes| interfaces([&zeros, &v4, &indices], table, codes));
+    measure("lookup/ipv6-and-number", &v6_spec, &|table, codes| interfaces([&v6, &exporters, &indices], table, codes));
+    let one = vec![v4[0]; ROWS];
+    measure("lookup/ipv4-and-number, in runs of 16", &v4_spec, &|table, codes| {
+        interfaces([&zeros, &one, &runs], table, codes)
+    });
+    group.finish();
+}
+
 fn keys(c: &mut Criterion) {
     let key = Key::load(&KeySpec::literal("a key that is long enough to be one")).expect("long enough");
     let mut group = c.benchmark_group("keys");
@@ -224,5 +285,5 @@ fn kernels(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, boundary, kernels, tables, keys);
+criterion_group!(benches, boundary, kernels, tables, values, keys);
 criterion_main!(benches);

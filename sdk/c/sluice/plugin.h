@@ -443,9 +443,12 @@ extern void sluice_plugin_metrics_gauge(plugin_string_t *name, double value);
 extern void sluice_plugin_events_emit(sluice_plugin_events_alert_t *a);
 
 // Imported Functions from `sluice:plugin/tables@0.1.0`
-// Codes of the longest prefixes that cover the addresses given as halves; lists of one length.
+// Codes of the longest prefixes that cover the addresses given as halves; lists of one length. In a table of values, codes of
+// keys in two numbers: a number is `(0, n)`, an address its halves, an IPv4 address beside a number `(low half, n)`.
 extern void sluice_plugin_tables_method_table_lookup(sluice_plugin_tables_borrow_table_t self, plugin_list_u64_t *hi, plugin_list_u64_t *lo, plugin_list_u32_t *ret);
-// The same for two columns of the batch: one code per row.
+// The same for two columns of the batch: one code per row. In a table of values they may be of any numeric width; `hi` is
+// 0 where a number is alone, and the high half of an address stands for all of it where `lo` is not its low half.
+// Absent numbers count as 0.
 extern bool sluice_plugin_tables_method_table_lookup_columns(sluice_plugin_tables_borrow_table_t self, sluice_plugin_tables_column_t hi, sluice_plugin_tables_column_t lo, plugin_list_u32_t *ret, sluice_plugin_tables_denied_t *err);
 // The value of a code, or none for 0 and codes of another generation.
 extern bool sluice_plugin_tables_method_table_value(sluice_plugin_tables_borrow_table_t self, uint32_t code, plugin_string_t *ret);

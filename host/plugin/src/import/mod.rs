@@ -5,6 +5,7 @@
 
 mod batch;
 mod kernels;
+mod lookup;
 mod services;
 
 use wasmtime::component::LinkerInstance;

@@ -85,15 +85,7 @@ pub(super) fn tables(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result
         "[method]table.lookup-columns",
         |cx: Context<'_>, (table, hi, lo): (Resource<OpenTable>, ColumnId, ColumnId)| {
             let open = opened(&cx.data().tables, table.rep())?;
-            Ok((match cx.data().address(hi, lo) {
-                Ok(Some((hi, lo))) => {
-                    let mut codes = Vec::with_capacity(hi.len());
-                    open.table.lookup_all(&hi, &lo, &mut codes);
-                    Ok(codes)
-                }
-                Ok(None) => Err(Denied::Absent),
-                Err(denied) => Err(denied),
-            },))
+            Ok((super::lookup::columns(cx.data(), &open.table, hi, lo),))
         },
     )?;
     linker.func_wrap("[method]table.value", |cx: Context<'_>, (table, code): (Resource<OpenTable>, u32)| {

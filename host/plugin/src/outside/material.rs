@@ -35,8 +35,8 @@ pub(super) struct Head {
     is_paid_for: bool,
     /// Columns that the operator added: name and width.
     columns: Vec<(String, String)>,
-    /// Tables whose contents follow the code, and for MMDB files the field.
-    tables: Vec<(String, Option<String>)>,
+    /// Tables whose contents follow the code: name, type, and for MMDB files the field.
+    tables: Vec<(String, String, Option<String>)>,
     /// Keys that follow the tables.
     keys: Vec<String>,
     /// Assets that follow the keys.
@@ -75,11 +75,10 @@ impl Material {
                 assets: granted.assets.clone(),
             }),
         };
-        let field = |name: &str| match services.tables.spec(name) {
-            Some(TableSpec::Mmdb { field, .. }) => Some(field.clone()),
-            _ => None,
-        };
-        let tables = services.tables.names().filter(|name| shared.grant.allows_table(name));
+        let tables = services.tables.names().filter(|name| shared.grant.allows_table(name)).filter_map(|name| {
+            let spec = services.tables.spec(name)?;
+            Some((name.to_owned(), spec.kind().to_owned(), spec.field().map(str::to_owned)))
+        });
         let columns = shared.schema.custom();
         let head = Head {
             version,
@@ -90,7 +89,7 @@ impl Material {
             limits: shared.limits.clone(),
             is_paid_for: shared.budget.is_some(),
             columns: columns.map(|(_, custom)| (custom.name.clone(), custom.width.name().to_owned())).collect(),
-            tables: tables.map(|name| (name.to_owned(), field(name))).collect(),
+            tables: tables.collect(),
             keys: services.keys.names().filter(|name| shared.grant.allows_key(name)).map(str::to_owned).collect(),
             assets: services.assets.keys().filter(|name| shared.grant.allows_asset(name)).cloned().collect(),
         };
@@ -103,7 +102,7 @@ impl Material {
 
     /// Names of the tables that are lent.
     pub(super) fn tables(&self) -> impl Iterator<Item = &str> {
-        self.head.tables.iter().map(|(name, _)| name.as_str())
+        self.head.tables.iter().map(|(name, ..)| name.as_str())
     }
 
     /// Where the tables are.
@@ -146,13 +145,11 @@ pub(super) fn receive(head: &[u8], from: &mut impl Read) -> io::Result<Sent> {
     let mut part = || frame::read(from, MAX_FILE_BYTES as usize).map(|frame| frame.bytes);
     let code = part()?;
     let mut tables = Vec::new();
-    for (name, field) in head.tables {
+    for (name, kind, field) in head.tables {
         // What messages call it.
         let path = PathBuf::from(&name);
-        let spec = match field {
-            Some(field) => TableSpec::Mmdb { path, field },
-            None => TableSpec::Prefix { path },
-        };
+        let spec = TableSpec::of(&kind, field.as_deref(), path);
+        let spec = spec.ok_or_else(|| io::Error::other(format!("a table of the type `{kind}`")))?;
         tables.push((name, spec, part()?));
     }
     let mut keys = Vec::new();

@@ -18,7 +18,6 @@ use crate::hex;
 use crate::shared::Shared;
 use crate::spec::{ComponentSource, Grant};
 use crate::state::Used;
-use crate::tables::TableSpec;
 use crate::version::Version;
 
 /// What a recording's name ends with.
@@ -219,10 +218,8 @@ fn tables(shared: &Shared, used: &Used) -> (Vec<TableUsed>, Enclosed) {
         let bytes = bytes.filter(|bytes| <[u8; 32]>::from(Sha256::digest(bytes)) == table.digest());
         tables.push(TableUsed {
             name: name.clone(),
-            field: match spec {
-                TableSpec::Prefix { .. } => None,
-                TableSpec::Mmdb { field, .. } => Some(field.clone()),
-            },
+            kind: Some(spec.kind().to_owned()),
+            field: spec.field().map(str::to_owned),
             file: std::path::absolute(spec.path()).unwrap_or_else(|_| spec.path().to_owned()),
             sha256: hex(&table.digest()),
             enclosed: bytes.is_some(),

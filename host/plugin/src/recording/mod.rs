@@ -20,6 +20,7 @@ pub(crate) use history::History;
 
 use crate::limits::Limits;
 use crate::spec::{Grant, Granted};
+use crate::tables::TableSpec;
 
 /// Bytes of the calls since the last snapshot that a stage holds for its recordings.
 pub const MAX_HISTORY_BYTES: usize = 32 << 20;
@@ -149,7 +150,10 @@ pub struct CustomColumn {
 pub struct TableUsed {
     /// Its name in the TOML.
     pub name: String,
-    /// Field of an MMDB file; none for a prefix table.
+    /// Its `type` in the TOML. Recordings of sluice before there were tables of values have none.
+    #[serde(default, rename = "type")]
+    pub kind: Option<String>,
+    /// Field of an MMDB file; none for others.
     pub field: Option<String>,
     /// Its file.
     pub file: PathBuf,
@@ -157,6 +161,18 @@ pub struct TableUsed {
     pub sha256: String,
     /// Whether its contents are in the recording.
     pub enclosed: bool,
+}
+
+impl TableUsed {
+    /// The table, of the file `path`.
+    ///
+    /// # Errors
+    /// If there is no such type of table.
+    pub fn spec(&self, path: PathBuf) -> Result<TableSpec, String> {
+        let kind = self.kind.as_deref().unwrap_or(if self.field.is_some() { "mmdb" } else { "prefix" });
+        let spec = TableSpec::of(kind, self.field.as_deref(), path);
+        spec.ok_or_else(|| format!("table `{}` is of the type `{kind}`, which this sluice does not know", self.name))
+    }
 }
 
 /// An asset that the plugin read.

@@ -1,4 +1,4 @@
-//! Prefix tables as text: `prefix,value` a line, or `value,v4 prefixes,v6 prefixes`.
+//! Prefix tables as text: `prefix,value` a line, or `value,v4 prefixes,v6 prefixes`; and what all text tables share.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -26,15 +26,10 @@ pub(crate) struct BadLine {
 /// The first bad line: another number of fields, something that is no prefix, a prefix that an
 /// earlier line gives another value, more than [`MAX_PREFIXES`].
 pub(crate) fn read(text: &str) -> Result<Rows, BadLine> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut rows = Rows::default();
     let mut seen: HashMap<IpNet, (u32, usize)> = HashMap::new();
     let mut is_first = true;
-    for (line, number) in text.lines().zip(1..) {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
+    for (line, number) in lines(text) {
         let bad = |problem: String| BadLine { line: number, problem };
         let fields = fields(line).ok_or_else(|| bad("a quote is not closed".into()))?;
         let fields: Vec<&str> = fields.iter().map(|field| field.trim()).collect();
@@ -56,13 +51,7 @@ pub(crate) fn read(text: &str) -> Result<Rows, BadLine> {
         if is_header {
             continue;
         }
-        if value.is_empty() {
-            return Err(bad("the value is empty".into()));
-        }
-        if value.len() > MAX_VALUE_BYTES {
-            return Err(bad(format!("the value has {} bytes, {MAX_VALUE_BYTES} are allowed", value.len())));
-        }
-        let code = rows.code(value);
+        let code = rows.code(self::value(value).map_err(bad)?);
         for text in prefixes {
             let prefix = prefix(text).ok_or_else(|| bad(format!("`{text}` is no prefix, e.g. `192.0.2.0/24`")))?;
             match seen.insert(prefix, (code, number)) {
@@ -81,6 +70,24 @@ pub(crate) fn read(text: &str) -> Result<Rows, BadLine> {
     Ok(rows)
 }
 
+/// The lines that say something, with their numbers from 1.
+pub(super) fn lines(text: &str) -> impl Iterator<Item = (&str, usize)> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let lines = text.lines().map(str::trim).zip(1..);
+    lines.filter(|(line, _)| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// The value, if there is one and it is no longer than it may be.
+pub(super) fn value(value: &str) -> Result<&str, String> {
+    if value.is_empty() {
+        return Err("the value is empty".to_owned());
+    }
+    if value.len() > MAX_VALUE_BYTES {
+        return Err(format!("the value has {} bytes, {MAX_VALUE_BYTES} are allowed", value.len()));
+    }
+    Ok(value)
+}
+
 fn prefix(text: &str) -> Option<IpNet> {
     let net = match text.parse::<IpNet>() {
         Ok(net) => net.trunc(),
@@ -97,7 +104,7 @@ fn prefix(text: &str) -> Option<IpNet> {
 }
 
 /// The fields of a line, without their quotes; `None` if a quote is not closed.
-fn fields(line: &str) -> Option<Vec<String>> {
+pub(super) fn fields(line: &str) -> Option<Vec<String>> {
     let mut fields = vec![String::new()];
     let mut is_quoted = false;
     let mut chars = line.chars().peekable();

@@ -1,6 +1,8 @@
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use expect_test::{Expect, expect};
+use ipnet::IpNet;
 use proptest::prelude::*;
 use sluice_flow::halves_of;
 
@@ -88,6 +90,53 @@ fn a_table_is_exchanged_when_its_file_changed_and_kept_when_it_is_bad() {
 }
 
 #[test]
+fn a_table_of_values_finds_what_is_there_and_is_exchanged_like_any() {
+    let (_dir, path) = file("192.0.2.1,3,ge-0/0/3\n2001:db8::1,3,ge-0/0/4\n");
+    let tables = Tables::load([("t".to_owned(), TableSpec::Values { path: path.clone() })]).unwrap();
+    let before = tables.get("t").unwrap();
+    assert_eq!((before.codes(), before.prefixes(), before.keys()), (3, 0, 2));
+    let words = |table: &Table| {
+        let mut codes = Vec::new();
+        let (hi, lo): (Vec<u64>, Vec<u64>) = ["192.0.2.1", "192.0.2.1", "2001:db8::1", "2001:db8::3"]
+            .map(|a| halves_of(a.parse().unwrap()))
+            .into_iter()
+            .unzip();
+        table.lookup_addressed(&hi, &lo, &[3, 4, 3, 3], &mut codes);
+        // The same for IPv4 in two lists.
+        table.lookup_all(&lo, &[3, 4, 3, 3], &mut codes);
+        codes.iter().map(|code| table.value(*code).unwrap_or("-").to_owned()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(words(&before), "ge-0/0/3 - ge-0/0/4 - ge-0/0/3 - - -");
+    std::fs::write(&path, "192.0.2.1,3,a\n192.0.2.1,4,b\n").unwrap();
+    assert!(tables.reload("t").unwrap());
+    assert_eq!(words(&tables.get("t").unwrap()), "a b - - a b - -");
+    std::fs::write(&path, "192.0.2.1,3,a\n192.0.2.1,3,b\n").unwrap();
+    let error = tables.reload("t").unwrap_err();
+    assert_eq!(error.to_string(), format!("{}:2: line 1 has the key `192.0.2.1,3` already", path.display()));
+    assert_eq!(words(&tables.get("t").unwrap()), "a b - - a b - -");
+    assert_eq!(words(&before), "ge-0/0/3 - ge-0/0/4 - ge-0/0/3 - - -");
+}
+
+#[test]
+fn a_hundred_thousand_keys_are_looked_up_by_column() {
+    use std::fmt::Write;
+    let mut text = String::new();
+    for number in 0..100_000_u32 {
+        writeln!(text, "{},{}", number * 3, number % 5000).unwrap();
+    }
+    let (_dir, path) = file(text);
+    let table = Table::load(&TableSpec::Values { path }).unwrap();
+    assert_eq!((table.keys(), table.codes()), (100_000, 5001));
+    let numbers: Vec<u32> = (0..310_000).collect();
+    let mut codes = Vec::new();
+    table.lookup_numbers(&numbers, &mut codes);
+    for (number, code) in numbers.into_iter().zip(codes) {
+        let expected = (number % 3 == 0 && number < 300_000).then(|| (number / 3 % 5000).to_string());
+        assert_eq!(table.value(code), expected.as_deref());
+    }
+}
+
+#[test]
 fn a_hundred_thousand_prefixes_are_looked_up_by_column() {
     use std::fmt::Write;
     let mut text = String::new();
@@ -160,6 +209,8 @@ proptest! {
         let path = PathBuf::from("t");
         drop(Table::parse(&TableSpec::Prefix { path: path.clone() }, &bytes));
         drop(Table::parse(&TableSpec::Prefix { path: path.clone() }, text.as_bytes()));
+        drop(Table::parse(&TableSpec::Values { path: path.clone() }, &bytes));
+        drop(Table::parse(&TableSpec::Values { path: path.clone() }, text.as_bytes()));
         let mut mmdb = country().finish();
         drop(Table::parse(&TableSpec::Mmdb { path: path.clone(), field: "a.b".into() }, &bytes));
         // Damage somewhere in a good file.

@@ -184,6 +184,32 @@ fn what_cannot_be_written_is_counted_and_costs_nothing_else() {
 }
 
 #[test]
+fn a_table_of_values_is_recorded_as_one_and_older_recordings_say_prefix_or_mmdb() {
+    let mut bench = bench("tables", 0, |record| record.every = 1);
+    let table = bench.dir.path().join("values.csv");
+    fs::write(&table, "192.0.2.1,one\n").unwrap();
+    let spec = sluice_plugin::tables::TableSpec::Values { path: table };
+    bench.spec.services.tables = sluice_plugin::tables::Tables::load([("customers".to_owned(), spec)]).unwrap().into();
+    bench.process(batch());
+    let recording = Recording::read(&files(&bench).pop().unwrap()).unwrap();
+    assert_eq!(recording.tables, [("customers".to_owned(), b"192.0.2.1,one\n".to_vec())]);
+    let used = &recording.about.tables[0];
+    let spec = |used: &sluice_plugin::recording::TableUsed| used.spec("t".into()).map(|spec| spec.kind());
+    assert_eq!(spec(used), Ok("values"));
+    let older = |field: Option<&str>| {
+        let field = field.map(str::to_owned);
+        sluice_plugin::recording::TableUsed { kind: None, field, ..used.clone() }
+    };
+    assert_eq!((spec(&older(None)), spec(&older(Some("asn")))), (Ok("prefix"), Ok("mmdb")));
+    let newer = sluice_plugin::recording::TableUsed { kind: Some("graph".into()), ..used.clone() };
+    let problem = "table `customers` is of the type `graph`, which this sluice does not know";
+    assert_eq!(spec(&newer), Err(problem.to_owned()));
+    let mut json = serde_json::to_value(used).unwrap();
+    json.as_object_mut().unwrap().remove("type");
+    assert_eq!(serde_json::from_value::<sluice_plugin::recording::TableUsed>(json).unwrap(), older(None));
+}
+
+#[test]
 fn tables_and_assets_that_were_used_are_enclosed_and_keys_are_not() {
     let mut bench = bench("tables", 0, |record| record.every = 1);
     let (table, names) = (bench.dir.path().join("customers.csv"), std::sync::Arc::new(b"a,b".to_vec()));

@@ -41,6 +41,89 @@ fn a_table_that_changed_is_seen_by_the_next_batch() {
     assert_eq!(words(), "stage tag: [\"everyone\", \"everyone\", \"\"");
 }
 
+/// What the plugin finds in a table of values that has these lines.
+fn found(lines: &str) -> String {
+    let mut bench = Bench::new("values", 0);
+    let path = bench.dir.path().join("values.csv");
+    std::fs::write(&path, lines).unwrap();
+    let tables = Tables::load([("customers".to_owned(), TableSpec::Values { path })]).unwrap();
+    bench.spec.services.tables = Arc::new(tables);
+    bench.report() + "\n"
+}
+
+#[test]
+fn values_are_found_by_columns_of_any_width_and_by_lists() {
+    expect![[r#"
+        proto Ok(["tcp", "tcp", "tcp"])
+        bytes Ok(["ten", "", "thirty"]) ["ten", "", "thirty"]
+        proto, bytes Ok(["", "", ""]) ["", "", ""]
+        address Ok(["", "", ""]) ["", "", ""]
+        address, bytes Ok(["", "", ""]) ["", "", ""]
+        absent Err(Denied::Absent) Ok(["", "", ""])
+        refused Err(Denied::WrongWidth(Width::Text)) Err(Denied::NotGranted) Err(Denied::NotGranted)
+    "#]]
+    .assert_eq(&found("6,tcp\n10,ten\n30,thirty\n70000,many\n"));
+    expect![[r#"
+        proto Ok(["", "", ""])
+        bytes Ok(["", "", ""]) ["", "", ""]
+        proto, bytes Ok(["ten", "", "thirty"]) ["ten", "", "thirty"]
+        address Ok(["", "", ""]) ["", "", ""]
+        address, bytes Ok(["", "", ""]) ["", "", ""]
+        absent Err(Denied::Absent) Ok(["", "", ""])
+        refused Err(Denied::WrongWidth(Width::Text)) Err(Denied::NotGranted) Err(Denied::NotGranted)
+    "#]]
+    .assert_eq(&found("6,10,ten\n6,30,thirty\n7,20,nobody\n"));
+    expect![[r#"
+        proto Ok(["", "", ""])
+        bytes Ok(["", "", ""]) ["", "", ""]
+        proto, bytes Ok(["", "", ""]) ["", "", ""]
+        address Ok(["one", "", "six"]) ["one", "", "six"]
+        address, bytes Ok(["", "", ""]) ["", "", ""]
+        absent Err(Denied::Absent) Ok(["", "", ""])
+        refused Err(Denied::WrongWidth(Width::Text)) Err(Denied::NotGranted) Err(Denied::NotGranted)
+    "#]]
+    .assert_eq(&found("192.0.2.1,one\n2001:db8::1,six\n"));
+    expect![[r#"
+        proto Ok(["", "", ""])
+        bytes Ok(["", "", ""]) ["", "", ""]
+        proto, bytes Ok(["", "", ""]) ["", "", ""]
+        address Ok(["", "", ""]) ["", "", ""]
+        address, bytes Ok(["one", "", "six"]) ["one", "", ""]
+        absent Err(Denied::Absent) Ok(["", "", ""])
+        refused Err(Denied::WrongWidth(Width::Text)) Err(Denied::NotGranted) Err(Denied::NotGranted)
+    "#]]
+    .assert_eq(&found("192.0.2.1,10,one\n2001:db8::1,30,six\n2001:db8::2,30,other\n"));
+}
+
+#[test]
+fn what_no_row_has_counts_as_zeros_where_the_table_has_a_value_for_zero() {
+    expect![[r#"
+        proto Ok(["tcp", "tcp", "tcp"])
+        bytes Ok(["", "", ""]) ["", "", ""]
+        proto, bytes Ok(["", "", ""]) ["", "", ""]
+        address Ok(["", "", ""]) ["", "", ""]
+        address, bytes Ok(["", "", ""]) ["", "", ""]
+        absent Ok(["untagged", "untagged", "untagged"]) Ok(["", "", ""])
+        refused Err(Denied::WrongWidth(Width::Text)) Err(Denied::NotGranted) Err(Denied::NotGranted)
+    "#]]
+    .assert_eq(&found("0,untagged\n6,tcp\n"));
+}
+
+#[test]
+fn a_table_of_prefixes_has_no_numbers() {
+    let mut bench = Bench::new("values", 0);
+    bench.spec.services.tables = tables(&bench);
+    expect![[r#"
+        proto Err(Denied::WrongWidth(Width::W8))
+        bytes Err(Denied::WrongWidth(Width::W64)) ["", "", ""]
+        proto, bytes Err(Denied::WrongWidth(Width::W8)) ["", "", ""]
+        address Ok(["100", "", "200"]) ["100", "", "200"]
+        address, bytes Ok(["", "", "200"]) ["", "", ""]
+        absent Err(Denied::WrongWidth(Width::W32)) Err(Denied::WrongWidth(Width::W8))
+        refused Err(Denied::WrongWidth(Width::Text)) Err(Denied::WrongWidth(Width::W8)) Err(Denied::WrongWidth(Width::W8))
+    "#]].assert_eq(&(bench.report() + "\n"));
+}
+
 #[test]
 fn keys_work_on_columns_and_never_leave_the_host() {
     let mut bench = Bench::new("keys", 0);

@@ -335,6 +335,30 @@ fn run(mode: &str, arg: u32) -> Result<(), String> {
                 Err(format!("{words:?} {} {wrong:?} {refused:?}", table.codes()))
             })
         }
+        "values" => {
+            STATE.with_borrow_mut(|state| {
+                if state.table.is_none() {
+                    state.table = Some(tables::open("customers")?);
+                }
+                let table = state.table.as_ref().ok_or("no table")?;
+                let words = |codes: Vec<u32>| -> Vec<_> {
+                    codes.iter().map(|code| table.value(*code).unwrap_or_default()).collect()
+                };
+                let columns = |hi, lo| format!("{:?}", table.lookup_columns(hi, lo).map(words));
+                let src_hi = batch::u64s(SRC_HI).map_err(failed)?;
+                let (src_lo, bytes) = (batch::u64s(SRC_LO).map_err(failed)?, batch::u64s(BYTES).map_err(failed)?);
+                let found = [
+                    format!("proto {}", columns(0, PROTO)),
+                    format!("bytes {} {:?}", columns(0, BYTES), words(table.lookup(&[0; 3], &bytes))),
+                    format!("proto, bytes {} {:?}", columns(PROTO, BYTES), words(table.lookup(&[6; 3], &bytes))),
+                    format!("address {} {:?}", columns(SRC_HI, SRC_LO), words(table.lookup(&src_hi, &src_lo))),
+                    format!("address, bytes {} {:?}", columns(SRC_HI, BYTES), words(table.lookup(&src_lo, &bytes))),
+                    format!("absent {} {}", columns(0, SRC_AS), columns(PROTO, SRC_AS)),
+                    format!("refused {} {} {}", columns(0, NOTE), columns(PROTO, DST_PORT), columns(PROTO, 0)),
+                ];
+                Err(found.join("\n"))
+            })
+        }
         "keys" => {
             let key = keys::open("secret")?;
             let refused = keys::open("hidden").err();

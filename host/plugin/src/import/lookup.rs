@@ -1,0 +1,98 @@
+//! `lookup-columns` of `tables`: which columns make a key.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use sluice_flow::{ADDRESSES, Column, ColumnId, Width};
+
+use crate::abi::Denied;
+use crate::state::State;
+use crate::tables::Table;
+
+/// Stands for a column of zeros: the standard ones are numbered from 1.
+const NO_COLUMN: ColumnId = 0;
+
+/// Codes of the addresses or keys that two columns of the batch hold, one a row.
+///
+/// In a table of values, a number alone comes with [`NO_COLUMN`], and the high half of an address stands for all of it when
+/// the other column is not its low half. What is absent counts as zeros, in every row the same; only where nothing has
+/// the key of zeros is the answer that there is none.
+pub(super) fn columns(state: &State, table: &Table, hi: ColumnId, lo: ColumnId) -> Result<Vec<u32>, Denied> {
+    let mut codes = Vec::new();
+    if table.exact().is_none() {
+        if hi == NO_COLUMN {
+            // A number is no address, whatever its width.
+            state.readable(lo)?;
+            let width = state.shared.schema.width(lo).ok_or(Denied::NotGranted)?;
+            return Err(Denied::WrongWidth(width.into()));
+        }
+        let (hi, lo) = state.address(hi, lo)?.ok_or(Denied::Absent)?;
+        codes.reserve_exact(hi.len());
+        table.lookup_all(&hi, &lo, &mut codes);
+        return Ok(codes);
+    }
+    if hi == NO_COLUMN {
+        let (numbers, rows) = numbers(state, lo)?;
+        codes.reserve_exact(rows);
+        match numbers {
+            Some(Column::U8(numbers)) => table.lookup_numbers(numbers, &mut codes),
+            Some(Column::U16(numbers)) => table.lookup_numbers(numbers, &mut codes),
+            Some(Column::U32(numbers)) => table.lookup_numbers(numbers, &mut codes),
+            Some(Column::U64(numbers)) => table.lookup_numbers(numbers, &mut codes),
+            _ => return of_nothing(table, rows),
+        }
+        return Ok(codes);
+    }
+    if let Some(address) = ADDRESSES.iter().find(|address| address.hi == hi && address.lo != lo) {
+        let pair = state.address(address.hi, address.lo)?;
+        let (numbers, rows) = numbers(state, lo)?;
+        if pair.is_none() && numbers.is_none() {
+            return of_nothing(table, rows);
+        }
+        let zeros = || Arc::new(vec![0; rows]);
+        let (his, los) = pair.unwrap_or_else(|| (zeros(), zeros()));
+        let numbers = wide(numbers).unwrap_or_else(|| Cow::Owned(vec![0; rows]));
+        codes.reserve_exact(rows);
+        table.lookup_addressed(&his, &los, &numbers, &mut codes);
+        return Ok(codes);
+    }
+    let ((hi, rows), (lo, _)) = (numbers(state, hi)?, numbers(state, lo)?);
+    let zeros = || Cow::Owned(vec![0; rows]);
+    match (wide(hi), wide(lo)) {
+        (None, None) => of_nothing(table, rows),
+        (hi, lo) => {
+            codes.reserve_exact(rows);
+            table.lookup_all(&hi.unwrap_or_else(zeros), &lo.unwrap_or_else(zeros), &mut codes);
+            Ok(codes)
+        }
+    }
+}
+
+/// What is found where no row has the columns of a key.
+fn of_nothing(table: &Table, rows: usize) -> Result<Vec<u32>, Denied> {
+    match table.lookup(0, 0) {
+        0 => Err(Denied::Absent),
+        code => Ok(vec![code; rows]),
+    }
+}
+
+/// A column that has a number a row, and the rows of the batch; no column where it is absent.
+fn numbers(state: &State, column: ColumnId) -> Result<(Option<&Column>, usize), Denied> {
+    let (values, rows) = state.readable(column)?;
+    let width = state.shared.schema.width(column).ok_or(Denied::NotGranted)?;
+    match width {
+        Width::Text | Width::Lists => Err(Denied::WrongWidth(width.into())),
+        Width::U8 | Width::U16 | Width::U32 | Width::U64 => Ok((values, rows)),
+    }
+}
+
+/// The numbers of a column in 64 bits.
+fn wide(column: Option<&Column>) -> Option<Cow<'_, [u64]>> {
+    Some(match column? {
+        Column::U8(values) => values.iter().map(|value| u64::from(*value)).collect(),
+        Column::U16(values) => values.iter().map(|value| u64::from(*value)).collect(),
+        Column::U32(values) => values.iter().map(|value| u64::from(*value)).collect(),
+        Column::U64(values) => Cow::Borrowed(values.as_slice()),
+        Column::Text(_) | Column::Lists(_) => return None,
+    })
+}

@@ -1,0 +1,302 @@
+//! Tables of values as text: `key,value` a line, or `key,number,value`.
+
+use std::net::IpAddr;
+
+use sluice_flow::halves_of;
+
+use super::csv::{self, BadLine};
+use super::exact::{Exact, Key};
+use super::{MAX_KEYS, Rows};
+
+/// What a line begins with. All lines of a file are of one kind: where a line is not, somebody forgot something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Number,
+    Address,
+    Numbers,
+    AddressAndNumber,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Number => "a number",
+            Kind::Address => "an address",
+            Kind::Numbers => "two numbers",
+            Kind::AddressAndNumber => "an address and a number",
+        }
+    }
+}
+
+/// Reads a table of values.
+///
+/// A line has two fields, `key,value`, or three, `key,number,value`. A key is a number in decimal or `0x` and hexadecimal digits, an
+/// AS number with its `AS`, or an address. Fields may be quoted; `""` in quotes is a quote. Empty lines and lines that begin
+/// with `#` mean nothing; so does a first line of names (with neither digits nor colons before the value).
+///
+/// # Errors
+/// The first bad line: another number of fields or kind of key than the lines before, something that is no key, a key that an
+/// earlier line has, more than [`MAX_KEYS`].
+pub(crate) fn read(text: &str) -> Result<Rows, BadLine> {
+    let mut rows = Rows::default();
+    let mut exact = Exact::default();
+    let mut first: Option<(Kind, usize)> = None;
+    let mut is_first = true;
+    for (line, number) in csv::lines(text) {
+        let bad = |problem: String| BadLine { line: number, problem };
+        let fields = csv::fields(line).ok_or_else(|| bad("a quote is not closed".into()))?;
+        let fields: Vec<&str> = fields.iter().map(|field| field.trim()).collect();
+        let (keys, value) = match &fields[..] {
+            [key, value] => (std::slice::from_ref(key), *value),
+            [keys @ .., value] if keys.len() == 2 => (keys, *value),
+            _ => {
+                return Err(bad(format!(
+                    "{} fields where `key,value` has 2 and `key,number,value` has 3; a value with a comma needs quotes",
+                    fields.len()
+                )));
+            }
+        };
+        let is_name = |key: &&str| !key.is_empty() && !key.contains(|c: char| c.is_ascii_digit() || c == ':');
+        if std::mem::take(&mut is_first) && keys.iter().all(is_name) {
+            continue;
+        }
+        let (kind, key) = key(keys).map_err(bad)?;
+        match first {
+            None => first = Some((kind, number)),
+            Some((other, at)) if other != kind => {
+                return Err(bad(format!("the key is {} here and {} in line {at}", kind.name(), other.name())));
+            }
+            Some(_) => {}
+        }
+        let code = rows.code(csv::value(value).map_err(bad)?);
+        if exact.insert(key, code).is_err() {
+            let at = line_of(text, key).unwrap_or(number);
+            return Err(bad(format!("line {at} has the key `{}` already", keys.join(","))));
+        }
+        rows.keys += 1;
+        if rows.keys > MAX_KEYS {
+            return Err(bad(format!("more than {MAX_KEYS} keys")));
+        }
+    }
+    exact.finish();
+    rows.exact = Some(exact);
+    Ok(rows)
+}
+
+fn key(fields: &[&str]) -> Result<(Kind, Key), String> {
+    let (first, second) = match fields {
+        [first] => (first, None),
+        [first, second, ..] => {
+            let second = number(second).ok_or_else(|| {
+                format!("`{second}` is no number, e.g. `443` or `0x1bb`; a value with a comma needs quotes")
+            })?;
+            (first, Some(second))
+        }
+        [] => return Err("no key".to_owned()),
+    };
+    if let Some(number) = number(first) {
+        return Ok(match second {
+            None => (Kind::Number, [0, 0, number]),
+            Some(second) => (Kind::Numbers, [0, number, second]),
+        });
+    }
+    let address: IpAddr =
+        first.parse().map_err(|_| format!("`{first}` is no key, e.g. `443`, `0x1bb`, `AS64500` or `192.0.2.1`"))?;
+    let (hi, lo) = halves_of(address);
+    Ok(match second {
+        None => (Kind::Address, [0, hi, lo]),
+        Some(second) => (Kind::AddressAndNumber, [hi, lo, second]),
+    })
+}
+
+fn number(text: &str) -> Option<u64> {
+    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => (digits, 16),
+        None => (text.strip_prefix("AS").unwrap_or(text), 10),
+    };
+    // `from_str_radix` takes signs.
+    digits.chars().all(|c| c.is_digit(radix)).then(|| u64::from_str_radix(digits, radix).ok()).flatten()
+}
+
+/// The first line with a key: looked for when another has it too, so that lines need not be remembered.
+fn line_of(text: &str, wanted: Key) -> Option<usize> {
+    let is_it = |line: &str| {
+        let fields = csv::fields(line)?;
+        let fields: Vec<&str> = fields.iter().map(|field| field.trim()).collect();
+        let (_, key) = key(fields.split_last()?.1).ok()?;
+        Some(key == wanted)
+    };
+    csv::lines(text).find(|(line, _)| is_it(line) == Some(true)).map(|(_, number)| number)
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    /// What is found under `keys`, or what is wrong.
+    fn check(text: &str, keys: &[Key], expected: Expect) {
+        let found = match read(text) {
+            Ok(rows) => {
+                let exact = rows.exact.as_ref().unwrap();
+                let each = keys.iter().map(|key| format!("{key:x?} {}\n", rows.value(exact.lookup(*key))));
+                each.collect()
+            }
+            Err(bad) => format!("line {}: {}\n", bad.line, bad.problem),
+        };
+        expected.assert_eq(&found);
+    }
+
+    #[test]
+    fn numbers_have_values() {
+        check(
+            "\u{feff}port,service\r\n# by hand\r\n80,http\r\n0x1bb,\"https, \"\"tls\"\"\"\r\n\r\nAS4200000000, Example \r\n0,none\r\n",
+            &[[0, 0, 80], [0, 0, 443], [0, 0, 4_200_000_000], [0, 0, 0], [0, 0, 81], [0, 1, 80]],
+            expect![[r#"
+                [0, 0, 50] http
+                [0, 0, 1bb] https, "tls"
+                [0, 0, fa56ea00] Example
+                [0, 0, 0] none
+                [0, 0, 51] 
+                [0, 1, 50] 
+            "#]],
+        );
+    }
+
+    #[test]
+    fn addresses_have_values_and_an_ipv4_mapped_one_is_ipv4() {
+        check(
+            "192.0.2.1,a\n::ffff:192.0.2.2,b\n2001:db8::1,c\n",
+            &[[0, 0, 0xffff_c000_0201], [0, 0, 0xffff_c000_0202], [0, 0x2001_0db8_0000_0000, 1]],
+            expect![[r#"
+                [0, 0, ffffc0000201] a
+                [0, 0, ffffc0000202] b
+                [0, 20010db800000000, 1] c
+            "#]],
+        );
+    }
+
+    #[test]
+    fn two_numbers_and_an_address_with_a_number_have_values() {
+        check(
+            "exporter,in_if,name\n7,3,x\n7,4,y\n",
+            &[[0, 7, 3], [0, 7, 4], [0, 0, 3]],
+            expect![[r#"
+            [0, 7, 3] x
+            [0, 7, 4] y
+            [0, 0, 3] 
+        "#]],
+        );
+        check(
+            "192.0.2.1,3,ge-0/0/3\n2001:db8::1,3,ge-0/0/4\n",
+            &[[0, 0xffff_c000_0201, 3], [0x2001_0db8_0000_0000, 1, 3], [0, 1, 3]],
+            expect![[r#"
+                [0, ffffc0000201, 3] ge-0/0/3
+                [20010db800000000, 1, 3] ge-0/0/4
+                [0, 1, 3] 
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_bad_line_is_named_with_what_is_wrong() {
+        let wrong = |text: &str, expected: Expect| check(text, &[], expected);
+        wrong(
+            "80,http\n443,https\n80,http\n",
+            expect![[r#"
+            line 3: line 1 has the key `80` already
+        "#]],
+        );
+        wrong(
+            "0x50,http\n80,web\n",
+            expect![[r#"
+            line 2: line 1 has the key `80` already
+        "#]],
+        );
+        wrong(
+            "80,http\n192.0.2.1,x\n",
+            expect![[r#"
+            line 2: the key is an address here and a number in line 1
+        "#]],
+        );
+        wrong(
+            "80,http\n6,443,https\n",
+            expect![[r#"
+            line 2: the key is two numbers here and a number in line 1
+        "#]],
+        );
+        wrong(
+            "64500,Example, Inc.\n",
+            expect![[r#"
+            line 1: `Example` is no number, e.g. `443` or `0x1bb`; a value with a comma needs quotes
+        "#]],
+        );
+        wrong(
+            "64500,Example, Inc., Springfield\n",
+            expect![[r#"
+            line 1: 4 fields where `key,value` has 2 and `key,number,value` has 3; a value with a comma needs quotes
+        "#]],
+        );
+        wrong(
+            "64500\n",
+            expect![[r#"
+            line 1: 1 fields where `key,value` has 2 and `key,number,value` has 3; a value with a comma needs quotes
+        "#]],
+        );
+        wrong(
+            "key1,value\n",
+            expect![[r#"
+            line 1: `key1` is no key, e.g. `443`, `0x1bb`, `AS64500` or `192.0.2.1`
+        "#]],
+        );
+        wrong(
+            "port,value\nprotocol,value\n",
+            expect![[r#"
+            line 2: `protocol` is no key, e.g. `443`, `0x1bb`, `AS64500` or `192.0.2.1`
+        "#]],
+        );
+        wrong(
+            "-1,x\n",
+            expect![[r#"
+            line 1: `-1` is no key, e.g. `443`, `0x1bb`, `AS64500` or `192.0.2.1`
+        "#]],
+        );
+        wrong(
+            "18446744073709551616,x\n",
+            expect![[r#"
+            line 1: `18446744073709551616` is no key, e.g. `443`, `0x1bb`, `AS64500` or `192.0.2.1`
+        "#]],
+        );
+        wrong(
+            "0x,x\n",
+            expect![[r#"
+            line 1: `0x` is no key, e.g. `443`, `0x1bb`, `AS64500` or `192.0.2.1`
+        "#]],
+        );
+        wrong(
+            ",x\n",
+            expect![[r#"
+            line 1: `` is no key, e.g. `443`, `0x1bb`, `AS64500` or `192.0.2.1`
+        "#]],
+        );
+        wrong(
+            "10.0.0.0/8,x\n",
+            expect![[r#"
+            line 1: `10.0.0.0/8` is no key, e.g. `443`, `0x1bb`, `AS64500` or `192.0.2.1`
+        "#]],
+        );
+        wrong(
+            "80,\n",
+            expect![[r#"
+            line 1: the value is empty
+        "#]],
+        );
+        wrong(
+            "80,\"http\n",
+            expect![[r#"
+            line 1: a quote is not closed
+        "#]],
+        );
+    }
+}
