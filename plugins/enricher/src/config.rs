@@ -21,6 +21,11 @@ pub struct Config {
     pub proto_name: bool,
     /// Counters multiplied by the sampling rate, e.g. `{ fallback_rate = 1000 }`, or `{}`.
     pub scale: Option<Scale>,
+    /// Names, descriptions and speeds of interfaces, e.g. `{ names = "if-names", speeds = "if-speeds" }`.
+    pub interfaces: Option<Interfaces>,
+    /// Columns from tables of values, e.g. `[{ table = "sites", key = ["vlan_id"], column = "site" }]`.
+    #[serde(default)]
+    pub names: Vec<Name>,
 }
 
 /// `customers`: writes `src_customer_id`, `dst_customer_id` and `customer_id`.
@@ -92,6 +97,31 @@ pub struct Scale {
     pub fallback_rate: u64,
 }
 
+/// `interfaces`: writes what tables of values have under the exporter's address and an interface index, for `in_if` into the
+/// columns of the source, for `out_if` into those of the destination.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Interfaces {
+    /// Name of the table of names, e.g. `ge-0/0/3`; for `src_if_name` and `dst_if_name`.
+    pub names: Option<String>,
+    /// Name of the table of descriptions, e.g. `transit`; for `src_if_desc` and `dst_if_desc`.
+    pub descriptions: Option<String>,
+    /// Name of the table of speeds in Mbit/s, e.g. `10000`; for `src_if_speed` and `dst_if_speed`.
+    pub speeds: Option<String>,
+}
+
+/// One of `names`: writes what a table of values has under a key.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Name {
+    /// Name of the table. Required.
+    pub table: String,
+    /// What it is looked up by: a number or an address, or a number after either of them, e.g. `["src_as"]`. Required.
+    pub key: Vec<String>,
+    /// The column that is written, text or a number; an operator's own does as well. Required.
+    pub column: String,
+}
+
 fn default_fallback_rate() -> u64 {
     1
 }
@@ -126,16 +156,23 @@ impl Config {
         if self.scale.as_ref().is_some_and(|scale| scale.fallback_rate == 0) {
             return Err("`scale.fallback_rate`: 0 would make every counter 0; use 1 for unsampled exporters".into());
         }
+        if let Some(Interfaces { names: None, descriptions: None, speeds: None }) = self.interfaces {
+            return Err(
+                "`interfaces` does nothing; set `names`, `descriptions` or `speeds` to a table of values".into()
+            );
+        }
         let something = self.customers.is_some()
             || self.direction.is_some()
             || self.country.is_some()
             || self.autonomous_system.is_some()
             || self.proto_name
-            || self.scale.is_some();
+            || self.scale.is_some()
+            || self.interfaces.is_some()
+            || !self.names.is_empty();
         if !something {
-            return Err(
-                "nothing to do; set one of `customers`, `direction`, `country`, `as`, `proto_name` and `scale`".into(),
-            );
+            return Err("nothing to do; set one of `customers`, `direction`, `country`, `as`, `proto_name`, `scale`, \
+                        `interfaces` and `names`"
+                .into());
         }
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! The enricher: customers, direction, countries, autonomous systems, protocol names, scaled counters.
+//! The enricher: customers, direction, countries, autonomous systems, protocol names, scaled counters, interfaces, and
+//! names for any number.
 //!
 //! Lookups are the host's, a column at a time; this side maps codes to numbers and words. What the
 //! batch lacks is left out: a column is written only if what it is made of is there.
@@ -6,13 +7,15 @@
 mod config;
 mod direction;
 mod memo;
+mod names;
 mod proto;
 
 use sluice_sdk::{Address, Batch, Bitmap, Column, Denied, Failure, Manifest, Plugin, Text, columns, metrics};
 
-pub use config::{AutonomousSystem, Config, Country, Customers, Direction, DirectionMode, Scale};
+pub use config::{AutonomousSystem, Config, Country, Customers, Direction, DirectionMode, Interfaces, Name, Scale};
 use direction::{Decider, REMOTE_DESTINATION, REMOTE_SOURCE, SideCodes, Sides};
 use memo::{Numbers, Words};
+use names::Named;
 
 /// The plugin.
 #[derive(Debug, Default)]
@@ -29,6 +32,8 @@ pub struct Enricher {
     proto_names: Option<proto::Names>,
     /// Sampling rate of rows that come without one.
     scale: Option<u64>,
+    /// Columns from tables of values, by columns that the others may have written.
+    names: Vec<Named>,
 }
 
 /// Whether rows without a match are dropped.
@@ -87,6 +92,7 @@ impl Plugin for Enricher {
             manifest.read(columns::BYTES).read(columns::PACKETS).read(columns::SAMPLING_RATE).read(columns::NORMALIZED);
             manifest.write(columns::SCALED_BYTES).write(columns::SCALED_PACKETS);
         }
+        self.names = names::open(&config, manifest)?;
         Ok(())
     }
 
@@ -105,6 +111,9 @@ impl Plugin for Enricher {
         }
         if let Some(fallback) = self.scale {
             scale(batch, fallback)?;
+        }
+        for named in &mut self.names {
+            named.write(batch)?;
         }
         if let Some(keep) = keep {
             metrics::count("unmatched", (keep.rows() - keep.count()) as u32);

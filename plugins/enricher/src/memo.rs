@@ -14,7 +14,9 @@ const UNKNOWN: u64 = u64::MAX;
 #[derive(Debug)]
 pub(crate) struct Numbers {
     pub(crate) table: Table,
-    key: &'static str,
+    key: String,
+    /// The largest number that counts.
+    max: u32,
     generation: Option<u64>,
     /// By code; [`UNKNOWN`] where it is not learned yet. No longer than the table has codes.
     numbers: Vec<u64>,
@@ -23,9 +25,15 @@ pub(crate) struct Numbers {
 }
 
 impl Numbers {
-    pub(crate) fn open(key: &'static str, name: &str) -> Result<Numbers, String> {
+    pub(crate) fn open(key: &str, name: &str) -> Result<Numbers, String> {
         let table = open(key, name)?;
-        Ok(Numbers { table, key, generation: None, numbers: Vec::new(), complained: false })
+        let (key, max) = (key.to_owned(), u32::MAX);
+        Ok(Numbers { table, key, max, generation: None, numbers: Vec::new(), complained: false })
+    }
+
+    /// The same, where numbers above `max` count as none.
+    pub(crate) fn up_to(self, max: u32) -> Numbers {
+        Numbers { max, ..self }
     }
 
     /// Begins a batch: forgets everything if the table was exchanged.
@@ -57,12 +65,13 @@ impl Numbers {
         }
         let value = self.table.value(code).unwrap_or_default();
         let digits = value.strip_prefix("AS").unwrap_or(&value);
-        let number: u32 = digits.parse().unwrap_or_else(|_| {
+        let number = digits.parse().ok().filter(|number| *number <= self.max).unwrap_or_else(|| {
             if !self.complained {
                 self.complained = true;
+                let (key, max) = (&self.key, self.max);
+                let limit = if max == u32::MAX { String::new() } else { format!(" up to {max}") };
                 sluice_sdk::warn!(
-                    "{}: the table's value `{value}` is no number; it and others like it count as none",
-                    self.key
+                    "{key}: the table's value `{value}` is no number{limit}; it and others like it count as none"
                 );
             }
             0

@@ -1,6 +1,6 @@
 //! What the host does for a plugin besides its batch: tables, keys, assets, kernels, and what it tells people.
 
-use crate::{Address, Batch, Bitmap, Column, Denied, Reason, batch, sys};
+use crate::{Address, Batch, Bitmap, Column, ColumnId, Columns, Denied, Reason, batch, sys};
 
 /// How much a log line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +104,69 @@ pub mod assets {
     }
 }
 
-/// A prefix, MMDB or key table that the host owns. A lookup gives a code per row; 0 means that
+/// The columns of a key of a table of values.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyColumns(Parts);
+
+#[derive(Clone, Copy, Debug)]
+enum Parts {
+    Number(ColumnId),
+    Numbers(ColumnId, ColumnId),
+    Address(Address),
+    Addressed(Address, ColumnId),
+}
+
+impl KeyColumns {
+    /// The number in a column of any numeric width, e.g. a port. An operator's own column does as well.
+    #[must_use]
+    pub const fn number(column: ColumnId) -> KeyColumns {
+        KeyColumns(Parts::Number(column))
+    }
+
+    /// The numbers in two columns. The first is not the high half of an address.
+    #[must_use]
+    pub const fn numbers(first: ColumnId, second: ColumnId) -> KeyColumns {
+        KeyColumns(Parts::Numbers(first, second))
+    }
+
+    /// An address.
+    #[must_use]
+    pub const fn address(address: Address) -> KeyColumns {
+        KeyColumns(Parts::Address(address))
+    }
+
+    /// An address and a number, e.g. an exporter and the index of one of its interfaces.
+    #[must_use]
+    pub const fn addressed(address: Address, number: ColumnId) -> KeyColumns {
+        KeyColumns(Parts::Addressed(address, number))
+    }
+
+    /// The columns that stand for the key in `lookup-columns`.
+    fn pair(self) -> (ColumnId, ColumnId) {
+        match self.0 {
+            Parts::Number(number) => (0, number),
+            Parts::Numbers(first, second) => (first, second),
+            Parts::Address(address) => (address.hi.id(), address.lo.id()),
+            Parts::Addressed(address, number) => (address.hi.id(), number),
+        }
+    }
+}
+
+impl Columns for KeyColumns {
+    fn each(&self, each: &mut dyn FnMut(ColumnId)) {
+        match self.0 {
+            Parts::Number(number) => each(number),
+            Parts::Numbers(first, second) => [first, second].into_iter().for_each(each),
+            Parts::Address(address) => address.each(each),
+            Parts::Addressed(address, number) => {
+                address.each(each);
+                each(number);
+            }
+        }
+    }
+}
+
+/// A prefix or MMDB table, or one of values, that the host owns. A lookup gives a code per row; 0 means that
 /// nothing matched. Codes are those of one [`generation`](Self::generation).
 #[derive(Debug)]
 pub struct Table(sys::Table);
@@ -118,7 +180,9 @@ impl Table {
         sys::Table::open(name).map(Table)
     }
 
-    /// Codes of the longest prefixes that cover the addresses given as halves, which are of one length.
+    /// Codes of the longest prefixes that cover the addresses given as halves, which are of one length. In a table of
+    /// values, codes of keys in two numbers: a number is `(0, n)`, an address its halves, an IPv4 address beside a number its
+    /// low half and the number.
     #[must_use]
     pub fn lookup(&self, hi: &[u64], lo: &[u64]) -> Vec<u32> {
         self.0.lookup(hi, lo)
@@ -140,6 +204,29 @@ impl Table {
     /// As [`lookup_columns`](Self::lookup_columns), but absence is none.
     pub fn find_columns(&self, batch: &Batch, address: Address) -> Result<Option<Vec<u32>>, Denied> {
         match self.lookup_columns(batch, address) {
+            Ok(codes) => Ok(Some(codes)),
+            Err(Denied { reason: Reason::Absent, .. }) => Ok(None),
+            Err(denied) => Err(denied),
+        }
+    }
+
+    /// Codes of the keys that columns of the batch hold, in a table of values: one a row. Absent numbers count as 0.
+    ///
+    /// # Errors
+    /// As [`Batch::get`], and wrong-width for a column that is not numeric: absent if no row has any of the columns, and the
+    /// table nothing for 0.
+    pub fn lookup_keys(&self, batch: &Batch, key: KeyColumns) -> Result<Vec<u32>, Denied> {
+        let _: &Batch = batch;
+        let (hi, lo) = key.pair();
+        self.0.lookup_columns(hi, lo).map_err(|reason| Denied::of(lo, reason))
+    }
+
+    /// The same, or `None` if no row has any of the columns.
+    ///
+    /// # Errors
+    /// As [`lookup_keys`](Self::lookup_keys), but absence is none.
+    pub fn find_keys(&self, batch: &Batch, key: KeyColumns) -> Result<Option<Vec<u32>>, Denied> {
+        match self.lookup_keys(batch, key) {
             Ok(codes) => Ok(Some(codes)),
             Err(Denied { reason: Reason::Absent, .. }) => Ok(None),
             Err(denied) => Err(denied),

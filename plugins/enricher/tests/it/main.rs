@@ -1,5 +1,7 @@
 //! What the enricher does to batches, on the harness.
 
+mod names;
+
 use std::rc::Rc;
 
 use expect_test::{Expect, expect};
@@ -243,7 +245,9 @@ fn a_value_that_is_no_number_counts_as_none_and_is_reported_once() {
 fn a_wrong_configuration_says_what_would_be_right() {
     check_error(
         "{}",
-        expect!["nothing to do; set one of `customers`, `direction`, `country`, `as`, `proto_name` and `scale`"],
+        expect![
+            "nothing to do; set one of `customers`, `direction`, `country`, `as`, `proto_name`, `scale`, `interfaces` and `names`"
+        ],
     );
     check_error(
         r#"{"customers": {"table": "x"}}"#,

@@ -7,6 +7,7 @@ mod key;
 mod state;
 pub(crate) mod sys;
 mod table;
+mod values;
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -19,6 +20,7 @@ use crate::{
 pub use key::{KeySource, ToyKey};
 use state::{Filled, State};
 pub use table::{MemoryTable, TableSource};
+pub use values::MemoryValues;
 
 /// The world that a plugin sees, as a value.
 ///

@@ -337,7 +337,13 @@ impl Table {
     }
 
     pub(crate) fn lookup_columns(&self, hi: ColumnId, lo: ColumnId) -> Result<Vec<u32>, Reason> {
+        if self.0.lookup_addressed(&[], &[], &[]).is_some() {
+            return with(|state| self.lookup_keys(state, hi, lo));
+        }
         with(|state| {
+            if hi == 0 {
+                return Err(state.wrong_width(lo));
+            }
             // The usual case, without a copy: the host does not make one either.
             if let (Ok(Filled::U64(hi)), Ok(Filled::U64(lo))) = (state.read(hi), state.read(lo)) {
                 return Ok(self.0.lookup(hi, lo));
@@ -345,6 +351,30 @@ impl Table {
             let (hi, lo) = pair(state, hi, lo)?;
             Ok(self.0.lookup(&hi, &lo))
         })
+    }
+
+    /// As the host does it: 0 is no column, and the high half of an address stands for all of it beside anything but its low half.
+    fn lookup_keys(&self, state: &State, hi: ColumnId, lo: ColumnId) -> Result<Vec<u32>, Reason> {
+        let read = |column| {
+            let mut values = Vec::with_capacity(state.rows);
+            numbers(state, column, |value| values.push(value))?;
+            Ok((values, matches!(state.read(column), Err(Reason::Absent))))
+        };
+        let (last, is_last_absent) = read(lo)?;
+        let address = crate::columns::ADDRESSES.iter().find(|address| address.hi.id() == hi && address.lo.id() != lo);
+        let (codes, is_absent) = match address {
+            None if hi == 0 => (self.0.lookup(&vec![0; state.rows], &last), is_last_absent),
+            None => {
+                let (first, is_absent) = read(hi)?;
+                (self.0.lookup(&first, &last), is_absent && is_last_absent)
+            }
+            Some(address) => {
+                let ((high, is_high_absent), (low, is_low_absent)) = (read(hi)?, read(address.lo.id())?);
+                let codes = self.0.lookup_addressed(&high, &low, &last).unwrap_or_default();
+                (codes, is_high_absent && is_low_absent && is_last_absent)
+            }
+        };
+        if is_absent && self.0.lookup(&[0], &[0]) == [0] { Err(Reason::Absent) } else { Ok(codes) }
     }
 
     pub(crate) fn value(&self, code: u32) -> Option<String> {

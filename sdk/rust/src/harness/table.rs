@@ -6,8 +6,13 @@ use std::net::IpAddr;
 
 /// What [`Table`](crate::Table) asks of a table natively; the host's own can be plugged in.
 pub trait TableSource {
-    /// One code per address, 0 where nothing matches.
+    /// One code per address, 0 where nothing matches; in a table of values, one per key in two numbers.
     fn lookup(&self, hi: &[u64], lo: &[u64]) -> Vec<u32>;
+    /// In a table of values, one code per key that is an address and a number. None by default: it is no table of values.
+    fn lookup_addressed(&self, hi: &[u64], lo: &[u64], numbers: &[u64]) -> Option<Vec<u32>> {
+        let _ = (hi, lo, numbers);
+        None
+    }
     /// The value of a code.
     fn value(&self, code: u32) -> Option<String>;
     /// One more than the highest code.
