@@ -38,6 +38,7 @@ const SECTIONS: &[(&str, &str, &str, &str)] = &[
     ("`sasl` of a Kafka source or sink", KAFKA, "connection.rs", "SaslConfig"),
     ("`[tables.NAME]` with `type = \"prefix\"`", KIT, "lent.rs", "PrefixConfig"),
     ("`[tables.NAME]` with `type = \"mmdb\"`", KIT, "lent.rs", "MmdbConfig"),
+    ("`[tables.NAME]` with `type = \"values\"`", KIT, "lent.rs", "ValuesConfig"),
     ("`[keys.NAME]`", KIT, "lent.rs", "KeyConfig"),
     ("`[assets.NAME]`", KIT, "lent.rs", "AssetConfig"),
     ("`[columns.NAME]`", CONFIG, "sections.rs", "ColumnConfig"),

@@ -88,6 +88,20 @@ pub enum TableConfig {
     Prefix(PrefixConfig),
     /// `type = "mmdb"`: a MaxMind database.
     Mmdb(MmdbConfig),
+    /// `type = "values"`: keys and a value each, from CSV.
+    Values(ValuesConfig),
+}
+
+impl TableConfig {
+    /// What the plugin host loads.
+    #[must_use]
+    pub fn spec(&self) -> TableSpec {
+        match self {
+            TableConfig::Prefix(prefix) => TableSpec::Prefix { path: prefix.path.clone() },
+            TableConfig::Mmdb(mmdb) => TableSpec::Mmdb { path: mmdb.path.clone(), field: mmdb.field.clone() },
+            TableConfig::Values(values) => TableSpec::Values { path: values.path.clone() },
+        }
+    }
 }
 
 /// `type = "prefix"`.
@@ -106,6 +120,15 @@ pub struct MmdbConfig {
     pub path: PathBuf,
     /// What to take of a record, e.g. `country.iso_code` or `autonomous_system_number`.
     pub field: String,
+}
+
+/// `type = "values"`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValuesConfig {
+    /// The file, relative to the configuration file: `key,value` a line, where the key is a number (`443`, `0x1bb`, `AS64500`) or
+    /// an address, or `key,number,value`, e.g. an exporter and an interface index. All lines alike, each key once.
+    pub path: PathBuf,
 }
 
 /// `[keys.NAME]`: a secret that plugins use without seeing it.
@@ -185,13 +208,7 @@ impl Lent {
     /// # Errors
     /// A file that cannot be read or is none, at the place that names it.
     pub fn load_tables_after(&self, before: &Tables, doc: &Document) -> Result<Tables, ConfigError> {
-        let specs = self.tables.iter().map(|table| {
-            let spec = match &table.value {
-                TableConfig::Prefix(prefix) => TableSpec::Prefix { path: prefix.path.clone() },
-                TableConfig::Mmdb(mmdb) => TableSpec::Mmdb { path: mmdb.path.clone(), field: mmdb.field.clone() },
-            };
-            (table.name.clone(), spec)
-        });
+        let specs = self.tables.iter().map(|table| (table.name.clone(), table.value.spec()));
         before.next(specs).map_err(|(name, error)| misplaced(doc, "tables", &self.tables, &name, &error))
     }
 
@@ -336,7 +353,12 @@ fn lookup_table(doc: &Document, table: &mut Table<'_>, base: &Path) -> Result<Ta
             config.path = base.join(&config.path);
             Ok(TableConfig::Mmdb(config))
         }
-        other => Err(unknown_type(doc, &kind, table, other, &["prefix", "mmdb"])),
+        "values" => {
+            let mut config: ValuesConfig = table.rest(doc)?;
+            config.path = base.join(&config.path);
+            Ok(TableConfig::Values(config))
+        }
+        other => Err(unknown_type(doc, &kind, table, other, &["prefix", "mmdb", "values"])),
     }
 }
 

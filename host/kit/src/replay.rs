@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use sluice_flow::{Batch, Schema};
 use sluice_plugin::keys::{KeySpec, Keys};
-use sluice_plugin::recording::{Ended, Recorded, Recording, TableUsed};
+use sluice_plugin::recording::{Ended, Recorded, Recording};
 use sluice_plugin::tables::{TableSpec, Tables};
 use sluice_plugin::{
     Answer, Called, ComponentSource, FailurePolicy, Host, Limits, LoadError, Loaded, LogLine, LogOut, Manifest,
@@ -261,7 +261,7 @@ fn services(
                 // Its name is a stranger's: the file has another.
                 let path = unpacked.path().join(format!("table-{number}"));
                 fs::write(&path, contents)?;
-                table_spec(table, path)
+                table.spec(path).map_err(ReplayError::Nonsense)?
             }
             (None, None) => return Err(missing("table", &table.name, &table.sha256)),
         };
@@ -289,13 +289,6 @@ fn services(
         log: LogOut::Kept(Arc::clone(lines)),
         ..Services::default()
     })
-}
-
-fn table_spec(table: &TableUsed, path: std::path::PathBuf) -> TableSpec {
-    match &table.field {
-        Some(field) => TableSpec::Mmdb { path, field: field.clone() },
-        None => TableSpec::Prefix { path },
-    }
 }
 
 /// A key that is nobody's: 64 hexadecimal digits of its name.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use sluice_pipeline::chain;
-use sluice_plugin::tables::TableSpec;
 use sluice_plugin::{Loaded, Numbers, Reloaded, grant_names};
 
 use super::graph;
@@ -126,13 +125,10 @@ fn table(tables: &sluice_plugin::tables::Tables, name: &str) -> Option<Table> {
     let (spec, table) = (tables.spec(name)?, tables.get(name)?);
     Some(Table {
         name: name.to_owned(),
-        kind: match spec {
-            TableSpec::Prefix { .. } => "prefix",
-            TableSpec::Mmdb { .. } => "mmdb",
-        }
-        .to_owned(),
+        kind: spec.kind().to_owned(),
         path: spec.path().display().to_string(),
         prefixes: table.prefixes() as u64,
+        keys: table.keys() as u64,
         values: u64::from(table.codes().saturating_sub(1)),
         generation: table.generation(),
         sha256: hex(&table.digest()),

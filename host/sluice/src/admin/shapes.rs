@@ -307,13 +307,15 @@ pub(crate) struct Tables {
 pub(crate) struct Table {
     /// Name in the configuration.
     pub(crate) name: String,
-    /// `prefix` or `mmdb`.
+    /// `prefix`, `mmdb` or `values`.
     #[serde(rename = "type")]
     pub(crate) kind: String,
     /// Its file.
     pub(crate) path: String,
-    /// Prefixes in it.
+    /// Prefixes in it; 0 in a table of values.
     pub(crate) prefixes: u64,
+    /// Keys in it; 0 in the other tables.
+    pub(crate) keys: u64,
     /// Different values in it.
     pub(crate) values: u64,
     /// Number of its contents: another one after each exchange.

@@ -9,17 +9,15 @@ use serde_json::{Value, json};
 use sluice_flow::{Batch, ColumnSet, Pool, Schema};
 use sluice_kit::check::{self, Case, CaseStep};
 use sluice_kit::generate::Step;
-use sluice_kit::lent::TableConfig;
 use sluice_kit::replay::{self, Given, ReplayError, Replayed, Verdict};
 use sluice_kit::rows::toml_text;
 use sluice_pipeline::chain;
 use sluice_plugin::recording::{About, Ended, GrantedNames, Recorded, Recording};
-use sluice_plugin::tables::TableSpec;
 use sluice_plugin::{ComponentSource, digest_of};
 
 use crate::author::check::{ReportFormat, write_case};
 use crate::author::print;
-use crate::author::subject::{self, With};
+use crate::author::subject::{self, With, table_toml};
 use crate::build::BUILT_IN;
 use crate::failure::Failure;
 
@@ -127,13 +125,7 @@ fn find(about: &About, dir: Option<&Path>) -> Result<ComponentSource, Failure> {
 }
 
 fn given(with: &With) -> Result<Given, Failure> {
-    let tables = with.lent.tables.iter().map(|table| {
-        let spec = match &table.value {
-            TableConfig::Prefix(prefix) => TableSpec::Prefix { path: prefix.path.clone() },
-            TableConfig::Mmdb(mmdb) => TableSpec::Mmdb { path: mmdb.path.clone(), field: mmdb.field.clone() },
-        };
-        (table.name.clone(), spec)
-    });
+    let tables = with.lent.tables.iter().map(|table| (table.name.clone(), table.value.spec()));
     let services = with.services()?;
     let assets = services.assets.iter().map(|(name, bytes)| (name.clone(), Arc::clone(bytes)));
     Ok(Given { tables: tables.collect(), assets: assets.collect() })
@@ -152,12 +144,9 @@ fn save(args: &ReplayArgs, recording: &Recording, dir: &Path) -> Result<PathBuf,
     };
     for table in &about.tables {
         let Some((_, contents)) = recording.tables.iter().find(|(name, _)| *name == table.name) else { continue };
-        let file = toml_text(&beside("table", &table.name, contents)?);
-        let name = toml_text(&table.name);
-        header.push_str(&match &table.field {
-            None => format!("\n[tables.{name}]\ntype = \"prefix\"\npath = {file}\n"),
-            Some(field) => format!("\n[tables.{name}]\ntype = \"mmdb\"\npath = {file}\nfield = {}\n", toml_text(field)),
-        });
+        let file = beside("table", &table.name, contents)?;
+        let spec = table.spec(file.clone().into()).map_err(Failure::usage)?;
+        header.push_str(&table_toml(&toml_text(&table.name), &spec, &file));
     }
     for key in &about.keys {
         let file = toml_text(&beside("key", key, replay::made_up_key(key).as_bytes())?);

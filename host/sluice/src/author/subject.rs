@@ -8,9 +8,10 @@ use std::sync::Arc;
 use serde_json::Value;
 use sluice_flow::Schema;
 use sluice_kit::document::Document;
-use sluice_kit::lent::{Lent, TableConfig};
+use sluice_kit::lent::Lent;
 use sluice_kit::rows::toml_text;
 use sluice_pipeline::Metrics;
+use sluice_plugin::tables::TableSpec;
 use sluice_plugin::{
     ComponentSource, FailurePolicy, Grant, Host, HostSettings, Limits, OnError, Services, StageSpec, Trust,
 };
@@ -53,16 +54,8 @@ impl With {
         let path = |path: &Path| toml_text(&relative(dir, path).display().to_string());
         let mut text = String::new();
         for table in &self.lent.tables {
-            text.push_str(&format!("\n[tables.{}]\n", table.name));
-            match &table.value {
-                TableConfig::Prefix(prefix) => {
-                    text.push_str(&format!("type = \"prefix\"\npath = {}\n", path(&prefix.path)));
-                }
-                TableConfig::Mmdb(mmdb) => {
-                    let field = toml_text(&mmdb.field);
-                    text.push_str(&format!("type = \"mmdb\"\npath = {}\nfield = {field}\n", path(&mmdb.path)));
-                }
-            }
+            let spec = table.value.spec();
+            text.push_str(&table_toml(&table.name, &spec, &relative(dir, spec.path()).display().to_string()));
         }
         for key in &self.lent.keys {
             text.push_str(&format!("\n[keys.{}]\npath = {}\n", key.name, path(&key.value.path)));
@@ -81,6 +74,12 @@ impl With {
             _ => "",
         }
     }
+}
+
+/// A table in TOML, of the file `path`; `name` is quoted where it has to be.
+pub(super) fn table_toml(name: &str, spec: &TableSpec, path: &str) -> String {
+    let field = spec.field().map_or(String::new(), |field| format!("field = {}\n", toml_text(field)));
+    format!("\n[tables.{name}]\ntype = \"{}\"\npath = {}\n{field}", spec.kind(), toml_text(path))
 }
 
 /// `path` as it is seen from `dir`.

@@ -210,18 +210,20 @@ pub(super) fn tables(tables: &Tables) -> String {
         .tables
         .iter()
         .map(|of| {
-            let numbers = [of.prefixes.to_string(), of.values.to_string()];
+            let numbers = [(of.prefixes + of.keys).to_string(), of.values.to_string()];
             let digest = of.sha256.chars().take(12).collect();
             [vec![of.name.clone(), of.kind.clone()], numbers.to_vec(), vec![digest, of.path.clone()]].concat()
         })
         .collect();
-    table(&["table", "type", "prefixes", "values", "sha256", "file"], &rows)
+    table(&["table", "type", "entries", "values", "sha256", "file"], &rows)
 }
 
 pub(super) fn table_reload(reload: &TableReload) -> String {
     let TableReload { exchanged, table } = reload;
     let what = if *exchanged { "exchanged" } else { "unchanged" };
-    format!("{}: {what}, {} prefixes, {} values\n", table.name, table.prefixes, table.values)
+    let entries =
+        if table.kind == "values" { format!("{} keys", table.keys) } else { format!("{} prefixes", table.prefixes) };
+    format!("{}: {what}, {entries}, {} values\n", table.name, table.values)
 }
 
 pub(super) fn changed(changed: &Changed) -> String {

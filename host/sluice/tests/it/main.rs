@@ -25,3 +25,4 @@ mod supply_chain;
 mod tenant_limits;
 mod tenants;
 mod tool;
+mod values;

@@ -179,6 +179,61 @@ fn a_source_that_changes_keeps_its_socket_and_what_waits_in_it() {
 }
 
 #[test]
+fn a_table_of_values_changes_under_load_and_a_bad_file_leaves_the_old_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("sluice.toml");
+    let names = folder.path().join("interfaces.csv");
+    fs::write(&names, "exporter,in_if,name\n127.0.0.1,1,one\n127.0.0.1,2,two\n").unwrap();
+    write(
+        &config,
+        "[tables.interfaces]\ntype = \"values\"\npath = \"interfaces.csv\"\n[stages.enrich]\ninputs = [\"edge\"]\n\
+         plugin = \"enricher\"\nconfig = { interfaces = { names = \"interfaces\" } }\n\
+         [sinks.out]\ntype = \"file\"\npath = \"out.json\"\ninputs = [\"enrich\"]\n",
+    );
+    let mut run = Running::start(&config);
+    let admin = admin_of(&mut run);
+    let to = run.listening();
+    let load = Load::start(to, admin);
+    // Sequence numbers of rows that are sent from here on.
+    let from_here = || {
+        let from = load.sent.load(Ordering::Acquire) + 600;
+        while load.sent.load(Ordering::Acquire) < from + 600 {
+            thread::yield_now();
+        }
+        from
+    };
+    from_here();
+    fs::write(&names, "127.0.0.1,1,uno\n127.0.0.1,3,tres\n").unwrap();
+    run.signal("HUP");
+    assert_eq!(run.wait_for("table exchanged")["table"], "interfaces");
+    let exchanged = from_here();
+    // Twice the same key: refused, with the line, and what was there stays.
+    fs::write(&names, "127.0.0.1,1,bad\n127.0.0.1,1,worse\n").unwrap();
+    run.signal("HUP");
+    let refused = run.wait_for("table not exchanged")["error"].as_str().unwrap().to_owned();
+    assert!(refused.ends_with("interfaces.csv:2: line 1 has the key `127.0.0.1,1` already"), "{refused}");
+    from_here();
+    let sent = load.end();
+    let ended = run.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(ended.books("edge"), (sent, sent, 0));
+    assert_eq!(ended.books("enrich"), (sent, sent, 0));
+    assert_eq!(ended.books("out"), (sent, sent, 0));
+    let (mut before, mut after) = (0, 0);
+    for line in fs::read_to_string(folder.path().join("out.json")).unwrap().lines() {
+        let row: Value = serde_json::from_str(line).unwrap();
+        let is_new = row["sequence_num"].as_u64().unwrap() >= exchanged;
+        match (row["src_if_name"].as_str(), row["dst_if_name"].as_str()) {
+            (Some("one"), Some("two")) if !is_new => before += 1,
+            (Some("uno"), None | Some("")) => after += 1,
+            _ => panic!("neither the old table nor the new one, or the old one too late: {line}"),
+        }
+    }
+    assert_eq!(before + after, sent);
+    assert!(before >= 600 && after >= 1200, "{before} with the old names, {after} with the new");
+}
+
+#[test]
 fn a_changed_stage_keeps_its_state_and_tables_are_exchanged_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("sluice.toml");

@@ -60,6 +60,7 @@ fn what_runs_is_shown_in_tables() {
     assert_eq!(words(&plugins, &["split"])[..3], ["split", "sluice-plugin-splitter", "0.1.0"]);
     let tables = collector.say(&["tables"]);
     assert_eq!(words(&tables, &["customers"])[..4], ["customers", "prefix", "1", "1"]);
+    assert_eq!(words(&tables, &["services"])[..4], ["services", "values", "2", "1"]);
     let exporters = collector.say(&["exporters", "--source", "edge"]);
     let words = words(&exporters, &["edge"]);
     assert_eq!((&words[1..3], words.last()), (&["127.0.0.1", "netflow5"][..], Some(&"1/100")), "{exporters}");
@@ -87,6 +88,9 @@ fn plugins_tables_and_tokens_are_exchanged_by_command() {
         reloaded.ends_with("changed, 2 prefixes, 2 values\n") || reloaded.contains("exchanged, 2 prefixes"),
         "{reloaded}"
     );
+    fs::write(folder.join("services.csv"), "443,https\n80,http\n8080,http\n").unwrap();
+    let reloaded = collector.say(&["tables", "reload", "services"]);
+    assert!(reloaded.ends_with("changed, 3 keys, 2 values\n") || reloaded.contains("exchanged, 3 keys"), "{reloaded}");
     collector.say(&["reload"]);
     collector.run.wait_for("tokens read again");
     collector.stop();

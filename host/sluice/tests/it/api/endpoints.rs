@@ -119,7 +119,8 @@ fn a_plugin_is_exchanged_when_asked_and_a_refusal_says_why() {
 #[test]
 fn a_table_is_exchanged_when_asked_and_a_refusal_names_the_line() {
     let collector = Collector::start();
-    let file = collector.folder.path().join("customers.csv");
+    let folder = collector.folder.path().to_owned();
+    let file = folder.join("customers.csv");
     let before = collector.get("/v1/tables")["tables"][0].clone();
     assert_eq!(
         (&before["name"], &before["type"], &before["prefixes"]),
@@ -139,6 +140,19 @@ fn a_table_is_exchanged_when_asked_and_a_refusal_names_the_line() {
         assert!(body["error"].as_str().unwrap().contains("customers.csv:2: "), "{body}");
     }
     assert_eq!(collector.get("/v1/tables")["tables"][0], reload["table"]);
+    let services = folder.join("services.csv");
+    let before = collector.get("/v1/tables")["tables"][1].clone();
+    let entries =
+        |table: &Value| [&table["type"], &table["prefixes"], &table["keys"], &table["values"]].map(Value::clone);
+    assert_eq!(entries(&before), [json!("values"), json!(0), json!(2), json!(1)]);
+    fs::write(&services, "443,https\n80,http\n8080,http\n").unwrap();
+    let (status, reload) = collector.call("POST", "/v1/tables/services/reload");
+    assert_eq!((status, entries(&reload["table"])), (200, [json!("values"), json!(0), json!(3), json!(2)]));
+    fs::write(&services, "443,https\n443,https\n").unwrap();
+    let (status, body) = collector.call("POST", "/v1/tables/services/reload");
+    assert_eq!(status, 422);
+    assert!(body["error"].as_str().unwrap().ends_with("services.csv:2: line 1 has the key `443` already"), "{body}");
+    assert_eq!(collector.get("/v1/tables")["tables"][1], reload["table"]);
     let (status, body) = collector.call("POST", "/v1/tables/customer/reload");
     assert_eq!((status, &body["error"]), (404, &json!("there is no table `customer`; did you mean `customers`?")));
     collector.stop();

@@ -40,6 +40,10 @@ const CONFIG: &str = r#"
     type = "prefix"
     path = "customers.csv"
 
+    [tables.services]
+    type = "values"
+    path = "services.csv"
+
     [stages.enrich]
     inputs = ["edge"]
     plugin = "enricher"
@@ -151,6 +155,7 @@ impl Collector {
         prepare(folder.path());
         fs::write(folder.path().join("sluice.toml"), config).unwrap();
         fs::write(folder.path().join("customers.csv"), "192.0.2.0/25,7\n").unwrap();
+        fs::write(folder.path().join("services.csv"), "443,web\n80,web\n").unwrap();
         fs::write(folder.path().join("split.wasm"), splitter(0)).unwrap();
         write_private(&folder.path().join("tokens.toml"), &tokens());
         let mut run = Running::start(&folder.path().join("sluice.toml"));
