@@ -269,7 +269,11 @@ export class Table {
     return null;
   }
 
-  /** For each row the code of the longest prefix that covers the address in the two columns; 0 where there is none. */
+  /**
+   * For each row the code of the longest prefix that covers the address in the two columns; 0 where there is none. In a
+   * table of values: of the key in two columns of numbers, of the number in `lo` if `hi` is 0, or of an address (its high
+   * half) and a number.
+   */
   lookup(hi: u16, lo: u16): Values<u32> {
     abi.tables_lookup_columns(this.handle, hi, lo, abi.ANSWER);
     return answered<u32>(hi);

@@ -150,7 +150,9 @@ void sluice_emit(const sluice_alert *alert);
 typedef sluice_plugin_tables_own_table_t sluice_table;
 /* Opens a table by its name in the TOML; false, and the call fails, if there is none. Once, in sluice_init. */
 bool sluice_open_table(const char *name, sluice_table *table);
-/* For each row the code of the longest prefix that covers the address in the two columns; 0 where there is none. */
+/* For each row the code of the longest prefix that covers the address in the two columns; 0 where there is none. In a table
+ * of values: of the key in two columns of numbers, of the number in `lo` if `hi` is 0, or of an address (its high half) and a
+ * number. */
 uint32_t *sluice_lookup(sluice_table table, uint16_t hi, uint16_t lo);
 /* The value of a code as text; NULL for 0 and for codes of another generation. */
 const char *sluice_table_value(sluice_table table, uint32_t code);

@@ -73,7 +73,7 @@ func Asset(name string) ([]byte, error) {
 	return host.Own(host.List[byte](4)), nil
 }
 
-// Table is a prefix, MMDB or key table that the collector owns. A lookup gives a code for each row; 0 means that nothing
+// Table is a prefix or MMDB table, or one of values, that the collector owns. A lookup gives a code for each row; 0 means that nothing
 // matched. Codes are those of one generation.
 type Table struct{ handle uint32 }
 
@@ -93,7 +93,31 @@ func (t *Table) Lookup(b *Batch, c AddrColumn) []uint32 {
 	return numbers[uint32](b, uint32(c))
 }
 
-// LookupAddrs returns the codes for addresses that are in no column. The result is good until Process returns.
+// LookupNumber returns the codes for a column of numbers, of any width, in a table of values: a code for each row.
+func (t *Table) LookupNumber(b *Batch, number Column) []uint32 {
+	return t.lookupKey(b, 0, number)
+}
+
+// LookupNumbers returns the codes for two columns of numbers, in a table of values: a code for each row.
+func (t *Table) LookupNumbers(b *Batch, first, second Column) []uint32 {
+	hi, _ := first.numbers()
+	return t.lookupKey(b, hi, second)
+}
+
+// LookupAddressed returns the codes for an address column and a number, e.g. an exporter and the index of one of its
+// interfaces, in a table of values: a code for each row.
+func (t *Table) LookupAddressed(b *Batch, c AddrColumn, number Column) []uint32 {
+	return t.lookupKey(b, uint16(c.Hi()), number)
+}
+
+func (t *Table) lookupKey(b *Batch, hi uint16, number Column) []uint32 {
+	lo, _ := number.numbers()
+	host.TableLookupColumns(t.handle, uint32(hi), uint32(lo), host.Answer)
+	return numbers[uint32](b, uint32(lo))
+}
+
+// LookupAddrs returns the codes for addresses that are in no column, or, in a table of values, for keys in two numbers:
+// a number is (0, n). The result is good until Process returns.
 func (t *Table) LookupAddrs(a Addrs) []uint32 {
 	hi, hiLength := host.Data(a.Hi)
 	lo, loLength := host.Data(a.Lo)

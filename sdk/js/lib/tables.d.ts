@@ -1,12 +1,14 @@
-import type { Address, Batch } from "./sluice.js";
+import type { Address, Batch, NumberColumn } from "./sluice.js";
 
-/** A prefix, MMDB or key table of the TOML. Needs `tables = ["..."]` in the stage's grant. */
+/** A prefix or MMDB table, or one of values, of the TOML. Needs `tables = ["..."]` in the stage's grant. */
 export declare class Table {
   /** Opens the table called `name`; throws what is wrong. */
   constructor(name: string);
   /** A code for the address of each row: 0 where nothing matched, zeros if no row has the address. */
   codesOf(batch: Batch, address: Address): ArrayLike<number>;
-  /** Codes of addresses given as halves; as many of one as of the other. */
+  /** In a table of values: a code for the number, the two numbers, or the address and the number, of each row. */
+  codesOf(batch: Batch, key: Address | NumberColumn<any>, number?: NumberColumn<any>): ArrayLike<number>;
+  /** Codes of addresses given as halves, or in a table of values of keys in two numbers; as many of one as of the other. */
   lookup(hi: Iterable<bigint>, lo: Iterable<bigint>): ArrayLike<number>;
   /** The value of a code; none for 0 and for codes of another generation. Keep it: it is a call and a text. */
   value(code: number): string | undefined;

@@ -1,9 +1,10 @@
 // Tables that the collector owns. The stage's grant needs `tables = [...]`.
 
 import * as tables from "sluice:plugin/tables@0.1.0";
+import { Address } from "./condition.js";
 import { orAbsent, refused, text, u32, u64 } from "./host.js";
 
-/** A prefix, MMDB or key table of the TOML. */
+/** A prefix or MMDB table, or one of values, of the TOML. */
 export class Table {
   #table;
 
@@ -15,9 +16,12 @@ export class Table {
     }
   }
 
-  codesOf(batch, address) {
+  codesOf(batch, key, number) {
     const zeros = () => new Uint32Array(batch.rows);
-    return orAbsent(address, () => this.#table.lookupColumns(address.hi.id, address.lo.id), zeros);
+    // 0 is no column; the high half of an address stands for all of it beside anything but its low half.
+    const [hi, lo] =
+      key instanceof Address ? [key.hi, number ?? key.lo] : number ? [key, number] : [{ id: 0 }, key];
+    return orAbsent(key, () => this.#table.lookupColumns(hi.id, lo.id), zeros);
   }
 
   lookup(hi, lo) {

@@ -291,6 +291,28 @@ pub const Table = struct {
         return if (ret.value.denied.tag == .absent) zeros(u32) else refused(hi.number, ret.value.denied);
     }
 
+    /// For each row the code that a table of values has for a number.
+    pub fn lookupNumber(table: Table, number_column: anytype) error{ Failed, OutOfMemory }![]u32 {
+        return table.lookupKey(0, number_column.number);
+    }
+
+    /// For each row the code that a table of values has for two numbers.
+    pub fn lookupNumbers(table: Table, first: anytype, second: anytype) error{ Failed, OutOfMemory }![]u32 {
+        return table.lookupKey(first.number, second.number);
+    }
+
+    /// For each row the code that a table of values has for an address, of which `hi` is the high half, and a number.
+    pub fn lookupAddressed(table: Table, hi: Column(u64), number_column: anytype) error{ Failed, OutOfMemory }![]u32 {
+        return table.lookupKey(hi.number, number_column.number);
+    }
+
+    fn lookupKey(table: Table, hi: u16, lo: u16) error{ Failed, OutOfMemory }![]u32 {
+        var ret: abi.Result(abi.List) = undefined;
+        abi.lookupColumns(table.handle, hi, lo, &ret);
+        if (ret.is_error == 0) return ret.value.ok.slice(u32);
+        return if (ret.value.denied.tag == .absent) zeros(u32) else refused(lo, ret.value.denied);
+    }
+
     /// The value of a code; null for 0 and for codes of another generation.
     pub fn value(table: Table, code: u32) ?[]const u8 {
         var ret: abi.OptionText = undefined;

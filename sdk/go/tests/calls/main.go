@@ -104,6 +104,8 @@ func (p *calls) Process(b *sluice.Batch) error {
 		fmt.Fprintln(os.Stderr, "to standard error")
 	case "table":
 		return table(b)
+	case "values":
+		return values(b)
 	case "key":
 		return key(b)
 	case "asset":
@@ -309,6 +311,29 @@ func table(b *sluice.Batch) error {
 	b.SetU32s(sluice.CustomerID, customers)
 	sluice.Gauge("codes", float64(t.Codes()))
 	sluice.Gauge("generation", float64(t.Generation()))
+	return nil
+}
+
+// values adds up what the table has for each kind of key.
+func values(b *sluice.Batch) error {
+	t, err := sluice.OpenTable("t")
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	sum := func(name string, codes []uint32) {
+		sum := 0
+		for _, code := range codes {
+			value, _ := t.Value(code)
+			number, _ := strconv.Atoi(value)
+			sum += number
+		}
+		sluice.Count(name, uint32(sum))
+	}
+	sum("numbers", t.LookupNumber(b, sluice.Proto))
+	sum("pairs", t.LookupNumbers(b, sluice.Proto, sluice.DstPort))
+	sum("addressed", t.LookupAddressed(b, sluice.SrcAddr, sluice.DstPort))
+	sum("lists", t.LookupAddrs(sluice.Addrs{Hi: []uint64{0, 6}, Lo: []uint64{6, 443}}))
 	return nil
 }
 

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 
 from . import host
 from .batch import Batch
-from .expression import Address
+from .expression import Address, Column
 
 _tables = host.load("tables")
 
 
 class Table:
-    """A prefix, MMDB or key table of the TOML. A lookup gives a code; 0 means that nothing matched.
+    """A prefix or MMDB table, or one of values, of the TOML. A lookup gives a code; 0 means that nothing matched.
 
     Codes are those of one `generation`, so a plugin may remember `value(code)` until that changes.
     """
@@ -25,18 +25,25 @@ class Table:
         except host.Err as error:
             raise host.denied(error) from None
 
-    def codes_of(self, batch: Batch, address: Address) -> list[int]:
-        """A code for the address of each row; zeros if no row has it."""
+    def codes_of(self, batch: Batch, key: Column, number: Column | None = None) -> list[int]:
+        """A code for the address of each row; zeros if no row has it.
+
+        In a table of values the key is an address or a number, alone or with a number after it.
+        """
+        if isinstance(key, Address):
+            hi, lo = key.hi.id, (key.lo if number is None else number).id
+        else:
+            hi, lo = (0, key.id) if number is None else (key.id, number.id)
         try:
-            return self._table.lookup_columns(address.hi.id, address.lo.id)
+            return self._table.lookup_columns(hi, lo)
         except host.Err as error:
-            denied = host.denied(error, address.name)
+            denied = host.denied(error, key.name)
             if isinstance(denied, host.Denied) and denied.reason == "absent":
                 return [0] * batch.rows
             raise denied from None
 
     def lookup(self, hi: Iterable[int], lo: Iterable[int]) -> list[int]:
-        """Codes of addresses given as halves; as many of one as of the other."""
+        """Codes of addresses given as halves, or in a table of values of keys in two numbers; as many of one as of the other."""
         his, los = array("Q", hi).tolist(), array("Q", lo).tolist()
         if len(his) != len(los):
             raise ValueError(f"{len(his)} high and {len(los)} low halves are no addresses")

@@ -11,12 +11,12 @@ from sluice.tables import Table
 @export
 class Services(Plugin):
     name = "services"
-    reads = [c.src_addr, c.dst_addr, c.bytes]
+    reads = [c.src_addr, c.dst_addr, c.bytes, c.proto]
     writes = [c.src_addr, c.customer_id]
 
     def init(self, config: Config) -> None:
         self.act = getattr(self, config.text("act"))
-        if self.act == self.customers:
+        if self.act in (self.customers, self.values):
             self.table = Table("customers")
             self.generation = 0
         if self.act == self.encrypt:
@@ -60,6 +60,14 @@ class Services(Plugin):
             self.table.lookup([1, 2], [1])
         except ValueError:
             count("unequal")
+
+    def values(self, batch: Batch) -> None:
+        """The customer by address and number, and which other keys the table has, as counters."""
+        number_of = lambda code: int(self.table.value(code) or 0)
+        batch.set(c.customer_id, [number_of(code) for code in self.table.codes_of(batch, c.src_addr, c.bytes)])
+        count("numbers", sum(number_of(code) for code in self.table.codes_of(batch, c.bytes)))
+        count("pairs", sum(number_of(code) for code in self.table.codes_of(batch, c.proto, c.bytes)))
+        count("lists", sum(number_of(code) for code in self.table.lookup([0, 6], [10, 10])))
 
     def encrypt(self, batch: Batch) -> None:
         before = batch.values(c.src_addr.lo).tolist()

@@ -8,14 +8,14 @@ import { Table } from "../sdk/tables.js";
 
 class Services extends Plugin {
   name = "services";
-  reads = [c.src_addr, c.dst_addr, c.bytes];
+  reads = [c.src_addr, c.dst_addr, c.bytes, c.proto];
   writes = [c.src_addr, c.customer_id];
   generation = -1;
 
   init(config) {
     const act = config.text("act");
     this.act = this[act];
-    if (act === "customers") this.table = new Table("customers");
+    if (act === "customers" || act === "values") this.table = new Table("customers");
     if (act === "encrypt") this.key = new Key("secret");
     if (act === "missing") new Table("no-such-table");
   }
@@ -63,6 +63,16 @@ class Services extends Plugin {
     } catch (error) {
       if (error instanceof RangeError) count("unequal");
     }
+  }
+
+  /** The customer by address and number, and which other keys the table has, as counters. */
+  values(batch) {
+    const numberOf = (code) => Number(this.table.value(code) ?? 0);
+    const sum = (codes) => Array.from(codes, numberOf).reduce((all, one) => all + one, 0);
+    batch.set(c.customer_id, Uint32Array.from(this.table.codesOf(batch, c.src_addr, c.bytes), numberOf));
+    count("numbers", sum(this.table.codesOf(batch, c.bytes)));
+    count("pairs", sum(this.table.codesOf(batch, c.proto, c.bytes)));
+    count("lists", sum(this.table.lookup([0n, 6n], [10n, 10n])));
   }
 
   encrypt(batch) {
