@@ -7,6 +7,7 @@ use std::io::{IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -190,17 +191,24 @@ fn stages_of_a_group_share_a_process_and_others_do_not() {
 
 #[test]
 fn a_table_that_changed_is_seen_in_the_process_soon_after() {
+    let spec = |path| TableSpec::Prefix { path };
+    changed_is_seen(spec, "192.0.2.0/24,100\n", "192.0.2.0/24,everyone\n198.51.100.0/24,everyone\n");
+    let spec = |path| TableSpec::Values { path };
+    changed_is_seen(spec, "192.0.2.1,100\n", "192.0.2.1,everyone\n198.51.100.7,everyone\n");
+}
+
+/// A table of `before`, which has a value for the first address only, is exchanged for `after`.
+fn changed_is_seen(spec: impl FnOnce(PathBuf) -> TableSpec, before: &str, after: &str) {
     let mut bench = isolated("outside::process_for_plugins", "tables", 0);
     let path = bench.dir.path().join("customers.csv");
-    fs::write(&path, "192.0.2.0/24,100\n").unwrap();
-    let spec = TableSpec::Prefix { path: path.clone() };
-    let tables = Arc::new(Tables::load([("customers".to_owned(), spec)]).unwrap());
+    fs::write(&path, before).unwrap();
+    let tables = Arc::new(Tables::load([("customers".to_owned(), spec(path.clone()))]).unwrap());
     bench.spec.services.tables = Arc::clone(&tables);
     bench.spec.on_error = OnError::Stop;
     let mut stage = bench.load().instance();
     let mut words = || stage.process(batch()).stop.unwrap().split(']').next().unwrap().to_owned();
     assert_eq!(words(), "stage tag: [\"100\", \"\", \"\"");
-    fs::write(&path, "0.0.0.0/0,everyone\n").unwrap();
+    fs::write(&path, after).unwrap();
     assert!(tables.reload("customers").unwrap());
     // It is sent beside the batches, which do not wait for it.
     let began = Instant::now();
