@@ -110,12 +110,20 @@ impl Changes {
                 "plugin file broken"
             }
             48..58 => {
-                let customer = 1 + self.below(1000);
-                self.folder.table(customer)?;
+                let number = 1 + self.below(1000);
+                if self.below(2) == 0 {
+                    self.folder.customers(number)?;
+                } else {
+                    self.folder.services(number)?;
+                }
                 "table exchanged"
             }
             58..61 => {
-                self.folder.write("customers.csv", b"no prefix,at all\n")?;
+                if self.below(2) == 0 {
+                    self.folder.write("customers.csv", b"no prefix,at all\n")?;
+                } else {
+                    self.folder.write("services.csv", b"443,twice\n443,the same\n")?;
+                }
                 "table file broken"
             }
             61..79 => {
@@ -168,7 +176,7 @@ impl Changes {
             40..44 => asks.ask(collector, "reload", operator, &["reload"])?,
             44..48 => {
                 let customer = 1 + self.below(1000);
-                self.folder.table(customer)?;
+                self.folder.customers(customer)?;
                 let must = (Who::Operator, Must::BeDone);
                 asks.ask(collector, "tables reload", must, &["tables", "reload", "customers"])?;
             }

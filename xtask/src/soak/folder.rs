@@ -48,7 +48,8 @@ impl Folder {
         fs::create_dir(path.join("acme")).map_err(|error| error.to_string())?;
         folder.install("guest.wasm", 1)?;
         folder.install("apart.wasm", 1)?;
-        folder.table(1)?;
+        folder.customers(1)?;
+        folder.services(1)?;
         folder.configure()?;
         Ok(folder)
     }
@@ -89,8 +90,13 @@ impl Folder {
         self.write(file, &bytes)
     }
 
-    /// Writes the table with this customer in it.
-    pub(super) fn table(&self, customer: u64) -> Result<(), String> {
+    /// Writes the table of values with this service in it.
+    pub(super) fn services(&self, service: u64) -> Result<(), String> {
+        self.write("services.csv", format!("443,service-{service}\n80,http\n").as_bytes())
+    }
+
+    /// Writes the table of prefixes with this customer in it.
+    pub(super) fn customers(&self, customer: u64) -> Result<(), String> {
         self.write("customers.csv", format!("192.0.2.0/24,{customer}\n198.18.0.0/15,7\n").as_bytes())
     }
 
@@ -109,7 +115,8 @@ impl Folder {
         let enrich = |input: &str| {
             format!(
                 "[stages.enrich]\ninputs = [\"{input}\"]\nplugin = \"enricher\"\n\
-                 config = {{ customers = {{ table = \"customers\" }}, proto_name = true }}\n"
+                 config = {{ customers = {{ table = \"customers\" }}, proto_name = true, \
+                 names = [{{ table = \"services\", key = [\"dst_port\"], column = \"note\" }}] }}\n"
             )
         };
         let split = |input: &str, name: &str| {
@@ -131,6 +138,7 @@ impl Folder {
             "workers = 2\n[admin]\nlisten = \"127.0.0.1:0\"\n{tokens}\
              [sources.edge]\ntype = \"udp\"\nlisten = \"127.0.0.1:0\"\nbatch_rows = 256\nbatch_delay_ms = 20\nqueue = 256\n\
              [tables.customers]\ntype = \"prefix\"\npath = \"customers.csv\"\n\
+             [tables.services]\ntype = \"values\"\npath = \"services.csv\"\n\
              [keys.secret]\npath = \"secret.key\"\n[assets.names]\npath = \"names.txt\"\n\
              {stages}[sinks.out]\ntype = \"stdout\"\nformat = \"json\"\nfields = [\"sequence_num\", \"dst_addr\"]\n\
              inputs = [\"{last}\"]\n{tenant}"
