@@ -1,7 +1,7 @@
 //! Tables that the host owns and plugins look up in: one copy for every instance, exchanged as a
 //! whole when their file changes.
 //!
-//! Addresses are looked up in a [tree](tree) per family; of keys, small numbers in an array, others in hash maps. Values are
+//! Addresses are looked up in a tree per family; of keys, small numbers in an array, others in hash maps. Values are
 //! texts, each with a code above 0.
 
 mod csv;
