@@ -14,6 +14,7 @@ mod abi;
 mod admit;
 mod budget;
 mod cache;
+mod candidate;
 mod engine;
 mod error;
 mod examine;
@@ -46,6 +47,7 @@ mod wasi;
 
 pub use abi::Level as LogLevel;
 pub use budget::{Budget, OverBudget};
+pub use candidate::Candidate;
 pub use engine::{Host, HostSettings};
 pub use error::{LoadError, LoadErrorKind, PluginError};
 pub use examine::{Examined, Interface, Signed, examine};
@@ -54,7 +56,7 @@ pub use limits::{
     MAX_LOG_LINE, MAX_METRIC_NAME, MAX_PLUGIN_METRICS, MAX_RETRIES, MAX_ROUTE_BYTES, MAX_ROUTES, MAX_WORD_BYTES,
     MAX_WORDS, MAX_WRITTEN_BYTES, SNAPSHOT_INTERVAL_MS,
 };
-pub use load::{Candidate, Loaded, Manifest, Reloaded};
+pub use load::{Loaded, Manifest, Reloaded};
 pub use lock::{Lock, LockError, Locked};
 pub use numbers::Numbers;
 pub use pack::{PackError, Renames, pack};

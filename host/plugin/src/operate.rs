@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::admit;
+use crate::candidate::Candidate;
 use crate::error::{LoadError, LoadErrorKind};
-use crate::load::{Candidate, Loaded, Reloaded, check_exchange, check_hides};
+use crate::load::{Loaded, Reloaded, check_exchange, check_hides};
 use crate::shadow::Shadow;
 use crate::spec::ComponentSource;
 use crate::trust::Stamps;
