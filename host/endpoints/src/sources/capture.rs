@@ -15,7 +15,7 @@ use tracing::info;
 use super::counts::{Counts, ErrorLog};
 use super::limits::LimitsConfig;
 use super::roster::Roster;
-use super::udp::{MOST_BATCH_ROWS, default_batch_rows};
+use super::udp::MOST_BATCH_ROWS;
 use crate::Invalid;
 use crate::capture::{self, Capture, CaptureError};
 
@@ -45,7 +45,7 @@ pub struct CaptureConfig {
     /// 1 to 1000000.
     #[serde(default = "default_repeat")]
     pub repeat: u64,
-    /// Rows that close a batch, e.g. `4096`. Default 16384; 1 to 65536.
+    /// Rows that close a batch, e.g. `4096`. Default 8192; 1 to 65536.
     #[serde(default = "default_batch_rows")]
     pub batch_rows: usize,
     /// Milliseconds, by the time of the capture, that a batch may span, e.g. `100`. Default 1000;
@@ -78,6 +78,11 @@ fn default_repeat() -> u64 {
 
 fn default_batch_delay_ms() -> u64 {
     1000
+}
+
+/// Where batch follows batch, twice as many would be twice the memory, for nothing.
+pub(super) fn default_batch_rows() -> usize {
+    8192
 }
 
 impl CaptureConfig {

@@ -71,7 +71,8 @@ fn default_sockets() -> usize {
     1
 }
 
-pub(super) fn default_batch_rows() -> usize {
+/// Between two batches of a live source the caches go cold: larger ones cost less a row.
+fn default_batch_rows() -> usize {
     16384
 }
 

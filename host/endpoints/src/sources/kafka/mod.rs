@@ -13,7 +13,8 @@ use serde::Deserialize;
 
 pub use source::{KafkaSource, Reading};
 
-use super::udp::{MOST_BATCH_ROWS, default_batch_rows};
+use super::capture::default_batch_rows;
+use super::udp::MOST_BATCH_ROWS;
 use crate::Invalid;
 use crate::kafka::{Connection, DeadLetterConfig, KafkaFormat, KafkaFraming, SaslConfig, Setting, TlsConfig};
 
@@ -70,7 +71,7 @@ pub struct KafkaSourceConfig {
     /// Batches that may be under way to sinks; then no more is read. Default 32; 1 to 1000.
     #[serde(default = "default_max_in_flight")]
     pub max_in_flight: usize,
-    /// Rows that close a batch, e.g. `4096`. Default 16384; 1 to 65536. A batch can be larger by what one value brings.
+    /// Rows that close a batch, e.g. `4096`. Default 8192; 1 to 65536. A batch can be larger by what one value brings.
     #[serde(default = "default_batch_rows")]
     pub batch_rows: usize,
     /// Milliseconds a row may wait for its batch to fill, e.g. `50`. Default 200; 1 to 60000.
