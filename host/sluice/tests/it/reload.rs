@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 
 use serde_json::Value;
 
-use crate::tool::{Running, exporter, metrics_with, netflow5, sluice};
+use crate::tool::{Running, exporter, metrics_until, netflow5, sluice};
 
 /// What every configuration here begins with.
 const HEAD: &str = r#"
@@ -27,18 +27,20 @@ const HEAD: &str = r#"
     queue = 256
 "#;
 
-/// An exporter that never runs ahead of what the collector has received, so that UDP loses nothing.
+/// An exporter that never runs ahead of what has reached the sinks, so that UDP loses nothing and what has arrived has gone the
+/// ways that were then in force.
 struct Load {
     is_done: Arc<AtomicBool>,
     sent: Arc<AtomicU64>,
+    arrived: Arc<AtomicU64>,
     thread: JoinHandle<()>,
 }
 
 impl Load {
     fn start(to: SocketAddr, admin: SocketAddr) -> Load {
-        let (is_done, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (is_done, sent, arrived) = <(Arc<AtomicBool>, Arc<AtomicU64>, Arc<AtomicU64>)>::default();
         let thread = thread::spawn({
-            let (is_done, sent) = (Arc::clone(&is_done), Arc::clone(&sent));
+            let (is_done, sent, arrived) = (Arc::clone(&is_done), Arc::clone(&sent), Arc::clone(&arrived));
             move || {
                 let socket = exporter(to);
                 let hosts: Vec<u8> = (1..=30).collect();
@@ -48,11 +50,21 @@ impl Load {
                         socket.send(&netflow5(before as u32, &hosts)).unwrap();
                     }
                     let sent = sent.load(Ordering::Acquire);
-                    metrics_with(admin, &format!("sluice_source_out_rows_total{{source=\"edge\"}} {sent}"));
+                    metrics_until(admin, &format!("{sent} rows at the sinks"), |metrics| sink_rows(metrics) == sent);
+                    arrived.store(sent, Ordering::Release);
                 }
             }
         });
-        Load { is_done, sent, thread }
+        Load { is_done, sent, arrived, thread }
+    }
+
+    /// Waits until this many rows that had not been sent are at the sinks; the number of the first of them.
+    fn pass(&self, rows: u64) -> u64 {
+        let from = self.sent.load(Ordering::Acquire);
+        while self.arrived.load(Ordering::Acquire) < from + rows {
+            thread::yield_now();
+        }
+        from
     }
 
     fn end(self) -> u64 {
@@ -60,6 +72,12 @@ impl Load {
         self.thread.join().unwrap();
         self.sent.load(Ordering::Acquire)
     }
+}
+
+/// Rows that all sinks have been given, those included that are no more.
+fn sink_rows(metrics: &str) -> u64 {
+    let series = metrics.lines().filter(|line| line.starts_with("sluice_sink_in_rows_total{"));
+    series.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
 }
 
 fn write(path: &Path, text: &str) {
@@ -96,17 +114,15 @@ fn stages_sinks_and_grants_change_under_load_and_every_flow_arrives_once() {
     let admin = admin_of(&mut run);
     let to = run.listening();
     let load = Load::start(to, admin);
+    load.pass(1200);
     let mut reload = |text: &str, says: &str| {
         write(&config, text);
         run.signal("HUP");
         let taken = run.wait_for("configuration");
         let said = format!("{} {}", taken["changed"].as_str().unwrap_or(""), taken["error"].as_str().unwrap_or(""));
         assert!(said.contains(says), "{said}");
-        // Rows have gone that way.
-        let sent = load.sent.load(Ordering::Acquire) + 1200;
-        while load.sent.load(Ordering::Acquire) < sent {
-            thread::yield_now();
-        }
+        // Rows go that way.
+        load.pass(1200);
     };
     let split = |grant: &str, name: &str, rest: &str| {
         format!(
@@ -194,25 +210,17 @@ fn a_table_of_values_changes_under_load_and_a_bad_file_leaves_the_old_one() {
     let admin = admin_of(&mut run);
     let to = run.listening();
     let load = Load::start(to, admin);
-    // Sequence numbers of rows that are sent from here on.
-    let from_here = || {
-        let from = load.sent.load(Ordering::Acquire) + 600;
-        while load.sent.load(Ordering::Acquire) < from + 600 {
-            thread::yield_now();
-        }
-        from
-    };
-    from_here();
+    load.pass(1200);
     fs::write(&names, "127.0.0.1,1,uno\n127.0.0.1,3,tres\n").unwrap();
     run.signal("HUP");
     assert_eq!(run.wait_for("table exchanged")["table"], "interfaces");
-    let exchanged = from_here();
+    let exchanged = load.pass(1200);
     // Twice the same key: refused, with the line, and what was there stays.
     fs::write(&names, "127.0.0.1,1,bad\n127.0.0.1,1,worse\n").unwrap();
     run.signal("HUP");
     let refused = run.wait_for("table not exchanged")["error"].as_str().unwrap().to_owned();
     assert!(refused.ends_with("interfaces.csv:2: line 1 has the key `127.0.0.1,1` already"), "{refused}");
-    from_here();
+    load.pass(1200);
     let sent = load.end();
     let ended = run.stop();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
@@ -251,18 +259,12 @@ fn a_changed_stage_keeps_its_state_and_tables_are_exchanged_with_it() {
     let admin = admin_of(&mut run);
     let to = run.listening();
     let load = Load::start(to, admin);
-    let sent = load.sent.load(Ordering::Acquire) + 1200;
-    while load.sent.load(Ordering::Acquire) < sent {
-        thread::yield_now();
-    }
+    load.pass(1200);
     write(&config, &text("new.csv", "new.json"));
     run.signal("HUP");
     let changed = run.wait_for("configuration read")["changed"].as_str().unwrap().to_owned();
     assert_eq!(changed, "changed stages.enrich, sinks.out");
-    let sent = load.sent.load(Ordering::Acquire) + 1200;
-    while load.sent.load(Ordering::Acquire) < sent {
-        thread::yield_now();
-    }
+    load.pass(1200);
     let sent = load.end();
     let ended = run.stop();
     assert_eq!(ended.books("out"), (sent, sent, 0));
@@ -291,15 +293,13 @@ fn a_file_sink_that_changes_gets_its_file_when_the_one_before_is_done_with_it() 
     let admin = admin_of(&mut run);
     let to = run.listening();
     let load = Load::start(to, admin);
+    load.pass(600);
     for change in 0..20 {
         write(&config, &text(if change % 2 == 0 { host_first } else { number_first }));
         run.signal("HUP");
         let changed = run.wait_for("configuration read")["changed"].as_str().unwrap().to_owned();
         assert_eq!(changed, "changed sinks.one");
-        let sent = load.sent.load(Ordering::Acquire) + 1200;
-        while load.sent.load(Ordering::Acquire) < sent {
-            thread::yield_now();
-        }
+        load.pass(600);
     }
     let sent = load.end();
     let ended = run.stop();

@@ -190,15 +190,20 @@ pub(crate) fn get(addr: SocketAddr, path: &str) -> String {
 /// Asks for the metrics until they have this line, and returns them: what is counted is counted a
 /// moment after it can be seen elsewhere.
 pub(crate) fn metrics_with(admin: SocketAddr, line: &str) -> String {
-    let line = format!("{line}\n");
+    let whole = format!("{line}\n");
+    metrics_until(admin, line, |metrics| metrics.contains(&whole))
+}
+
+/// Asks for the metrics until they are as they should be, which `what` says, and returns them.
+pub(crate) fn metrics_until(admin: SocketAddr, what: &str, is_so: impl Fn(&str) -> bool) -> String {
     let mut metrics = String::new();
     for _ in 0..20_000 {
         metrics = get(admin, "/metrics");
-        if metrics.contains(&line) {
+        if is_so(&metrics) {
             return metrics;
         }
     }
-    panic!("never `{}` in\n{metrics}", line.trim_end());
+    panic!("never `{what}` in\n{metrics}");
 }
 
 /// A NetFlow v5 datagram with a record per destination host `192.0.2.x`, each of 1000 bytes in 10 packets.
