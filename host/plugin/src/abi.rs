@@ -58,6 +58,15 @@ pub(crate) enum Cmp {
     Ge,
 }
 
+/// `kernels.comparison`.
+#[derive(ComponentType, Lift, Clone, Copy, Debug)]
+#[component(record)]
+pub(crate) struct Comparison {
+    pub(crate) column: ColumnId,
+    pub(crate) op: Cmp,
+    pub(crate) value: u64,
+}
+
 /// `types.denied`.
 #[derive(ComponentType, Lift, Lower, Clone, Copy, Debug, PartialEq, Eq)]
 #[component(variant)]

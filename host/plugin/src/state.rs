@@ -252,7 +252,7 @@ impl State {
         wasi.flush(shared);
     }
 
-    fn current(&self) -> Result<&Current, Denied> {
+    pub(crate) fn current(&self) -> Result<&Current, Denied> {
         self.current.as_ref().ok_or(Denied::NoBatch)
     }
 

@@ -79,6 +79,9 @@ extern void __wasm_import_sluice_plugin_batch_route(uint8_t *, size_t, uint8_t *
 __attribute__((__import_module__("sluice:plugin/kernels@0.1.0"), __import_name__("test")))
 extern void __wasm_import_sluice_plugin_kernels_test(int32_t, int32_t, int64_t, uint8_t *);
 
+__attribute__((__import_module__("sluice:plugin/kernels@0.1.0"), __import_name__("test-all")))
+extern void __wasm_import_sluice_plugin_kernels_test_all(uint8_t *, size_t, uint8_t *);
+
 __attribute__((__import_module__("sluice:plugin/kernels@0.1.0"), __import_name__("test-in")))
 extern void __wasm_import_sluice_plugin_kernels_test_in(int32_t, uint8_t *, size_t, uint8_t *);
 
@@ -394,6 +397,16 @@ void sluice_plugin_kernels_result_list_u32_denied_free(sluice_plugin_kernels_res
     plugin_list_u32_free(&ptr->val.ok);
   } else {
     sluice_plugin_kernels_denied_free(&ptr->val.err);
+  }
+}
+
+void sluice_plugin_kernels_list_comparison_free(sluice_plugin_kernels_list_comparison_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    sluice_plugin_kernels_comparison_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+    }
+    free(list_ptr);
   }
 }
 
@@ -1536,6 +1549,58 @@ bool sluice_plugin_kernels_test(sluice_plugin_kernels_column_t c, sluice_plugin_
   uint8_t ret_area[(3*sizeof(void*))];
   uint8_t *ptr = (uint8_t *) &ret_area;
   __wasm_import_sluice_plugin_kernels_test((int32_t) (c), (int32_t) op, (int64_t) (value), ptr);
+  sluice_plugin_kernels_result_list_u32_denied_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (plugin_list_u32_t) { (uint32_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      sluice_plugin_types_denied_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant.val.wrong_width = (int32_t) *((uint8_t*) (ptr + (4+1*sizeof(void*))));
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          variant.val.wrong_length = (uint32_t) (*((int32_t*) (ptr + (4+1*sizeof(void*)))));
+          break;
+        }
+        case 5: {
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sluice_plugin_kernels_test_all(sluice_plugin_kernels_list_comparison_t *comparisons, plugin_list_u32_t *ret, sluice_plugin_kernels_denied_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(3*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sluice_plugin_kernels_test_all((uint8_t *) (*comparisons).ptr, (*comparisons).len, ptr);
   sluice_plugin_kernels_result_list_u32_denied_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {

@@ -191,6 +191,16 @@ typedef sluice_plugin_types_cmp_t sluice_plugin_kernels_cmp_t;
 
 typedef sluice_plugin_types_denied_t sluice_plugin_kernels_denied_t;
 
+// A number of each row, and what it is compared with.
+typedef struct sluice_plugin_kernels_comparison_t {
+  // A numeric column. An absent one compares as zeros.
+  sluice_plugin_kernels_column_t   column;
+  // How it compares.
+  sluice_plugin_kernels_cmp_t   op;
+  // The right side; the left is the row's.
+  uint64_t   value;
+} sluice_plugin_kernels_comparison_t;
+
 typedef struct {
   bool is_err;
   union {
@@ -198,6 +208,11 @@ typedef struct {
     sluice_plugin_kernels_denied_t err;
   } val;
 } sluice_plugin_kernels_result_list_u32_denied_t;
+
+typedef struct {
+  sluice_plugin_kernels_comparison_t *ptr;
+  size_t len;
+} sluice_plugin_kernels_list_comparison_t;
 
 typedef struct {
   bool is_err;
@@ -418,6 +433,9 @@ extern bool sluice_plugin_batch_route(plugin_list_string_t *names, plugin_list_u
 // Imported Functions from `sluice:plugin/kernels@0.1.0`
 // Rows whose number compares as asked with `value`. An absent column compares as zeros.
 extern bool sluice_plugin_kernels_test(sluice_plugin_kernels_column_t c, sluice_plugin_kernels_cmp_t op, uint64_t value, plugin_list_u32_t *ret, sluice_plugin_kernels_denied_t *err);
+// Rows for which every one of up to 64 comparisons holds; without any, all rows. One bitmap crosses
+// instead of one a comparison, which in an interpreted language is most of the cost.
+extern bool sluice_plugin_kernels_test_all(sluice_plugin_kernels_list_comparison_t *comparisons, plugin_list_u32_t *ret, sluice_plugin_kernels_denied_t *err);
 // Rows whose number is one of `values`.
 extern bool sluice_plugin_kernels_test_in(sluice_plugin_kernels_column_t c, plugin_list_u64_t *values, plugin_list_u32_t *ret, sluice_plugin_kernels_denied_t *err);
 // Rows whose address (two columns) lies in a prefix; `bits` counts from the left of the 128, so an
@@ -522,6 +540,8 @@ void sluice_plugin_batch_result_void_denied_free(sluice_plugin_batch_result_void
 void sluice_plugin_kernels_denied_free(sluice_plugin_kernels_denied_t *ptr);
 
 void sluice_plugin_kernels_result_list_u32_denied_free(sluice_plugin_kernels_result_list_u32_denied_t *ptr);
+
+void sluice_plugin_kernels_list_comparison_free(sluice_plugin_kernels_list_comparison_t *ptr);
 
 void sluice_plugin_kernels_result_void_denied_free(sluice_plugin_kernels_result_void_denied_t *ptr);
 

@@ -10,6 +10,16 @@ func NewBitmap(rows int) Bitmap {
 	return make(Bitmap, words(rows))
 }
 
+// Bit returns 1 for true and 0 for false, without a branch. In a loop over rows that takes the words of a bitmap together,
+// `&` of bits is several times as fast as `&&`.
+func Bit(holds bool) uint32 {
+	var bit uint32
+	if holds {
+		bit = 1
+	}
+	return bit
+}
+
 // Set chooses a row.
 func (m Bitmap) Set(row int) {
 	m[uint(row)/32] |= 1 << (uint(row) % 32)

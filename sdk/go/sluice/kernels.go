@@ -22,6 +22,40 @@ func (b *Batch) Test(c Column, op Cmp, value uint64) Bitmap {
 	return b.chosen(c)
 }
 
+// Comparison is a number of each row, and what it is compared with.
+type Comparison struct {
+	Column Column
+	Op     Cmp
+	Value  uint64
+}
+
+// TestAll returns the rows for which every one of up to 64 comparisons holds; without any, all rows.
+func (b *Batch) TestAll(comparisons ...Comparison) Bitmap {
+	// As the contract lays a comparison out.
+	type wire struct {
+		column uint16
+		op     uint8
+		_      [5]uint8
+		value  uint64
+	}
+	of := host.Make[wire](len(comparisons))
+	for i, c := range comparisons {
+		of[i] = wire{column: uint16(first(c.Column)), op: uint8(c.Op), value: c.Value}
+	}
+	data, length := host.Data(of)
+	host.TestAll(data, length, host.Answer)
+	if host.Byte(0) == 0 {
+		return host.List[uint32](4)
+	}
+	// The answer does not say which of the columns it is about.
+	why := denied(0, 4)
+	for _, c := range comparisons {
+		b.Test(c.Column, c.Op, c.Value)
+	}
+	b.fail(why)
+	return b.Bitmap()
+}
+
 // TestIn returns the rows whose number is one of values.
 func (b *Batch) TestIn(c Column, values []uint64) Bitmap {
 	data, length := host.Data(values)

@@ -9,13 +9,13 @@ import (
 // What needs no collector is tested natively, with go test; tests/filter.toml tests the component.
 func TestLargeTCPFlowsToHTTPSAreChosen(t *testing.T) {
 	keep := sluice.NewBitmap(5)
-	kept := choose(keep,
+	choose(keep,
 		[]uint8{6, 17, 6, 6, 6},
 		[]uint16{443, 443, 80, 443, 443},
 		[]uint64{20_000, 20_000, 20_000, 10_000, 10_001},
 		10_000)
-	if kept != 2 || !keep.Has(0) || !keep.Has(4) || keep.Count() != 2 {
-		t.Errorf("kept %d: %b", kept, keep)
+	if !keep.Has(0) || !keep.Has(4) || keep.Count() != 2 {
+		t.Errorf("kept %b", keep)
 	}
 }
 

@@ -43,12 +43,36 @@ export function invert(words, rows) {
   return words;
 }
 
-function test(column, cmp, value) {
+// Comparisons of one call, as the contract has it.
+const MOST = 64;
+
+/** Comparisons that all have to hold: the collector makes them at once, and one bitmap crosses. */
+class Comparisons extends Condition {
+  constructor(all) {
+    super(() => {
+      try {
+        return kernels.testAll(all.map(({ column, op, value }) => ({ column: column.id, op, value })));
+      } catch (error) {
+        // The error does not say which of the columns it is about.
+        for (const { column, op, value } of all) call(column, () => kernels.test(column.id, op, value)).words();
+        throw refused(error);
+      }
+    });
+    this.all = all;
+  }
+
+  and(other) {
+    const isMore = other instanceof Comparisons && this.all.length + other.all.length <= MOST;
+    return isMore ? new Comparisons([...this.all, ...other.all]) : super.and(other);
+  }
+}
+
+function test(column, op, value) {
   const number = u64(value);
   if (BigInt(Number(number)) !== number) {
     throw new RangeError(`\`${column.name}\` cannot be compared with ${number}: a double cannot hold it`);
   }
-  return call(column, () => kernels.test(column.id, cmp, Number(number)));
+  return new Comparisons([{ column, op, value: Number(number) }]);
 }
 
 function call(column, words) {

@@ -21,7 +21,8 @@ impl Bitmap {
         Bitmap::from_words(rows, vec![u32::MAX; rows.div_ceil(32)])
     }
 
-    /// The rows for which `choose` says so. `choose` is called once per row, in order.
+    /// The rows for which `choose` says so. `choose` is called once per row, in order. Where columns are looked at row by
+    /// row, collecting from iterators over them is faster: they need no check of the index.
     #[must_use]
     pub fn from_fn(rows: usize, mut choose: impl FnMut(usize) -> bool) -> Bitmap {
         let mut words = Vec::with_capacity(rows.div_ceil(32));
@@ -32,6 +33,21 @@ impl Bitmap {
             first += 32;
         }
         Bitmap { rows, words }
+    }
+
+    fn from_bools(chosen: &[bool]) -> Bitmap {
+        let (eights, rest) = chosen.as_chunks::<8>();
+        // Moves the lowest bit of each of the eight bytes into the highest byte.
+        let pack =
+            |eight: &[bool; 8]| u64::from_le_bytes(eight.map(u8::from)).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+        let (words, bytes) = eights.as_chunks::<4>();
+        let word = |bytes: &[[bool; 8]]| bytes.iter().rev().fold(0, |word, eight| word << 8 | pack(eight) as u32);
+        let mut words: Vec<u32> = words.iter().map(|four| word(four)).collect();
+        if chosen.len() % 32 != 0 {
+            let rest = rest.iter().rev().fold(0, |bits, row| bits << 1 | u32::from(*row));
+            words.push(word(bytes) | rest << (8 * bytes.len()));
+        }
+        Bitmap { rows: chosen.len(), words }
     }
 
     /// The words as the host gives them; missing words count as 0, bits beyond `rows` are cleared.
@@ -113,6 +129,15 @@ impl Bitmap {
     }
 }
 
+/// One choice a row, e.g. `proto.iter().map(|proto| *proto == 6).collect()`.
+impl FromIterator<bool> for Bitmap {
+    // Not inlined: among the variables of a long function those of a loop do not stay in registers.
+    #[inline(never)]
+    fn from_iter<I: IntoIterator<Item = bool>>(rows: I) -> Bitmap {
+        Bitmap::from_bools(&rows.into_iter().collect::<Vec<_>>())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -124,6 +149,7 @@ mod tests {
         fn a_bitmap_is_the_set_of_its_rows(a in proptest::collection::vec(any::<bool>(), 0..100), flip in any::<usize>()) {
             let rows = a.len();
             let bitmap = Bitmap::from_fn(rows, |row| a[row]);
+            prop_assert_eq!(&a.iter().copied().collect::<Bitmap>(), &bitmap);
             let chosen: Vec<usize> = (0..rows).filter(|row| a[*row]).collect();
             prop_assert_eq!(bitmap.iter().collect::<Vec<_>>(), chosen.clone());
             prop_assert_eq!(bitmap.count(), chosen.len());

@@ -6,6 +6,7 @@ use std::thread::LocalKey;
 
 use bindings::sluice::plugin as wit;
 
+use crate::kernels::Comparison;
 use crate::services::{Cmp, Level};
 use crate::{Alert, Batch, ColumnId, Failure, Manifest, Plugin, Reason, Width};
 
@@ -240,6 +241,11 @@ fn cmp(cmp: Cmp) -> wit::types::Cmp {
 
 pub(crate) fn test(column: ColumnId, op: Cmp, value: u64) -> Result<Vec<u32>, Reason> {
     wit::kernels::test(column, cmp(op), value).map_err(reason)
+}
+
+pub(crate) fn test_all(comparisons: &[Comparison]) -> Result<Vec<u32>, Reason> {
+    let wire = |of: &Comparison| wit::kernels::Comparison { column: of.column, op: cmp(of.cmp), value: of.value };
+    wit::kernels::test_all(&comparisons.iter().map(wire).collect::<Vec<_>>()).map_err(reason)
 }
 
 pub(crate) fn test_in(column: ColumnId, values: &[u64]) -> Result<Vec<u32>, Reason> {

@@ -317,7 +317,7 @@ pub enum Cmp {
 /// costs no more. They see what this call of `process` has written so far.
 pub mod kernels {
     pub use super::Cmp;
-    use super::{Address, Batch, Bitmap, Column, Denied, batch, sys};
+    use super::{Address, Batch, Bitmap, Column, ColumnId, Denied, batch, sys};
 
     /// Rows whose number compares as asked with `value`. An absent column compares as zeros.
     ///
@@ -325,6 +325,35 @@ pub mod kernels {
     /// As [`Batch::get`].
     pub fn test<T: batch::Number>(batch: &Batch, column: Column<T>, cmp: Cmp, value: u64) -> Result<Bitmap, Denied> {
         rows(batch, sys::test(column.id(), cmp, value).map_err(|reason| Denied::of(column.id(), reason)))
+    }
+
+    /// A number of each row, and what it is compared with.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Comparison {
+        pub(crate) column: ColumnId,
+        pub(crate) cmp: Cmp,
+        pub(crate) value: u64,
+    }
+
+    impl Comparison {
+        /// Compares the number of a row (left) with `value`.
+        #[must_use]
+        pub fn new<T: batch::Number>(column: Column<T>, cmp: Cmp, value: u64) -> Comparison {
+            Comparison { column: column.id(), cmp, value }
+        }
+    }
+
+    /// Rows for which every one of up to 64 comparisons holds; without any, all rows.
+    ///
+    /// # Errors
+    /// As [`Batch::get`], and out-of-range for more than 64.
+    pub fn test_all(batch: &Batch, comparisons: &[Comparison]) -> Result<Bitmap, Denied> {
+        let words = sys::test_all(comparisons).map_err(|reason| {
+            // The answer does not say which of the columns it is about.
+            let refused = |of: &&Comparison| sys::test(of.column, of.cmp, of.value).is_err();
+            Denied { column: comparisons.iter().find(refused).map(|of| of.column), reason }
+        });
+        rows(batch, words)
     }
 
     /// Rows whose number is one of `values`.

@@ -8,7 +8,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{LinkerInstance, WasmList};
 
 use super::batch::not_a_number;
-use crate::abi::{Cmp, Denied};
+use crate::abi::{Cmp, Comparison, Denied};
 use crate::state::State;
 
 type Context<'a> = StoreContextMut<'a, State>;
@@ -16,9 +16,15 @@ type Context<'a> = StoreContextMut<'a, State>;
 /// Values up to this many are compared one by one, which is faster than hashing.
 const FEW: usize = 8;
 
+/// Comparisons of one call. Each is a loop over the rows that no deadline ends.
+const COMPARISONS: usize = 64;
+
 pub(super) fn link(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     linker.func_wrap("test", |cx: Context<'_>, (column, op, value): (ColumnId, Cmp, u64)| {
         Ok((test(cx.data(), column, op, value),))
+    })?;
+    linker.func_wrap("test-all", |cx: Context<'_>, (comparisons,): (Vec<Comparison>,)| {
+        Ok((test_all(cx.data(), &comparisons),))
     })?;
     linker.func_wrap("test-in", |cx: Context<'_>, (column, values): (ColumnId, WasmList<u64>)| {
         Ok((test_in(cx.data(), column, values.as_le_slice(&cx)),))
@@ -110,6 +116,20 @@ fn test(state: &State, column: ColumnId, op: Cmp, than: u64) -> Result<Vec<u32>,
             denied => Err(denied),
         },
     }
+}
+
+fn test_all(state: &State, comparisons: &[Comparison]) -> Result<Vec<u32>, Denied> {
+    if comparisons.len() > COMPARISONS {
+        return Err(Denied::OutOfRange);
+    }
+    let mut tests = comparisons.iter().map(|Comparison { column, op, value }| test(state, *column, *op, *value));
+    let Some(first) = tests.next() else {
+        return Ok(uniform(state.current()?.batch().rows(), true));
+    };
+    tests.try_fold(first?, |mut words, others| {
+        words.iter_mut().zip(others?).for_each(|(word, other)| *word &= other);
+        Ok(words)
+    })
 }
 
 fn test_in(state: &State, column: ColumnId, values: &[u64]) -> Result<Vec<u32>, Denied> {

@@ -40,12 +40,14 @@ bool sluice_process(void) {
     bool *keep = sluice_alloc(rows, sizeof *keep);
     uint32_t *customer = sluice_alloc(rows, sizeof *customer);
 
-    /* `&`, not `&&`: without branches the compiler handles many rows at a time. Rows that are dropped get the customer too:
-     * it is less work than to leave them out. */
-    for (uint32_t row = 0; row < rows; row++) {
+    /* `&`, not `&&`: without branches the compiler handles many rows at a time, and 16 are better than the two that it would
+     * choose for the widest column. */
+    #pragma clang loop vectorize_width(16)
+    for (uint32_t row = 0; row < rows; row++)
         keep[row] = (proto[row] == 6) & (dst_port[row] == 443) & (bytes[row] > min_bytes);
+    /* Rows that are dropped get the customer too: it is less work than to leave them out. */
+    for (uint32_t row = 0; row < rows; row++)
         customer[row] = customer_id;
-    }
     sluice_count("kept", sluice_keep(keep));
     sluice_set_u32s(SLUICE_CUSTOMER_ID, customer);
     return true;

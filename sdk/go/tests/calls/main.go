@@ -192,7 +192,10 @@ func routes(b *sluice.Batch) error {
 func kernels(b *sluice.Batch) error {
 	prefix := netip.MustParsePrefix("192.0.2.0/24")
 	keep := b.TestIn(sluice.Proto, []uint64{6, 17})
-	keep.And(b.Test(sluice.Bytes, sluice.Gt, 100))
+	keep.And(b.TestAll(
+		sluice.Comparison{Column: sluice.Bytes, Op: sluice.Gt, Value: 100},
+		sluice.Comparison{Column: sluice.Proto, Op: sluice.Ge, Value: 6},
+	))
 	keep.And(b.TestPrefix(sluice.SrcAddr, prefix.Addr().As16(), uint8(96+prefix.Bits())))
 	keep.AndNot(b.Test(sluice.DstPort, sluice.Eq, 22))
 	b.FillU32(sluice.SrcAS, keep, 64496)

@@ -46,6 +46,41 @@ class Condition:
         )
 
 
+class _Comparisons(Condition):
+    """Comparisons that all have to hold: the collector makes them at once, and one bitmap crosses."""
+
+    __slots__ = ("all",)
+
+    # Comparisons of one call, as the contract has it.
+    _MOST = 64
+
+    def __init__(self, all: list[tuple[Number, object, int]]) -> None:
+        self.all = all
+        records = [host.kernels.Comparison(column.id, cmp, value) for column, cmp, value in all]
+
+        def bits(batch: Batch) -> int:
+            try:
+                return batch.bits(host.kernels.test_all(records))
+            except host.Err as error:
+                raise self._denied(error) from None
+
+        super().__init__(bits)
+
+    def __and__(self, other: Condition) -> Condition:
+        if isinstance(other, _Comparisons) and len(self.all) + len(other.all) <= self._MOST:
+            return _Comparisons([*self.all, *other.all])
+        return super().__and__(other)
+
+    def _denied(self, error: object) -> Exception:
+        """What to raise: the error does not say which of the columns it is about."""
+        for column, cmp, value in self.all:
+            try:
+                host.kernels.test(column.id, cmp, value)
+            except host.Err as refused:
+                return host.denied(refused, column.name)
+        return host.denied(error)
+
+
 def _condition(value: object) -> Condition:
     if not isinstance(value, Condition):
         raise TypeError(f"{value!r} is no condition: put each comparison in parentheses, (a == 1) & (b == 2)")
@@ -85,15 +120,7 @@ class Number(Column):
     def _test(self, cmp: str, value: object) -> Condition:
         if not isinstance(value, int):
             raise TypeError(f"`{self.name}` can be compared with a whole number, not with {value!r}")
-        number, cmp = host.whole(value, _HIGHEST), _cmp(cmp)
-
-        def bits(batch: Batch) -> int:
-            try:
-                return batch.bits(host.kernels.test(self.id, cmp, number))
-            except host.Err as error:
-                raise host.denied(error, self.name) from None
-
-        return Condition(bits)
+        return _Comparisons([(self, _cmp(cmp), host.whole(value, _HIGHEST))])
 
     def __eq__(self, value: object) -> Condition:  # type: ignore[override]
         return self._test("EQ", value)

@@ -38,6 +38,13 @@ class Basics(Plugin):
     def one_of(self, batch: Batch) -> None:
         batch.keep(c.dst_port.one_of([53, 443]) | (c.proto != 17))
 
+    def many(self, batch: Batch) -> None:
+        """More than the collector compares at once, with others between them."""
+        all = (c.proto == 6) & (c.src_addr.within(self.prefix) | (c.bytes > 2**60)) & (c.packets <= 10)
+        for port in range(80):
+            all = all & (c.dst_port != port)
+        batch.keep(all)
+
     def loop(self, batch: Batch) -> None:
         syn = batch.where(flags & 2 for flags in batch.values(c.tcp_flags))
         for row in syn:
@@ -97,7 +104,7 @@ class Basics(Plugin):
                 count(reason)
 
     def not_granted(self, batch: Batch) -> None:
-        batch.keep(c.dst_as == 1)
+        batch.keep((c.proto >= 0) & (c.dst_as == 1))
 
     def wrong_types(self, batch: Batch) -> None:
         wrong = [

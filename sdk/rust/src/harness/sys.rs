@@ -6,8 +6,9 @@ use std::rc::Rc;
 
 use super::state::{Filled, State};
 use super::{KeySource, TableSource};
+use crate::kernels::Comparison;
 use crate::services::{Cmp, Level};
-use crate::{Alert, ColumnId, Reason, Width};
+use crate::{Alert, Bitmap, ColumnId, Reason, Width};
 
 thread_local! {
     // Outside of a harness it is empty: there is no batch, and nothing to open.
@@ -249,6 +250,17 @@ pub(crate) fn test(column: ColumnId, cmp: Cmp, value: u64) -> Result<Vec<u32>, R
         Cmp::Gt => left > value,
         Cmp::Ge => left >= value,
     })
+}
+
+pub(crate) fn test_all(comparisons: &[Comparison]) -> Result<Vec<u32>, Reason> {
+    if comparisons.len() > 64 {
+        return Err(Reason::OutOfRange);
+    }
+    let mut words = with(|state| Ok(Bitmap::all(rows_in_process(state)?).words().to_vec()))?;
+    for of in comparisons {
+        words.iter_mut().zip(test(of.column, of.cmp, of.value)?).for_each(|(word, other)| *word &= other);
+    }
+    Ok(words)
 }
 
 pub(crate) fn test_in(column: ColumnId, values: &[u64]) -> Result<Vec<u32>, Reason> {

@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::kernels::{self, Cmp};
+use crate::kernels::{self, Cmp, Comparison};
 use crate::{Denied, Key, Reason, Table, Values, columns, log};
 
 type Step = fn(&mut Batch) -> Result<(), Failure>;
@@ -121,6 +121,15 @@ fn kernels_see_columns_as_written() {
         let large = kernels::test(batch, columns::BYTES, Cmp::Gt, 10)?;
         assert_eq!(large.iter().collect::<Vec<_>>(), [1, 2]);
         assert_eq!(kernels::sum(batch, columns::BYTES, &large)?, 50);
+        let both = [Comparison::new(columns::BYTES, Cmp::Gt, 10), Comparison::new(columns::BYTES, Cmp::Lt, 30)];
+        assert_eq!(kernels::test_all(batch, &both)?.iter().collect::<Vec<_>>(), [1]);
+        assert_eq!(kernels::test_all(batch, &[])?.count(), 3);
+        let text = Comparison { column: columns::NOTE.id(), ..both[0] };
+        assert_eq!(kernels::test_all(batch, &[both[0], text]).unwrap_err().column, Some(columns::NOTE.id()));
+        assert_eq!(
+            kernels::test_all(batch, &[both[0]; 65]).unwrap_err(),
+            Denied { column: None, reason: Reason::OutOfRange }
+        );
         assert_eq!(kernels::test_in(batch, columns::PROTO, &[0])?.count(), 3);
         let documentation = u128::from(0x2001_0db8_u32) << 96;
         assert_eq!(kernels::test_prefix(batch, columns::SRC_ADDR, documentation, 32)?.iter().collect::<Vec<_>>(), [2]);

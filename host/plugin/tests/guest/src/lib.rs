@@ -310,6 +310,12 @@ fn run(mode: &str, arg: u32) -> Result<(), String> {
             found.push(format!("{:?}", kernels::test(DST_PORT, Cmp::Eq, 0)));
             found.push(format!("{:?}", kernels::test_in(BYTES, &[10, 30])));
             found.push(format!("{:?}", kernels::test_in(BYTES, &(20..100).collect::<Vec<_>>())));
+            let comparison = |column, op, value| kernels::Comparison { column, op, value };
+            let (some, large) = (comparison(BYTES, Cmp::Ge, 20), comparison(BYTES, Cmp::Lt, 30));
+            found.push(format!("{:?}", kernels::test_all(&[some, large])));
+            found.push(format!("{:?}", kernels::test_all(&[])));
+            found.push(format!("{:?}", kernels::test_all(&[some, comparison(DST_PORT, Cmp::Eq, 0)])));
+            found.push(format!("{:?}", kernels::test_all(&[some; 65])));
             let net = 0x0000_ffff_c000_0200;
             found.push(format!("{:?}", kernels::test_prefix(SRC_HI, SRC_LO, 0, net, 120)));
             found.push(format!("{:?}", kernels::test_prefix(SRC_HI, SRC_LO, 0, net, 0)));

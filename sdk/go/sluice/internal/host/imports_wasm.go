@@ -68,6 +68,9 @@ func Route(names unsafe.Pointer, nameCount uint32, index unsafe.Pointer, length 
 //go:wasmimport sluice:plugin/kernels@0.1.0 test
 func Test(column, op uint32, value uint64, answer unsafe.Pointer)
 
+//go:wasmimport sluice:plugin/kernels@0.1.0 test-all
+func TestAll(comparisons unsafe.Pointer, length uint32, answer unsafe.Pointer)
+
 //go:wasmimport sluice:plugin/kernels@0.1.0 test-in
 func TestIn(column uint32, values unsafe.Pointer, length uint32, answer unsafe.Pointer)
 

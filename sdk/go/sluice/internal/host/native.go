@@ -36,6 +36,7 @@ func Clear(uint32, unsafe.Pointer)                                              
 func Keep(unsafe.Pointer, uint32, unsafe.Pointer)                                        { absent() }
 func Route(unsafe.Pointer, uint32, unsafe.Pointer, uint32, unsafe.Pointer)               { absent() }
 func Test(uint32, uint32, uint64, unsafe.Pointer)                                        { absent() }
+func TestAll(unsafe.Pointer, uint32, unsafe.Pointer)                                     { absent() }
 func TestIn(uint32, unsafe.Pointer, uint32, unsafe.Pointer)                              { absent() }
 func TestPrefix(uint32, uint32, uint64, uint64, uint32, unsafe.Pointer)                  { absent() }
 func FillU32(uint32, unsafe.Pointer, uint32, uint32, unsafe.Pointer)                     { absent() }

@@ -50,6 +50,13 @@ class Basics extends Plugin {
 
     one_of: (batch) => batch.keep(c.dst_port.oneOf([53, 443]).or(c.proto.ne(17))),
 
+    // More than the collector compares at once, with others between them.
+    many: (batch) => {
+      const ports = Array.from({ length: 80 }, (_, port) => c.dst_port.ne(port));
+      const first = c.proto.eq(6).and(c.src_addr.within(this.prefix).or(c.bytes.gt(2n ** 60n)));
+      batch.keep(ports.reduce((all, port) => all.and(port), first.and(c.packets.le(10))));
+    },
+
     big: (batch) => {
       count("equal", batch.where(c.bytes.eq(2n ** 60n + 1n)).count());
       count("others", batch.where(c.bytes.ne(2n ** 60n + 1n)).count());
@@ -135,7 +142,7 @@ class Basics extends Plugin {
       }
     },
 
-    not_granted: (batch) => batch.keep(c.dst_as.eq(1)),
+    not_granted: (batch) => batch.keep(c.proto.ge(0).and(c.dst_as.eq(1))),
 
     wrong_types: (batch) => {
       // What the types forbid too: not everybody checks them.
