@@ -12,6 +12,7 @@ use wasmtime::{Config, Engine, Strategy};
 
 use crate::cache::Cache;
 use crate::error::{LoadErrorKind, PluginError};
+use crate::memory::Memories;
 use crate::outside::{self, Group, Outside};
 
 /// Milliseconds between two ticks of the clock that deadlines are counted in. Each wakes a thread, in an idle collector too.
@@ -178,6 +179,9 @@ pub(crate) fn config(fuel: bool) -> Config {
         .epoch_interruption(true)
         .consume_fuel(fuel)
         .max_wasm_stack(STACK_BYTES)
+        // Of instances whose memory is not the engine's the first contents are copied.
+        .with_host_memory(Arc::new(Memories::default()))
+        .memory_init_cow(false)
         // The same input gives the same bits on every machine.
         .cranelift_nan_canonicalization(true)
         .wasm_relaxed_simd(false)

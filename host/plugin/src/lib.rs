@@ -24,6 +24,7 @@ pub mod keys;
 mod limits;
 mod load;
 mod lock;
+mod memory;
 mod numbers;
 mod operate;
 pub mod outside;

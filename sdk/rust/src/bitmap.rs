@@ -43,7 +43,7 @@ impl Bitmap {
         let (words, bytes) = eights.as_chunks::<4>();
         let word = |bytes: &[[bool; 8]]| bytes.iter().rev().fold(0, |word, eight| word << 8 | pack(eight) as u32);
         let mut words: Vec<u32> = words.iter().map(|four| word(four)).collect();
-        if chosen.len() % 32 != 0 {
+        if !chosen.len().is_multiple_of(32) {
             let rest = rest.iter().rev().fold(0, |bits, row| bits << 1 | u32::from(*row));
             words.push(word(bytes) | rest << (8 * bytes.len()));
         }

@@ -17,7 +17,7 @@ pub(crate) fn sluice() -> Command {
 }
 
 /// Longest time without a word from a process that is waited for. A test that would wait for ever fails instead.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Lines of a process, read by a thread of their own so that waiting for one can end.
 pub(crate) struct Said(Receiver<String>);
