@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
 
 use super::asks::{Asks, Must, Outcomes, Who};
-use super::collector::Collector;
+use super::collector::{Collector, get};
 use super::folder::{Folder, MODES, SHAPES};
+use super::metrics::exchanges;
 
 /// Everything that is changed, and how often it was.
 pub(super) struct Changes {
@@ -24,6 +27,10 @@ const GOOD: [u8; 2] = [1, 2];
 const REFUSES: u8 = 5;
 /// One that traps after two batches.
 const TRAPS: u8 = 9;
+/// How long an exchange may take, with whatever else the machine does, until the next one is made all the same.
+const EXCHANGE_TIME: Duration = Duration::from_secs(2);
+/// How often the collector is asked whether it is done.
+const LOOK: Duration = Duration::from_millis(10);
 
 impl Changes {
     /// Writes the first configuration.
@@ -64,6 +71,26 @@ impl Changes {
         of[self.below(of.len() as u64) as usize]
     }
 
+    /// Exchanges the plugin for another good one, waits until the collector has counted it, and for a moment. Returns how many it
+    /// has counted by now.
+    pub(super) fn swap(&mut self, collector: &Collector, pace: u64) -> Result<u64, String> {
+        let began = Instant::now();
+        let counted = || get(collector.admin, "/metrics").map(|page| exchanges(&page));
+        let before = counted()?;
+        let made = self.made.entry("plugin exchanged for a good one").or_insert(0);
+        *made += 1;
+        self.folder.install("guest.wasm", GOOD[*made as usize % GOOD.len()])?;
+        collector.signal(Signal::HUP);
+        let mut now = before;
+        while now == before && began.elapsed() < EXCHANGE_TIME {
+            thread::sleep(LOOK);
+            now = counted()?;
+        }
+        let next = Duration::from_millis(20 + self.below(pace));
+        thread::sleep(next.saturating_sub(began.elapsed()));
+        Ok(now)
+    }
+
     /// Makes a change, and waits for a moment.
     pub(super) fn make_one(&mut self, collector: &Collector, pace: u64) -> Result<(), String> {
         match self.asks.take() {
@@ -73,12 +100,11 @@ impl Changes {
                 made?;
             }
             asks => {
-                let is_all = asks.is_some();
                 self.asks = asks;
-                let kind = self.by_file(is_all)?;
+                let kind = self.by_file()?;
                 *self.made.entry(kind).or_insert(0) += 1;
                 if self.below(4) > 0 {
-                    collector.signal("HUP");
+                    collector.signal(Signal::HUP);
                 }
             }
         }
@@ -87,9 +113,9 @@ impl Changes {
     }
 
     /// Changes a file that the collector looks at.
-    fn by_file(&mut self, is_all: bool) -> Result<&'static str, String> {
-        let file = if is_all { self.one_of(&["guest.wasm", "apart.wasm"]) } else { "guest.wasm" };
-        Ok(match self.below(if is_all { 100 } else { 25 }) {
+    fn by_file(&mut self) -> Result<&'static str, String> {
+        let file = self.one_of(&["guest.wasm", "apart.wasm"]);
+        Ok(match self.below(100) {
             0..25 => {
                 let version = self.one_of(&GOOD);
                 self.folder.install(file, version)?;

@@ -8,6 +8,7 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// Longest time without an answer.
@@ -68,7 +69,7 @@ impl Collector {
         Ok((Collector { child, admin, exports, processes }, rows, log))
     }
 
-    pub(super) fn signal(&self, signal: &str) {
+    pub(super) fn signal(&self, signal: Signal) {
         kill(signal, self.child.id());
     }
 
@@ -83,7 +84,7 @@ impl Collector {
         // Those that are over are forgotten; their numbers may be somebody else's by now.
         processes.retain(|process| parent(*process) == Some(self.child.id()));
         let Some(process) = processes.pop() else { return false };
-        kill("KILL", process);
+        kill(Signal::KILL, process);
         true
     }
 
@@ -110,9 +111,10 @@ pub(super) fn note(processes: &Processes, entry: &Value) {
     }
 }
 
-fn kill(signal: &str, process: u32) {
+fn kill(signal: Signal, process: u32) {
+    let process = i32::try_from(process).ok().and_then(Pid::from_raw);
     // A process that has ended is noticed by whoever waits for it.
-    drop(Command::new("kill").args([&format!("-{signal}"), &process.to_string()]).status());
+    process.and_then(|process| kill_process(process, signal).ok()).unwrap_or_default();
 }
 
 /// Whose child a process is.

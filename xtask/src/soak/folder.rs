@@ -17,12 +17,21 @@ pub(super) const SHAPES: u64 = 8;
 const GRANT: &str = "grant = { read = [\"src_addr\", \"bytes\", \"src_as\"], write = [\"src_as\", \"customer_id\"], \
                      events = true, tables = [\"customers\"], keys = [\"secret\"], assets = [\"names\"] }\n";
 
+/// Kinds of each version: with a few versions some hundreds of components, for the cache of compiled ones has as many.
+const KINDS: u32 = 64;
+/// The same where exchanges are to cost little, next to the flows: what is put in place is compiled already, most times.
+const FEW_KINDS: u32 = 3;
+
 /// The folder, with what is in it by turns.
 pub(super) struct Folder {
     path: PathBuf,
     plugin: Vec<u8>,
+    /// Where in the plugin its version stands.
+    versions: Vec<usize>,
     /// So that no component is the same as one before.
     number: u32,
+    /// How many kinds of a version there are, by turns: another digest each.
+    kinds: u32,
     /// Whether there are tokens and a tenant.
     has_tenant: bool,
     pub(super) shape: usize,
@@ -37,7 +46,9 @@ impl Folder {
         let mut folder = Folder {
             path: path.to_owned(),
             plugin: plugin.to_vec(),
+            versions: versions(plugin),
             number: 0,
+            kinds: if has_tenant { KINDS } else { FEW_KINDS },
             has_tenant,
             shape: 0,
             mode: 0,
@@ -77,14 +88,12 @@ impl Folder {
     /// Puts a version of the plugin in place.
     pub(super) fn install(&mut self, file: &str, version: u8) -> Result<(), String> {
         let mut bytes = self.plugin.clone();
-        let places: Vec<usize> =
-            bytes.windows(VERSION.len()).enumerate().filter(|(_, at)| *at == VERSION).map(|(at, _)| at).collect();
-        for at in places {
-            bytes[at] = b'0' + version;
+        for at in &self.versions {
+            bytes[*at] = b'0' + version;
         }
-        // A custom section, so that it is another component each time; a few hundred kinds, for the cache has as many.
+        // A custom section, so that it is another component each time.
         self.number += 1;
-        let section = [7, b'n', b'u', b'm', b'b', b'e', b'r', b'0', (self.number % 64) as u8];
+        let section = [7, b'n', b'u', b'm', b'b', b'e', b'r', b'0', (self.number % self.kinds) as u8];
         bytes.extend([0, section.len() as u8]);
         bytes.extend(section);
         self.write(file, &bytes)
@@ -134,13 +143,16 @@ impl Folder {
         };
         let (tokens, tenant) =
             if self.has_tenant { ("tokens = \"tokens.toml\"\n", self.tenant()) } else { ("", String::new()) };
+        // Small batches, for many changes between them; for a rate, those of a collector that nobody has tuned, and a queue that
+        // has room for whatever the sender may be ahead of the reader.
+        let batches = if self.has_tenant { "batch_rows = 256\nqueue = 256\n" } else { "queue = 32\n" };
         let text = format!(
             "workers = 2\n[admin]\nlisten = \"127.0.0.1:0\"\n{tokens}\
-             [sources.edge]\ntype = \"udp\"\nlisten = \"127.0.0.1:0\"\nbatch_rows = 256\nbatch_delay_ms = 20\nqueue = 256\n\
+             [sources.edge]\ntype = \"udp\"\nlisten = \"127.0.0.1:0\"\nbatch_delay_ms = 20\n{batches}\
              [tables.customers]\ntype = \"prefix\"\npath = \"customers.csv\"\n\
              [tables.services]\ntype = \"values\"\npath = \"services.csv\"\n\
              [keys.secret]\npath = \"secret.key\"\n[assets.names]\npath = \"names.txt\"\n\
-             {stages}[sinks.out]\ntype = \"stdout\"\nformat = \"json\"\nfields = [\"sequence_num\", \"dst_addr\"]\n\
+             {stages}[sinks.out]\ntype = \"stdout\"\nformat = \"json\"\nfields = [\"packets\"]\n\
              inputs = [\"{last}\"]\n{tenant}"
         );
         self.write("sluice.toml", text.as_bytes())
@@ -148,11 +160,16 @@ impl Folder {
 
     /// The tenant, whose plugins it sends itself, and its sink.
     fn tenant(&self) -> String {
-        let fields = if self.is_turned { "\"dst_addr\", \"sequence_num\"" } else { "\"sequence_num\", \"dst_addr\"" };
+        let fields = if self.is_turned { "\"dst_addr\", \"packets\"" } else { "\"packets\", \"dst_addr\"" };
         format!(
             "[tenants.acme]\ninputs = [\"edge\"]\nprefixes = [\"{TENANTS_PREFIX}\"]\nplugins = \"acme\"\n{GRANT}\
              config.web = {{ mode = \"count\" }}\n\
              [sinks.acme-rows]\ntype = \"file\"\npath = \"{TENANTS_ROWS}\"\nfields = [{fields}]\ninputs = [\"acme\"]\n"
         )
     }
+}
+
+/// Where in a component its version stands.
+fn versions(plugin: &[u8]) -> Vec<usize> {
+    plugin.windows(VERSION.len()).enumerate().filter(|(_, at)| *at == VERSION).map(|(at, _)| at).collect()
 }

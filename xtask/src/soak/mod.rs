@@ -3,9 +3,12 @@
 mod asks;
 mod changes;
 mod collector;
+mod cpu;
 mod folder;
 mod load;
+mod metrics;
 mod report;
+mod rows;
 
 use std::fs;
 use std::path::PathBuf;
@@ -16,8 +19,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use collector::Collector;
+use rustix::process::Signal;
 
 use crate::{Outcome, root, system};
+
+/// How often memory is looked at, and how often something is said.
+const SAMPLE: Duration = Duration::from_secs(1);
+const SAY: Duration = Duration::from_secs(10);
 
 /// What the arguments say.
 struct Settings {
@@ -29,13 +37,14 @@ struct Settings {
     pace: u64,
     /// Whether plugins are exchanged for good ones, and nothing else happens.
     only_swaps: bool,
+    /// How many exchanges are enough.
+    swaps: Option<u64>,
     binary: Option<PathBuf>,
     /// Where the report goes.
     report: Option<PathBuf>,
 }
 
-pub(crate) const HELP: &str =
-    "soak [--for 1h] [--rate 20000] [--seed 1] [--pace 1500] [--only swaps] [--binary FILE] [--report FILE]";
+pub(crate) const HELP: &str = "soak [--for 1h] [--rate 20000] [--seed 1] [--pace 1500] [--only swaps [--swaps N]] [--binary FILE] [--report FILE]";
 
 fn settings(arguments: &[String]) -> Result<Settings, String> {
     let mut settings = Settings {
@@ -44,6 +53,7 @@ fn settings(arguments: &[String]) -> Result<Settings, String> {
         seed: 1,
         pace: 1500,
         only_swaps: false,
+        swaps: None,
         binary: None,
         report: None,
     };
@@ -57,10 +67,17 @@ fn settings(arguments: &[String]) -> Result<Settings, String> {
             "--seed" => settings.seed = number()?,
             "--pace" => settings.pace = number()?.max(1),
             "--only" if value == "swaps" => settings.only_swaps = true,
+            "--swaps" => settings.swaps = Some(number()?),
             "--binary" => settings.binary = Some(PathBuf::from(value)),
             "--report" => settings.report = Some(PathBuf::from(value)),
             other => return Err(format!("unknown argument `{other}`: {HELP}")),
         }
+    }
+    if settings.swaps.is_some() && !settings.only_swaps {
+        return Err(format!("--swaps goes with --only swaps: {HELP}"));
+    }
+    if settings.time.as_secs().saturating_mul(settings.rate) > u64::from(u32::MAX) {
+        return Err("flows are numbered in 32 bits: take a lower --rate, or a shorter --for".to_owned());
     }
     Ok(settings)
 }
@@ -88,48 +105,75 @@ pub(crate) fn soak(arguments: &[String]) -> Outcome {
     let plugin = guest()?;
     let asks = if settings.only_swaps { None } else { Some(asks::Asks::new(&binary, folder.path())?) };
     let mut changes = changes::Changes::new(folder.path(), &plugin, settings.seed, asks)?;
-    let tenants_rows = load::Pipe::make(&folder.path().join(folder::TENANTS_ROWS))?;
+    let tenants_rows = rows::Pipe::make(&folder.path().join(folder::TENANTS_ROWS))?;
+    let (own, others) = cpu::of_process_and_children();
     let (mut collector, rows, log) = Collector::start(&binary, folder.path())?;
-    let seen = load::Seen::read(rows);
+    let seen = rows::Seen::read(rows);
     let log = load::Log::read(log, Arc::clone(&collector.processes));
 
     let is_over = Arc::new(AtomicBool::new(false));
     let sent = Arc::new(AtomicU64::new(0));
-    let exporter = {
-        let (is_over, sent) = (Arc::clone(&is_over), Arc::clone(&sent));
-        let (exports, admin, rate) = (collector.exports, collector.admin, settings.rate);
-        thread::spawn(move || load::send(exports, admin, rate, &sent, &is_over))
+    let exporter = load::Exporter {
+        to: collector.exports,
+        admin: collector.admin,
+        rate: settings.rate,
+        read_back: settings.only_swaps.then(|| seen.rows()),
+        sent: Arc::clone(&sent),
+        is_over: Arc::clone(&is_over),
     };
+    let exporter = thread::spawn(|| exporter.run());
     let began = Instant::now();
-    let mut memory = Vec::new();
-    let mut said = Instant::now();
-    while began.elapsed() < settings.time {
-        changes.make_one(&collector, settings.pace)?;
-        if memory.is_empty() || said.elapsed() >= Duration::from_secs(10) {
-            said = Instant::now();
-            memory.push((began.elapsed(), collector.memory()));
+    let mut memory: Vec<(Duration, u64)> = Vec::new();
+    let mut said = None;
+    let mut swaps = 0;
+    while began.elapsed() < settings.time
+        && settings.swaps.is_none_or(|enough| swaps < enough)
+        && !exporter.is_finished()
+    {
+        if settings.only_swaps {
+            swaps = changes.swap(&collector, settings.pace)?;
+        } else {
+            changes.make_one(&collector, settings.pace)?;
+        }
+        let now = began.elapsed();
+        if memory.last().is_none_or(|(last, _)| now - *last >= SAMPLE) {
+            memory.push((now, collector.memory()));
+        }
+        if said.is_none_or(|said| now - said >= SAY) {
+            said = Some(now);
             println!(
-                "{:>5} s: {} flows sent, {} changes, {} MB",
-                began.elapsed().as_secs(),
+                "{:>5} s: {} flows sent, {} changes{}, {} MB",
+                now.as_secs(),
                 sent.load(Ordering::Relaxed),
                 changes.made(),
+                if settings.only_swaps { format!(", {swaps} exchanges counted") } else { String::new() },
                 collector.memory() >> 20
             );
         }
     }
     is_over.store(true, Ordering::Release);
-    exporter.join().map_err(|_| "the exporter failed")??;
+    let sending = exporter.join().map_err(|_| "the exporter failed")??;
     let metrics = collector::get(collector.admin, "/metrics")?;
-    collector.signal("TERM");
+    collector.signal(Signal::TERM);
     let status = collector.wait()?;
+    let (seen, ran) = (seen.end(), began.elapsed());
+    let (own_now, others_now) = cpu::of_process_and_children();
+    let cpu = report::Cpu {
+        sender: sending.cpu,
+        reader: seen.cpu,
+        changes: (own_now - own).saturating_sub(sending.cpu + seen.cpu),
+        collector: others_now - others,
+    };
     let facts = report::Facts {
-        ran: began.elapsed(),
+        ran,
         rate: settings.rate,
         seed: settings.seed,
         pace: settings.pace,
+        only_swaps: settings.only_swaps,
         sent: sent.load(Ordering::Acquire),
-        seen: seen.end(),
-        has_tenant: !settings.only_swaps,
+        sending,
+        cpu,
+        seen,
         tenants: tenants_rows.end(),
         log: log.end(),
         metrics,

@@ -5,21 +5,39 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::asks::Outcomes;
-use super::load::{Flows, counter, dropped, label, series, tenants_share};
+use super::load::{Sending, kernel_dropped, tenants_share};
+use super::metrics::{counter, dropped, exchanges, pauses, percentile};
+use super::rows::Flows;
 
 /// Memory at the end may be so many times the most of the first third, where that is long enough to tell.
 const GROWTH: f64 = 1.25;
 const LONG_ENOUGH: Duration = Duration::from_secs(600);
+/// A rate counts as kept if it is missed by less than this.
+const KEPT: f64 = 0.99;
+
+/// What each part took of a processor.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cpu {
+    pub(super) sender: Duration,
+    pub(super) reader: Duration,
+    /// What makes the changes, and asks whether they are done.
+    pub(super) changes: Duration,
+    /// The collector with its processes, and commands.
+    pub(super) collector: Duration,
+}
 
 pub(super) struct Facts {
     pub(super) ran: Duration,
     pub(super) rate: u64,
     pub(super) seed: u64,
     pub(super) pace: u64,
+    /// Whether plugins were exchanged for good ones, and nothing else happened: there is no tenant then.
+    pub(super) only_swaps: bool,
     pub(super) sent: u64,
+    pub(super) sending: Sending,
+    pub(super) cpu: Cpu,
     /// What came out of the sink of everybody.
     pub(super) seen: Flows,
-    pub(super) has_tenant: bool,
     /// What came out of the tenant's.
     pub(super) tenants: Flows,
     pub(super) log: (BTreeMap<String, u64>, String),
@@ -42,7 +60,7 @@ struct Way {
     doubled: u64,
     /// Lines that are no flow.
     strange: u64,
-    /// Dropped by stages in front of it, in the books under a reason.
+    /// Dropped on the way, in the books under a reason.
     dropped: u64,
 }
 
@@ -56,8 +74,8 @@ impl Way {
     }
 }
 
-/// Stages of the tenant begin so.
-const TENANT: &str = "acme:";
+/// Stages and sinks of the tenant begin so.
+const TENANT: &str = "acme";
 /// The one that keeps its rows, and what it drops the others for.
 const SELECTED: (&str, &str) = ("acme:select", "filtered");
 
@@ -68,8 +86,9 @@ impl Facts {
         let sum = |is_it: &dyn Fn(&str, &str) -> bool| {
             dropped.iter().filter(|(stage, reason, _)| is_it(stage, reason)).map(|(.., rows)| *rows).sum::<u64>()
         };
-        let all = Way::new("out", self.sent, &self.seen, sum(&|stage, _| !stage.starts_with(TENANT)));
-        if !self.has_tenant {
+        let dropped_by_all = sum(&|name, _| !name.starts_with(TENANT)) + kernel_dropped(&self.metrics);
+        let all = Way::new("out", self.sent, &self.seen, dropped_by_all);
+        if self.only_swaps {
             return vec![all];
         }
         let by_tenant = sum(&|stage, reason| stage.starts_with(TENANT) && (stage, reason) != SELECTED);
@@ -80,9 +99,10 @@ impl Facts {
     pub(super) fn text(&self) -> (String, Vec<String>) {
         let mut text = String::new();
         let mut line = |line: std::fmt::Arguments<'_>| writeln!(text, "{line}").expect("a string grows");
-        line(format_args!("# Soak: {} minutes of change under load\n", self.ran.as_secs() / 60));
+        line(format_args!("# Soak: {} of change under load\n", span(self.ran)));
         line(format_args!(
-            "`cargo xtask soak --for {}s --rate {} --seed {} --pace {}`\n",
+            "`cargo xtask soak{} --for {}s --rate {} --seed {} --pace {}`\n",
+            if self.only_swaps { " --only swaps" } else { "" },
             self.ran.as_secs(),
             self.rate,
             self.seed,
@@ -90,7 +110,7 @@ impl Facts {
         ));
         let ways = self.ways();
         line(format_args!("{} flows sent, each with a number of its own, {} received.\n", self.sent, self.received()));
-        line(format_args!("| sink | due | written, and read back | dropped by stages | **lost** | **doubled** |"));
+        line(format_args!("| sink | due | written, and read back | dropped on the way | **lost** | **doubled** |"));
         line(format_args!("|---|---:|---:|---:|---:|---:|"));
         for way in &ways {
             let Way { sink, due, written, doubled, dropped, .. } = way;
@@ -99,6 +119,11 @@ impl Facts {
         line(format_args!("\n| dropped by | for | rows |\n|---|---|---:|"));
         for (stage, reason, rows) in dropped(&self.log.1) {
             line(format_args!("| {stage} | {reason} | {rows} |"));
+        }
+        line(format_args!("| kernel | receive buffer full | {} |", kernel_dropped(&self.metrics)));
+        line(format_args!("\n| in short | |\n|---|---:|"));
+        for (what, value) in self.in_short() {
+            line(format_args!("| {what} | {value} |"));
         }
         let changes: u64 = self.made.values().sum();
         line(format_args!("\n| {changes} changes of files and processes | |\n|---|---:|"));
@@ -121,9 +146,9 @@ impl Facts {
                 line(format_args!("| logged: {message} | {times} |"));
             }
         }
-        let pauses = counter(&self.metrics, "sluice_stage_plugin_swap_seconds_count");
-        line(format_args!("\nOf {pauses} exchanges a worker stood still at most so long:\n\n| | |\n|---|---:|"));
-        for (bound, below) in buckets(&self.metrics) {
+        let exchanges = exchanges(&self.metrics);
+        line(format_args!("\nOf {exchanges} exchanges a worker stood still at most so long:\n\n| | |\n|---|---:|"));
+        for (bound, below) in pauses(&self.metrics) {
             line(format_args!("| {bound} s | {below} |"));
         }
         line(format_args!("\n| after | resident memory |\n|---|---:|"));
@@ -134,8 +159,63 @@ impl Facts {
         let problems = self.problems(&ways);
         let verdict =
             if problems.is_empty() { "nothing lost, nothing doubled".to_owned() } else { problems.join("; ") };
-        writeln!(text, "\nVerdict: {verdict}.").expect("a string grows");
+        writeln!(text, "\nVerdict: {verdict}.{}", self.of_the_rate()).expect("a string grows");
         (text, problems)
+    }
+
+    /// What one wants to know first.
+    fn in_short(&self) -> Vec<(String, String)> {
+        let row = |what: &str, value: String| (what.to_owned(), value);
+        let (first, last) = self.tenths();
+        let pauses = pauses(&self.metrics);
+        let a_record = |cpu: Duration| format!("{:.2} µs", cpu.as_secs_f64() * 1e6 / self.sent.max(1) as f64);
+        let Cpu { sender, reader, changes, collector } = self.cpu;
+        vec![
+            row("exchanges", exchanges(&self.metrics).to_string()),
+            row("flows sent", self.sent.to_string()),
+            row(&format!("flows a second, of {} asked for", self.rate), format!("{:.0}", self.reached())),
+            row(
+                "time that the sender was behind and waited for room",
+                format!("{:.1} s", self.sending.waited.as_secs_f64()),
+            ),
+            row(
+                "an exchange stood in the way of a worker, half of them at most",
+                format!("{} s", percentile(&pauses, 50)),
+            ),
+            row("99 in 100 of them at most", format!("{} s", percentile(&pauses, 99))),
+            row("resident memory in the first tenth, on average", format!("{:.1} MB", first / 1048576.0)),
+            row("in the last tenth", format!("{:.1} MB", last / 1048576.0)),
+            row("processor time a flow: collector", a_record(collector)),
+            row("sender", a_record(sender)),
+            row("reader", a_record(reader)),
+            row("changes", a_record(changes)),
+            row("all of them", a_record(collector + sender + reader + changes)),
+        ]
+    }
+
+    /// Flows a second.
+    fn reached(&self) -> f64 {
+        self.sent as f64 / self.sending.took.as_secs_f64().max(f64::EPSILON)
+    }
+
+    /// That the rate was not kept, if so.
+    fn of_the_rate(&self) -> String {
+        let reached = self.reached();
+        if reached >= self.rate as f64 * KEPT {
+            return String::new();
+        }
+        format!(" The sender could not keep the rate: {reached:.0} flows a second instead of {}.", self.rate)
+    }
+
+    /// Resident memory on average in the first and in the last tenth of the time.
+    fn tenths(&self) -> (f64, f64) {
+        let end = self.memory.last().map_or(Duration::ZERO, |(after, _)| *after);
+        let average = |is_in: &dyn Fn(Duration) -> bool| {
+            let within: Vec<f64> =
+                self.memory.iter().filter(|(after, _)| is_in(*after)).map(|(_, bytes)| *bytes as f64).collect();
+            within.iter().sum::<f64>() / within.len().max(1) as f64
+        };
+        (average(&|after| after <= end / 10), average(&|after| after >= end - end / 10))
     }
 
     fn received(&self) -> u64 {
@@ -149,8 +229,14 @@ impl Facts {
         let others = dropped(&self.log.1).into_iter().find(|(stage, reason, _)| (*stage, *reason) == SELECTED);
         let (others, due) = (others.map_or(0, |(.., rows)| rows), self.sent - tenants_share(self.sent));
         let mut wrong = vec![
-            (self.received() != self.sent, format!("{} of {} flows were received", self.received(), self.sent)),
-            (self.has_tenant && others != due, format!("{others} of {due} flows were held to be none of the tenant's")),
+            (
+                self.received() + kernel_dropped(&self.metrics) != self.sent,
+                format!("{} of {} flows were received", self.received(), self.sent),
+            ),
+            (
+                !self.only_swaps && others != due,
+                format!("{others} of {due} flows were held to be none of the tenant's"),
+            ),
             (!self.is_in_order, "the collector did not end in order".to_owned()),
             (self.log.1.contains("unaccounted"), "the books do not balance".to_owned()),
             (
@@ -184,15 +270,10 @@ const CAME: [(&str, &str); 7] = [
 const LOGGED: [&str; 6] =
     ["configuration", "table", "plugin file", "folder", "component of a tenant", "process for plugins"];
 
-/// Bounds of the histogram of pauses, and how many are below each.
-fn buckets(metrics: &str) -> Vec<(String, u64)> {
-    let mut sums: Vec<(String, u64)> = Vec::new();
-    for (labels, count) in series(metrics, "sluice_stage_plugin_swap_seconds_bucket") {
-        let bound = label(labels, "le").unwrap_or_default();
-        match sums.iter_mut().find(|(known, _)| known == bound) {
-            Some((_, sum)) => *sum += count,
-            None => sums.push((bound.to_owned(), count)),
-        }
+/// Minutes, or seconds where there are few.
+fn span(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ ..120 => format!("{seconds} seconds"),
+        seconds => format!("{} minutes", seconds / 60),
     }
-    sums
 }
