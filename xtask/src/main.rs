@@ -29,7 +29,8 @@ cargo xtask COMMAND
   sdks                     fetch the tools of other languages (zig, componentize-py, ...) that the tests build plugins with
   soak [--for 1h] [...]    a collector under load while plugins, tables and configurations change, good and bad, by files, by
                            command and by a tenant: nothing may be lost or doubled (--rate 20000, --seed 1, --binary FILE,
-                           --report FILE)
+                           --report FILE); with --only swaps nothing but plugins is exchanged, for good ones, which leaves room
+                           for higher rates (--rate 500000 --pace 50 --swaps 1000)
   plugins                  build the built-in plugins and say where the components are
   generate [--check]       write what is generated from the code, or check that it is current
   tidy                     check the direction of dependencies, file lengths and generated files

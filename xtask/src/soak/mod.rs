@@ -170,6 +170,7 @@ pub(crate) fn soak(arguments: &[String]) -> Outcome {
         seed: settings.seed,
         pace: settings.pace,
         only_swaps: settings.only_swaps,
+        swaps: settings.swaps,
         sent: sent.load(Ordering::Acquire),
         sending,
         cpu,

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::cpu;
 
@@ -21,6 +21,8 @@ pub(super) struct Flows {
     pub(super) rows: u64,
     pub(super) doubled: u64,
     pub(super) strange: u64,
+    /// The longest time between two reads of rows.
+    pub(super) longest_wait: Duration,
     /// What reading them took of a processor.
     pub(super) cpu: Duration,
 }
@@ -55,12 +57,12 @@ fn number(line: &[u8]) -> Option<u64> {
     } else {
         line.windows(KEY.len()).position(|window| window == KEY)? + KEY.len()
     };
-    let digits = line[from..].iter().take_while(|byte| byte.is_ascii_digit());
+    // Flows are numbered in 32 bits: ten digits.
+    let digits = line[from..].iter().take(11).take_while(|byte| byte.is_ascii_digit());
     let (number, len) =
         digits.fold((0_u64, 0), |(number, len), digit| (number * 10 + u64::from(digit - b'0'), len + 1));
-    // Flows are numbered in 32 bits.
-    let is_whole = (1..=10).contains(&len) && matches!(line.get(from + len), Some(b',' | b'}'));
-    (is_whole && line.ends_with(b"}") && u32::try_from(number).is_ok()).then_some(number)
+    let is_whole = len > 0 && matches!(line.get(from + len), Some(b',' | b'}')) && line.ends_with(b"}");
+    (is_whole && number <= u64::from(u32::MAX)).then_some(number)
 }
 
 /// Reads what the collector writes.
@@ -88,6 +90,7 @@ impl Seen {
 
 fn read(mut from: impl Read, rows: &AtomicU64) -> Flows {
     let mut flows = Flows::default();
+    let mut last: Option<Instant> = None;
     let (mut buffer, mut filled) = (vec![0; 1 << 20], 0);
     loop {
         match from.read(&mut buffer[filled..]) {
@@ -96,6 +99,9 @@ fn read(mut from: impl Read, rows: &AtomicU64) -> Flows {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(_) => break,
         }
+        let now = Instant::now();
+        flows.longest_wait = flows.longest_wait.max(last.map_or(Duration::ZERO, |last| now - last));
+        last = Some(now);
         let whole = buffer[..filled].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         // A line that fills the buffer is none of ours.
         let whole = if filled == buffer.len() { whole.max(1) } else { whole };
