@@ -28,8 +28,9 @@ const AHEAD_OF_READER: u64 = 150_000;
 const DATAGRAM_BYTES: u64 = 1300;
 /// How often the sender looks what is due.
 const TURN: Duration = Duration::from_millis(2);
-/// Without a row for so long, rows that are under way are looked for in what was dropped.
-const STANDSTILL: Duration = Duration::from_millis(500);
+/// Without a row for so long, rows that are under way are looked for in what was dropped. The collector tells of the kernel's
+/// drops twice a second.
+const STANDSTILL: Duration = Duration::from_secs(1);
 /// One flow in so many has [`POISON`] bytes.
 const POISONOUS: u64 = 20_011;
 /// Bytes that a plugin told to trap traps on.

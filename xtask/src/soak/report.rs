@@ -16,6 +16,8 @@ const LONG_ENOUGH: Duration = Duration::from_secs(600);
 const LONG_ENOUGH_FOR_SWAPS: Duration = Duration::from_secs(30);
 /// A rate counts as kept if it is missed by less than this.
 const KEPT: f64 = 0.99;
+/// Bytes.
+const MB: f64 = 1048576.0;
 
 /// What each part took of a processor.
 #[derive(Clone, Copy, Debug)]
@@ -164,7 +166,7 @@ impl Facts {
         let problems = self.problems(&ways);
         let verdict =
             if problems.is_empty() { "nothing lost, nothing doubled".to_owned() } else { problems.join("; ") };
-        writeln!(text, "\nVerdict: {verdict}.{}", self.of_the_rate()).expect("a string grows");
+        writeln!(text, "\nVerdict: {verdict}.{}", self.remarks(&ways)).expect("a string grows");
         (text, problems)
     }
 
@@ -186,8 +188,8 @@ impl Facts {
             row("an exchange held a worker up, half of them for at most", format!("{} s", percentile(&pauses, 50))),
             row("99 in 100 of them for at most", format!("{} s", percentile(&pauses, 99))),
             row("longest time without a row at the reader", format!("{:.3} s", self.seen.longest_wait.as_secs_f64())),
-            row("resident memory in the first tenth, on average", format!("{:.1} MB", first / 1048576.0)),
-            row("in the last tenth", format!("{:.1} MB", last / 1048576.0)),
+            row("resident memory in the first tenth, on average", format!("{:.1} MB", first / MB)),
+            row("in the last tenth", format!("{:.1} MB", last / MB)),
             row("processor time a flow: collector", a_record(collector)),
             row("sender", a_record(sender)),
             row("reader", a_record(reader)),
@@ -201,13 +203,20 @@ impl Facts {
         self.sent as f64 / self.sending.took.as_secs_f64().max(f64::EPSILON)
     }
 
-    /// That the rate was not kept, if so.
-    fn of_the_rate(&self) -> String {
-        let reached = self.reached();
-        if reached >= self.rate as f64 * KEPT {
-            return String::new();
+    /// What is not wrong, but not as it was asked for either.
+    fn remarks(&self, ways: &[Way]) -> String {
+        let mut remarks = String::new();
+        let (reached, dropped) = (self.reached(), ways.iter().map(|way| way.dropped).sum::<u64>());
+        if reached < self.rate as f64 * KEPT {
+            let rate =
+                format!(" The sender could not keep the rate: {reached:.0} flows a second instead of {}.", self.rate);
+            remarks.push_str(&rate);
         }
-        format!(" The sender could not keep the rate: {reached:.0} flows a second instead of {}.", self.rate)
+        // Where all plugins are good, there is no reason to drop anything but that the collector was too slow.
+        if self.only_swaps && dropped > 0 {
+            remarks.push_str(&format!(" {dropped} flows were dropped, each counted under a reason."));
+        }
+        remarks
     }
 
     /// Resident memory on average in the first and in the last tenth of the time.
