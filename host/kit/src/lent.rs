@@ -50,9 +50,9 @@ pub struct GrantConfig {
 pub struct LimitsConfig {
     /// Bytes of memory an instance may have. Default 67 108 864 (64 MiB).
     pub memory_bytes: Option<usize>,
-    /// Milliseconds for one batch. Default 1000.
+    /// Milliseconds of CPU time for one batch. Default 1000; with `cpu_ms_per_s` twice that number, at least 20 and at most 1000.
     pub deadline_ms: Option<u64>,
-    /// Milliseconds for `init`. Default 10 000.
+    /// Milliseconds of CPU time for `init`. Default 10 000.
     pub init_deadline_ms: Option<u64>,
     /// Log lines a second; more are counted. Default 20.
     pub log_lines_per_s: Option<u32>,
@@ -274,9 +274,10 @@ impl LimitsConfig {
     #[must_use]
     pub fn limits(&self) -> Limits {
         let default = Limits::default();
+        let deadline_ms = || self.cpu_ms_per_s.map_or(default.deadline_ms, |ms| Limits::deadline_within(ms.get()));
         Limits {
             memory: self.memory_bytes.unwrap_or(default.memory),
-            deadline_ms: self.deadline_ms.unwrap_or(default.deadline_ms),
+            deadline_ms: self.deadline_ms.unwrap_or_else(deadline_ms),
             init_deadline_ms: self.init_deadline_ms.unwrap_or(default.init_deadline_ms),
             log_lines_per_s: self.log_lines_per_s.unwrap_or(default.log_lines_per_s),
             alerts_per_min: self.alerts_per_min.unwrap_or(default.alerts_per_min),

@@ -23,6 +23,11 @@ pub(crate) fn ticks(deadline_ms: u64) -> u64 {
     deadline_ms.div_ceil(TICK_MS).saturating_add(1)
 }
 
+/// Ticks until a call that has so much CPU time left is looked at again: then it is looked again, so the running tick may count.
+pub(crate) fn ticks_left(cpu_ns: u64) -> u64 {
+    cpu_ns.div_ceil(TICK_MS * 1_000_000).max(1)
+}
+
 /// Stack of a plugin.
 const STACK_BYTES: usize = 512 << 10;
 

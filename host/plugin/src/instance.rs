@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use rustix::time::{ClockId, clock_gettime};
 use wasmtime::component::{InstancePre, TypedFunc};
-use wasmtime::{Engine, FrameInfo, FrameSymbol, Store, Trap, WasmBacktrace};
+use wasmtime::{Engine, FrameInfo, FrameSymbol, Store, Trap, UpdateDeadline, WasmBacktrace};
 
 use crate::abi::{Failure, Manifest};
 use crate::admit::Exports;
-use crate::engine::ticks;
+use crate::engine::{ticks, ticks_left};
 use crate::outside::Remote;
 use crate::shared::Shared;
 use crate::state::State;
@@ -29,7 +29,7 @@ pub(crate) struct Trapped {
 pub(crate) enum TrapKind {
     /// The code trapped, or broke a rule of the boundary.
     Trap,
-    /// The call took longer than its deadline.
+    /// The call used more CPU time than its deadline allows.
     Deadline,
     /// The code wanted more memory than it may have.
     Memory,
@@ -165,8 +165,8 @@ pub(crate) struct Local {
     broke_budget: bool,
 }
 
-/// Reading a thread's CPU clock is a system call and costs as much as passing a column: of the calls
-/// after the first so many, one in as many is measured and counts for all.
+/// Reading a thread's CPU clock is a system call and costs as much as passing a column. The deadline asks for one reading; for
+/// the accounting, which asks for another, of the calls after the first so many one in as many is measured and counts for all.
 const MEASURED_CALLS: u32 = 8;
 
 /// More than any call can use before its deadline.
@@ -194,7 +194,8 @@ impl Local {
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(limits.hostcall_bytes);
         store.set_max_component_handles(limits.handles);
-        store.set_epoch_deadline(ticks(limits.init_deadline_ms));
+        store.epoch_deadline_callback(|cx| Ok(at_deadline(cx.data())));
+        begin(&mut store, limits.init_deadline_ms);
         // Refused by an engine that does not count fuel. One that does counts down from here.
         store.set_fuel(FUEL).unwrap_or_default();
         let instance = match pre.instantiate(&mut store) {
@@ -229,17 +230,16 @@ impl Local {
         })
     }
 
-    /// Calls a function under a deadline. Its CPU time counts `weight` times; 0: it is not measured.
+    /// Calls a function under a deadline. Its CPU time counts `weight` times; 0: it is not accounted for.
     fn call<T>(
         &mut self,
         deadline_ms: u64,
         weight: u32,
         call: impl FnOnce(&mut Self) -> wasmtime::Result<T>,
     ) -> Result<T, Trapped> {
-        self.store.set_epoch_deadline(ticks(deadline_ms));
+        let began = begin(&mut self.store, deadline_ms);
         // A budget is paid for exactly.
         let weight = if self.store.data().shared.budget.is_some() { 1 } else { weight };
-        let began = if weight > 0 { cpu_ns() } else { 0 };
         let answer = call(self);
         let shared = &self.store.data().shared;
         if weight > 0 {
@@ -325,9 +325,37 @@ impl Local {
     }
 }
 
+/// Begins a call that may use so much CPU time of this thread. Returns what the thread has used before.
+///
+/// A deadline is CPU time, so that a machine that is busy with other things does not make good plugins fail. That bounds a call,
+/// since a plugin cannot wait: WASI is a stub whose sleeps return at once, and no function of the host waits for anything.
+fn begin(store: &mut Store<State>, deadline_ms: u64) -> u64 {
+    let began = cpu_ns();
+    store.data_mut().cpu_until_ns = began.saturating_add(deadline_ms.saturating_mul(1_000_000));
+    store.set_epoch_deadline(ticks(deadline_ms));
+    began
+}
+
+/// What becomes of a call when as much time has gone by as it may use.
+fn at_deadline(state: &State) -> UpdateDeadline {
+    match state.cpu_until_ns.saturating_sub(cpu_ns()) {
+        0 => UpdateDeadline::Interrupt,
+        left_ns => UpdateDeadline::Continue(ticks_left(left_ns)),
+    }
+}
+
 /// CPU time of this thread. Calls do not change threads.
 pub(crate) fn cpu_ns() -> u64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
+    read_ns(ClockId::ThreadCPUTime)
+}
+
+/// Time that goes on whatever this thread does.
+pub(crate) fn wall_ns() -> u64 {
+    read_ns(ClockId::Monotonic)
+}
+
+fn read_ns(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
     (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
 }
 

@@ -48,6 +48,8 @@ pub(crate) const MAX_RECYCLE_CALLS: u32 = 1 << 16;
 pub const MAX_WRITTEN_BYTES: usize = 64 << 20;
 /// Batch time in milliseconds between two snapshots that are kept for a recycled instance.
 pub const SNAPSHOT_INTERVAL_MS: u64 = 10_000;
+/// Milliseconds of CPU time that a batch or a tick may use.
+const DEADLINE_MS: u64 = 1000;
 /// Core instances, memories and tables of one component instance: adapters bring a few of each.
 const MAX_CORE_INSTANCES: usize = 64;
 
@@ -56,9 +58,10 @@ const MAX_CORE_INSTANCES: usize = 64;
 pub struct Limits {
     /// Bytes of linear memory. Default 64 MiB. What goes beyond traps.
     pub memory: usize,
-    /// Milliseconds that a batch or a tick may take before the instance is stopped. Default 1000.
+    /// Milliseconds of CPU time that a batch or a tick may use before the instance is stopped. Default 1000; with a budget
+    /// what [`Limits::deadline_within`] says is a good one.
     pub deadline_ms: u64,
-    /// Milliseconds that `init`, `snapshot` and `restore` may take. Default 10,000.
+    /// Milliseconds of CPU time that `init`, `snapshot` and `restore` may use. Default 10,000.
     pub init_deadline_ms: u64,
     /// Bytes that one call of a host function may hand over. Default 16 MiB.
     pub hostcall_bytes: usize,
@@ -79,6 +82,15 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// The deadline of a plugin that may use so many milliseconds of CPU time a second, where nobody says another: what it may use
+    /// in two seconds, at least 20 ms and at most the default.
+    ///
+    /// A call is paid for when it is over, so this is what a plugin that loops takes from the others before the budget is asked.
+    #[must_use]
+    pub fn deadline_within(cpu_ms_per_s: u32) -> u64 {
+        u64::from(cpu_ms_per_s).saturating_mul(2).clamp(20, DEADLINE_MS)
+    }
+
     /// Bytes of linear memory at which an instance is exchanged.
     pub(crate) fn recycle_mark(&self) -> usize {
         self.recycle_memory.unwrap_or(self.memory / 8 * 7)
@@ -89,7 +101,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             memory: 64 << 20,
-            deadline_ms: 1000,
+            deadline_ms: DEADLINE_MS,
             init_deadline_ms: 10_000,
             hostcall_bytes: 16 << 20,
             snapshot_bytes: 64 << 20,
@@ -179,5 +191,16 @@ impl ResourceLimiter for Limiter {
 
     fn memories(&self) -> usize {
         MAX_CORE_INSTANCES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deadline_of_a_plugin_with_a_budget_is_two_seconds_of_it_within_bounds() {
+        let deadlines = [1, 10, 11, 50, 499, 500, 501, u32::MAX].map(Limits::deadline_within);
+        assert_eq!(deadlines, [20, 20, 22, 100, 998, 1000, 1000, 1000]);
     }
 }

@@ -173,6 +173,8 @@ pub(crate) struct State {
     pub(crate) own_metrics: HashMap<(String, bool), OwnMetric>,
     pub(crate) alerts: Vec<Alert>,
     pub(crate) wasi: Wasi,
+    /// CPU time of the thread, in nanoseconds, at which the deadline of this call is over.
+    pub(crate) cpu_until_ns: u64,
     /// Names of what was opened since the instance started.
     pub(crate) used: Used,
     /// The column that was refused first in this call: it is not granted.
@@ -219,6 +221,7 @@ impl State {
             own_metrics: HashMap::new(),
             alerts: Vec::new(),
             wasi: Wasi::default(),
+            cpu_until_ns: 0,
             used: Used::default(),
             denied: Cell::new(None),
             touched: None,

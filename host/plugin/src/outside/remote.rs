@@ -25,7 +25,10 @@ use crate::state::State;
 /// Bytes that an answer may have, beside a snapshot.
 const MAX_ANSWER_BYTES: usize = 256 << 20;
 /// Beyond the plugin's own deadline, which its process keeps: when that is over, so is the process.
+///
+/// A deadline is CPU time, and [`BUSY`] is how many times as long it may take on a machine that does much else.
 const MARGIN: Duration = Duration::from_secs(2);
+const BUSY: u64 = 4;
 /// What sending code and tables, and making them usable, may take beyond the deadline of `init`.
 const LOADING: Duration = Duration::from_secs(60);
 
@@ -83,7 +86,7 @@ impl RemoteVersion {
     fn send(&self, live: &Live, limits: &crate::Limits) -> Result<(abi::Manifest, (bool, bool)), LoadErrorKind> {
         // One at a time: who comes second finds it there, or hears the same.
         let mut versions = live.versions.lock().unwrap_or_else(PoisonError::into_inner);
-        let until = Instant::now() + Duration::from_millis(limits.init_deadline_ms) + LOADING;
+        let until = answered_by(limits.init_deadline_ms) + LOADING;
         let generations = self.generations();
         let exchange = || -> io::Result<Frame> {
             let pipe = live.connect()?;
@@ -117,7 +120,7 @@ impl RemoteVersion {
         let pipe = live.connect().map_err(|error| process(ended(&live, &error)))?;
         let (state, version) = (State::new(Arc::clone(shared)), Arc::clone(self));
         let mut remote = Remote { state, version, live, pipe, batches: 0, broke_budget: false };
-        let until = Instant::now() + Duration::from_millis(shared.limits.init_deadline_ms) + MARGIN;
+        let until = answered_by(shared.limits.init_deadline_ms);
         let number = self.material.version().to_le_bytes();
         let answer = remote.exchange(Kind::Start, &number, until, MAX_ANSWER_BYTES);
         match answer.map_err(|trapped| process(trapped.text))? {
@@ -193,7 +196,7 @@ impl Remote {
         let shared = Arc::clone(&self.state.shared);
         shared.meters.calls.inc();
         self.batches = self.batches.saturating_add(1);
-        let until = Instant::now() + Duration::from_millis(deadline_ms) + MARGIN;
+        let until = answered_by(deadline_ms);
         let request = self.batch(deadline_ms);
         let answer = self.exchange(Kind::Process, &request, until, MAX_ANSWER_BYTES)?;
         let state = &mut self.state;
@@ -246,7 +249,7 @@ impl Remote {
         self.state.begin_call();
         let shared = Arc::clone(&self.state.shared);
         shared.meters.calls.inc();
-        let until = Instant::now() + Duration::from_millis(shared.limits.deadline_ms) + MARGIN;
+        let until = answered_by(shared.limits.deadline_ms);
         let answer = self.exchange(Kind::Tick, &now_ms.to_le_bytes(), until, MAX_ANSWER_BYTES)?;
         match self.outcome(&answer, |_| Ok(()))? {
             (Outcome::Trapped(trapped), ()) => Err(trapped),
@@ -270,7 +273,7 @@ impl Remote {
             return Ok(None);
         }
         let limits = self.state.shared.limits.clone();
-        let until = Instant::now() + Duration::from_millis(limits.init_deadline_ms) + MARGIN;
+        let until = answered_by(limits.init_deadline_ms);
         let max = limits.snapshot_bytes;
         let answer = self.exchange(Kind::Snapshot, &[], until, max.saturating_add(MAX_ANSWER_BYTES))?;
         let (outcome, bytes) = self.outcome(&answer, |from| {
@@ -292,7 +295,7 @@ impl Remote {
             return Ok(Ok(false));
         }
         let limits = &self.state.shared.limits;
-        let until = Instant::now() + Duration::from_millis(limits.init_deadline_ms) + MARGIN;
+        let until = answered_by(limits.init_deadline_ms);
         let answer = self.exchange(Kind::Restore, state, until, MAX_ANSWER_BYTES)?;
         match self.outcome(&answer, |from| Ok(from.u8()? != 0))? {
             (Outcome::Trapped(trapped), _) => Err(trapped),
@@ -341,6 +344,11 @@ impl Remote {
             Err(error) => Err(trapped(ended(&self.live, &error))),
         }
     }
+}
+
+/// When a process has to have answered a call with that deadline.
+fn answered_by(deadline_ms: u64) -> Instant {
+    Instant::now() + Duration::from_millis(deadline_ms.saturating_mul(BUSY)) + MARGIN
 }
 
 /// Name, version, columns read and written, whether it is stateful, its interval; and what it exports.

@@ -1,13 +1,11 @@
 //! Batches that are taken apart: because a part of them ends the plugin, or because the whole is too large for its memory.
 
-use std::time::{Duration, Instant};
-
 use sluice_flow::Batch;
 use sluice_pipeline::Processed;
 
 use super::call::Failed;
 use super::{Runner, reason};
-use crate::instance::TrapKind;
+use crate::instance::{TrapKind, cpu_ns, wall_ns};
 use crate::limits::{MAX_APART_CALLS, MAX_APART_ROWS};
 use crate::spec::OnError;
 
@@ -63,8 +61,10 @@ impl Sizes {
 struct Apart {
     rows: usize,
     deadline_ms: u64,
+    /// What the worker pays with, in nanoseconds.
+    time: fn() -> u64,
     /// What is left at this time goes by the policy as it is.
-    until: Option<Instant>,
+    until_ns: Option<u64>,
     first: Option<(&'static str, String)>,
     /// Calls that failed.
     failures: u32,
@@ -83,11 +83,12 @@ struct Apart {
 }
 
 impl Apart {
-    fn new(rows: usize, deadline_ms: u64) -> Apart {
+    fn new(rows: usize, deadline_ms: u64, time: fn() -> u64) -> Apart {
         Apart {
             rows,
             deadline_ms,
-            until: None,
+            time,
+            until_ns: None,
             first: None,
             failures: 0,
             single: 0,
@@ -103,20 +104,23 @@ impl Apart {
     }
 
     fn is_over(&self) -> bool {
-        self.gave_up
-            || self.single >= MAX_APART_ROWS
-            || self.failures >= MAX_APART_CALLS
-            || self.until.is_some_and(|until| Instant::now() >= until)
+        self.gave_up || self.single >= MAX_APART_ROWS || self.failures >= MAX_APART_CALLS || self.left_ns() == Some(0)
+    }
+
+    /// How much is left of the time that the parts may take, once something failed.
+    fn left_ns(&self) -> Option<u64> {
+        Some(self.until_ns?.saturating_sub((self.time)()))
     }
 
     /// A part has its share of the time that the whole may take, and a bit at least: a plugin may need some for a batch of
-    /// any size.
+    /// any size. It has no more than is left, so that a batch costs three deadlines at most.
     fn deadline_ms(&self, rows: usize) -> u64 {
         if self.first.is_none() {
             return self.deadline_ms;
         }
         let share = self.deadline_ms.saturating_mul(rows as u64) / (self.rows.max(1) as u64);
-        share.max(SHORTEST_MS.min(self.deadline_ms)).max(1)
+        let left_ms = self.left_ns().map_or(u64::MAX, |left_ns| left_ns / 1_000_000);
+        share.max(SHORTEST_MS.min(self.deadline_ms)).min(left_ms).max(1)
     }
 
     fn failed(&mut self, failed: &Failed) {
@@ -127,8 +131,8 @@ impl Apart {
         self.is_slow |= failed.trap == Some(TrapKind::Deadline);
         self.is_trap |= failed.trap.is_some() || failed.reason == reason::NO_INSTANCE;
         self.first.get_or_insert_with(|| (failed.reason, failed.error.clone()));
-        let most = Duration::from_millis(self.deadline_ms.saturating_mul(2));
-        self.until = self.until.or_else(|| Instant::now().checked_add(most));
+        let most_ns = self.deadline_ms.saturating_mul(2_000_000);
+        self.until_ns.get_or_insert_with(|| (self.time)().saturating_add(most_ns));
     }
 
     /// For how many traps the batch counts, and why. Where nothing worked, each is one. A batch of which the plugin let
@@ -146,7 +150,9 @@ impl Runner {
     /// why, if it does. A trial is not halved: it is to show whether the plugin works, at little cost.
     pub(super) fn run(&mut self, batch: Batch, is_trial: bool, processed: &mut Processed) -> Option<(u32, String)> {
         let rows = batch.rows();
-        let mut apart = Apart::new(rows, self.version.shared.limits.deadline_ms);
+        // For a plugin in another process the worker waits.
+        let time = if self.version.shared.isolation.is_some() { wall_ns } else { cpu_ns };
+        let mut apart = Apart::new(rows, self.version.shared.limits.deadline_ms, time);
         apart.is_trial = is_trial;
         let mut left = Vec::new();
         if rows <= self.sizes.max {
@@ -172,11 +178,11 @@ impl Runner {
         let is_taken_apart = apart.first.is_some() && !left.is_empty();
         while let Some(batch) = left.pop() {
             let rows = batch.rows();
-            // Halving must not use the time of others.
-            let is_over = apart.is_over() || apart.first.is_some() && self.is_over_budget().is_some();
-            if is_over {
+            // The parts of a batch must not use the time of others either.
+            if apart.is_over() || self.is_over_budget().is_some() {
                 apart.gave_up = true;
-                let (reason, error) = apart.first.clone().unwrap_or((reason::NO_INSTANCE, String::new()));
+                let over_budget = || (reason::OVER_BUDGET, self.budget_is_used_up());
+                let (reason, error) = apart.first.clone().unwrap_or_else(over_budget);
                 self.fail(Failed::not_called(batch, reason, error), processed);
                 continue;
             }
@@ -270,11 +276,18 @@ mod tests {
 
     #[test]
     fn a_part_has_its_share_of_the_deadline_once_something_failed() {
-        let mut apart = Apart::new(1000, 800);
+        let mut apart = Apart::new(1000, 800, || 0);
         assert_eq!(apart.deadline_ms(500), 800);
         apart.first = Some(("trap", String::new()));
         assert_eq!([1000, 500, 250, 1].map(|rows| apart.deadline_ms(rows)), [800, 400, 200, 50]);
-        assert_eq!(Apart { deadline_ms: 20, ..Apart::new(1000, 20) }.deadline_ms(1), 20);
+        assert_eq!(Apart { deadline_ms: 20, ..Apart::new(1000, 20, || 0) }.deadline_ms(1), 20);
+        apart.until_ns = Some(300_000_000);
+        assert_eq!([500, 250, 1].map(|rows| apart.deadline_ms(rows)), [300, 200, 50]);
+        assert!(!apart.is_over());
+        apart.time = || 270_000_000;
+        assert_eq!([500, 1].map(|rows| apart.deadline_ms(rows)), [30, 30], "no more than is left");
+        apart.time = || 300_000_000;
+        assert!(apart.is_over());
         assert_eq!(Apart { deadline_ms: 0, ..apart }.deadline_ms(1), 1);
     }
 }

@@ -56,7 +56,8 @@ impl Runner {
                 Ok(()) => return Ok(()),
                 Err(failed) => failed,
             };
-            if failed.reason == reason::NOT_READY && retries > 0 {
+            // What was not ready may have looped until then: with its time it has used up its tries.
+            if failed.reason == reason::NOT_READY && retries > 0 && self.is_over_budget().is_none() {
                 retries -= 1;
                 self.version.shared.meters.retries.inc();
             } else if failed.trap.is_some() && self.went_back(&failed.error) {
