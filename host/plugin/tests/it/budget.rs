@@ -1,10 +1,14 @@
 //! What a plugin may use: CPU time, memory, and everything that it hands over.
 
+use std::hint::black_box;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
 use sluice_flow::{Batch, col};
 use sluice_pipeline::Processed;
 use sluice_plugin::{Budget, Limits, OnError, OverBudget};
 
-use crate::{Bench, batch, guest, outcome};
+use crate::{Bench, batch, batch_of, guest, outcome};
 
 /// Uses 50 million turns of a loop a batch: many times the budget of a millisecond a second, on any machine.
 fn burning(budget: &std::sync::Arc<Budget>) -> Bench {
@@ -64,6 +68,74 @@ fn rows_over_the_budget_go_by_the_policy_of_the_stage() {
     assert_eq!(why, "tag: over_budget: the budget tag of 1 ms CPU time a second is used up");
     let stop = with(OnError::Stop);
     assert_eq!((stop.stop, stop.dropped.as_slice()), (None, &[("over_budget", 3)][..]));
+}
+
+/// Milliseconds of CPU time that the plugin has used.
+fn cpu_ms(bench: &Bench) -> f64 {
+    metric(bench, "cpu_nanoseconds_total") / 1e6
+}
+
+fn deadlines(bench: &Bench) -> f64 {
+    bench.metric("sluice_stage_plugin_traps_total{stage=\"tag\",kind=\"deadline\"}")
+}
+
+/// A batch of a plugin that loops, with this budget and the deadline that goes with it.
+fn looped(cpu_ms_per_s: u32, policy: OverBudget) -> Bench {
+    let mut bench = Bench::new("loop", 0);
+    bench.spec.budget = Some(Budget::new("tag", cpu_ms_per_s, policy));
+    bench.spec.limits.deadline_ms = Limits::deadline_within(cpu_ms_per_s);
+    let rows: Vec<_> = (0..1000).map(|row| ("192.0.2.1", row)).collect();
+    assert_eq!(outcome(&bench.process(batch_of(&rows)), 1000), "dropped: 1000 deadline\n");
+    bench
+}
+
+#[test]
+fn a_loop_costs_one_deadline_where_the_budget_ends_the_search_for_the_row() {
+    let bench = looped(50, OverBudget::Shed);
+    assert_eq!(deadlines(&bench), 1.0);
+    assert!((100.0..400.0).contains(&cpu_ms(&bench)), "{}", cpu_ms(&bench));
+}
+
+#[test]
+fn a_loop_costs_three_deadlines_where_nothing_else_ends_the_search_for_the_row() {
+    let bench = looped(100, OverBudget::Delay);
+    assert!(deadlines(&bench) >= 3.0, "the parts have less time than the whole, so that there are some");
+    // Beyond the 600: what the ticks of the clock are apart, for each call.
+    assert!((200.0..900.0).contains(&cpu_ms(&bench)), "{}", cpu_ms(&bench));
+}
+
+#[test]
+fn a_machine_that_is_busy_with_other_things_does_not_end_a_call() {
+    const WORK: u32 = 10_000;
+    let alone = Bench::new("burn", WORK);
+    assert_eq!(processed_rows(&alone.process(batch())), 3);
+    let mut bench = Bench::new("burn", WORK);
+    bench.spec.failure.bisect = false;
+    // With sixteen threads at each core, the call takes some seventeen times as long.
+    bench.spec.limits.deadline_ms = (cpu_ms(&alone) * 5.0) as u64 + 1;
+    let mut stage = bench.load().instance();
+    let is_over = AtomicBool::new(false);
+    let processed = thread::scope(|scope| {
+        for _ in 0..16 * thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| while !black_box(&is_over).load(Ordering::Relaxed) {});
+        }
+        let processed = stage.process(batch());
+        is_over.store(true, Ordering::Relaxed);
+        processed
+    });
+    assert_eq!((processed_rows(&processed), deadlines(&bench)), (3, 0.0));
+}
+
+#[test]
+fn a_plugin_that_is_never_ready_is_not_tried_again_with_the_time_of_others() {
+    let retried = |cpu_ms_per_s: u32| {
+        let mut bench = Bench::new("retry-burn", 20_000);
+        bench.spec.budget = Some(Budget::new("tag", cpu_ms_per_s, OverBudget::Shed));
+        bench.spec.limits.deadline_ms = 60_000;
+        assert_eq!(outcome(&bench.process(batch()), 3), "dropped: 3 not_ready\n");
+        metric(&bench, "retries_total")
+    };
+    assert_eq!((retried(1), retried(60_000)), (0.0, 2.0));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use crate::hostile::guest;
 use crate::tenants::{Collector, TWO, folder};
-use crate::tool::metrics_with;
+use crate::tool::{metrics_until, metrics_with};
 
 /// Everything that the test plugin imports.
 const GRANT: &str = r#"grant = { read = ["src_addr", "bytes", "src_as"], write = ["src_as", "customer_id"], events = true, tables = ["t"], keys = ["k", "secret"], assets = ["a"] }"#;
@@ -72,6 +72,34 @@ fn plugins_of_a_tenant_share_a_budget_and_what_they_use_up_is_nobody_elses() {
     assert_eq!(ended.books("bolt:web"), (60, 60, 0));
     assert_eq!(ended.books("bolt-rows"), (60, 60, 0));
     assert_eq!(ended.books("all"), (120, 120, 0));
+}
+
+#[test]
+fn a_loop_of_a_tenant_with_a_budget_takes_two_seconds_of_it_or_what_the_deadline_says() {
+    for (deadline, ms) in [("", 100..400), (", deadline_ms = 400", 400..2000)] {
+        let limits = format!("limits = {{ cpu_ms_per_s = 50{deadline} }}");
+        let mut collector = start(&limits, &[("web", "mode = \"loop\"")], &[("web", PASS)]);
+        for _ in 0..4 {
+            collector.flows_to(&["bolt-rows"]);
+        }
+        let number = |metrics: &str, name: &str| {
+            let name = format!("sluice_stage_plugin_{name} ");
+            let value = metrics.lines().find_map(|line| line.strip_prefix(&name)?.parse::<u64>().ok());
+            value.unwrap_or(0)
+        };
+        let calls = |metrics: &str| number(metrics, "calls_total{stage=\"acme:web\"}");
+        let ended = |metrics: &str| number(metrics, "traps_total{stage=\"acme:web\",kind=\"deadline\"}");
+        let metrics = metrics_until(collector.admin, "calls that ended", |metrics| {
+            ended(metrics) > 0 && ended(metrics) == calls(metrics)
+        });
+        let cpu_ms = number(&metrics, "cpu_nanoseconds_total{stage=\"acme:web\"}") / 1_000_000;
+        assert!(ms.contains(&(cpu_ms / ended(&metrics))), "{cpu_ms} ms for {} calls", ended(&metrics));
+        let ended = collector.run.stop();
+        assert_eq!(ended.code, Some(0), "{}", ended.log);
+        assert_eq!(ended.books("acme:web"), (60, 0, 60));
+        assert_eq!(ended.books("bolt:web"), (60, 60, 0));
+        assert_eq!(ended.books("bolt-rows"), (60, 60, 0));
+    }
 }
 
 #[test]
