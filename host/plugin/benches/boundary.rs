@@ -226,7 +226,11 @@ fn caller(kernel: &str, params: &str, call: &str) -> Vec<u8> {
           ;; Columns 12, 13, 20, 29 and 31 are read, 128 is written.
           (data (i32.const 120) "\0c\00\0d\00\14\00\1d\00\1f\00" "\80\00")
           (data (i32.const 200) "\00\00\00\00" "\64\00\00\00\06\00\00\00" "\6a\00\00\00\05\00\00\00"
-            "\78\00\00\00\05\00\00\00" "\82\00\00\00\01\00\00\00"))"#,
+            "\78\00\00\00\05\00\00\00" "\82\00\00\00\01\00\00\00")
+          ;; proto == 6, dst_port == 443, bytes > 10000.
+          (data (i32.const 800) "\1d\00\00\00\00\00\00\00" "\06\00\00\00\00\00\00\00"
+            "\1f\00\00\00\00\00\00\00" "\bb\01\00\00\00\00\00\00"
+            "\14\00\04\00\00\00\00\00" "\10\27\00\00\00\00\00\00"))"#,
         bytes = ROWS / 8,
     );
     let core = wat::parse_str(text).expect("good text");
@@ -247,6 +251,7 @@ fn kernels(c: &mut Criterion) {
         ("test/u8", "test", compare, "(i32.const 29) (i32.const 0) (i64.const 6)".to_owned()),
         ("test/u16", "test", compare, "(i32.const 31) (i32.const 0) (i64.const 443)".to_owned()),
         ("test/u64", "test", compare, "(i32.const 20) (i32.const 4) (i64.const 10000)".to_owned()),
+        ("test-all/of 3", "test-all", "i32 i32 i32", "(i32.const 800) (i32.const 3)".to_owned()),
         ("test-in/u16 of 4", "test-in", "i32 i32 i32 i32", "(i32.const 31) (i32.const 1024) (i32.const 4)".to_owned()),
         ("test-prefix", "test-prefix", "i32 i32 i64 i64 i32 i32", {
             "(i32.const 12) (i32.const 13) (i64.const 0) (i64.const 0xffff0a000000) (i32.const 112)".to_owned()

@@ -19,7 +19,8 @@
 //!
 //!     fn process(&mut self, batch: &mut Batch) -> Result<(), Failure> {
 //!         let bytes = batch.get_or_zero(columns::BYTES)?;
-//!         batch.keep(&Bitmap::from_fn(bytes.len(), |row| bytes[row] > 10_000))?;
+//!         let large: Bitmap = bytes.iter().map(|bytes| *bytes > 10_000).collect();
+//!         batch.keep(&large)?;
 //!         Ok(())
 //!     }
 //! }
