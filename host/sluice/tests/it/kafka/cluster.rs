@@ -12,7 +12,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use sluice_testkit::kafka::Broker;
 
 /// Longest time that anything may take on a machine that is busy with something else.
-pub(super) const PATIENCE: Duration = Duration::from_secs(90);
+pub(super) const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Time between two looks at something that nobody tells of.
 const LOOK: Duration = Duration::from_millis(20);

@@ -13,7 +13,7 @@ use crate::tool::{exporter, netflow5};
 /// Time without a broker.
 const OUTAGE: Duration = Duration::from_secs(30);
 /// Longest time after SIGTERM: the grace period of these configurations, and what is left to do after it.
-const END: Duration = Duration::from_secs(10);
+const END: Duration = Duration::from_secs(60);
 
 /// From UDP to a topic, over a queue on disk.
 fn buffered(brokers: &str) -> String {
