@@ -11,7 +11,7 @@ func NewBitmap(rows int) Bitmap {
 }
 
 // Bit returns 1 for true and 0 for false, without a branch. In a loop over rows that takes the words of a bitmap together,
-// `&` of bits is several times as fast as `&&`.
+// `&` of bits is about twice as fast as `&&`.
 func Bit(holds bool) uint32 {
 	var bit uint32
 	if holds {
