@@ -20,21 +20,30 @@ const SIDE_BY_SIDE: usize = 256;
 const NOT_FOUND: u32 = u32::MAX;
 
 /// A level. Buckets are numbered since the epoch; bucket `b` is in place `b % buckets` of every ring.
+///
+/// Rows are added to sums only, which are small enough to stay in the caches. What came in the open bucket is what the sum
+/// has and the ring has not; it gets into the ring when another bucket opens.
 #[derive(Debug)]
 pub(crate) struct Level {
     pub(crate) scope: Scope,
     pub(crate) meters: Vec<Meter>,
     /// By meter: the sum over a window from which on it is too much.
     pub(crate) limits: Vec<u64>,
+    /// By meter: 1 / limit, 0 where there is none.
+    inverses: Vec<f32>,
+    masks: Masks,
     max: usize,
     buckets: usize,
     seed: u64,
     index: Index,
     slots: Vec<Slot>,
     free: Vec<u32>,
-    /// By slot: for each meter the sum over the ring, and behind them the ring, by bucket and meter. What one
-    /// row touches lies close together.
-    cells: Vec<u64>,
+    /// By slot and meter: the sum over the window.
+    sums: Vec<u64>,
+    /// By slot, place of the bucket and meter.
+    ring: Vec<u64>,
+    /// Place of the open bucket.
+    open: usize,
     buffers: Buffers,
     sketch: Sketch,
     /// Slots that may be evicted and what it takes, the lightest last; `None` until asked for in this bucket.
@@ -52,6 +61,24 @@ struct Buffers {
     values: Vec<u64>,
     /// Those without a slot.
     missing: Vec<u32>,
+    /// What the sketch says of some.
+    estimates: Vec<f32>,
+}
+
+/// The bits of an address that make it a subject, by family: IPv4, IPv6. `None`: the family does not count.
+type Masks = [Option<Addr>; 2];
+
+/// The masks of a scope.
+fn masks(scope: Scope) -> Masks {
+    let mask = |bits: u8| {
+        let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or_default();
+        Addr { hi: (mask >> 64) as u64, lo: mask as u64 }
+    };
+    match scope {
+        Scope::Network | Scope::Learned => [Some(mask(0)); 2],
+        Scope::Hosts => [Some(mask(128)); 2],
+        Scope::Prefixes { v4, v6 } => [v4.map(mask), v6.map(mask)],
+    }
 }
 
 /// A place for a subject.
@@ -75,17 +102,22 @@ impl Level {
     /// An empty level. `window_ms` turns rates a second into sums over a window.
     pub(crate) fn new(plan: &LevelPlan, max: usize, buckets: usize, window_ms: u64, seed: u64) -> Level {
         let max = if matches!(plan.scope, Scope::Network | Scope::Learned) { 1 } else { max };
+        let limits: Vec<u64> = plan.meters.iter().map(|(_, rate)| window_sum(*rate, window_ms)).collect();
         Level {
             scope: plan.scope,
             meters: plan.meters.iter().map(|(meter, _)| *meter).collect(),
-            limits: plan.meters.iter().map(|(_, rate)| window_sum(*rate, window_ms)).collect(),
+            inverses: limits.iter().map(|limit| inverse(*limit)).collect(),
+            limits,
+            masks: masks(plan.scope),
             max,
             buckets,
             seed,
             index: Index::new(max, seed),
             slots: Vec::new(),
             free: Vec::new(),
-            cells: Vec::new(),
+            sums: Vec::new(),
+            ring: Vec::new(),
+            open: 0,
             buffers: Buffers::default(),
             sketch: Sketch::new(max),
             candidates: None,
@@ -106,42 +138,39 @@ impl Level {
     }
 
     /// The subject that an address belongs to, or `None` if it does not count here.
+    #[inline]
     pub(crate) fn subject(&self, addr: Addr) -> Option<Addr> {
-        let is_absent = addr == Addr::default();
-        match self.scope {
-            Scope::Network | Scope::Learned => Some(Addr::default()),
-            Scope::Hosts => (!is_absent).then_some(addr),
-            Scope::Prefixes { v4, v6 } => {
-                let is_v4 = addr.hi == 0 && addr.lo >> 32 == 0xffff;
-                let bits = (if is_v4 { v4 } else { v6 }).filter(|_| !is_absent)?;
-                let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or_default();
-                Some(Addr { hi: addr.hi & (mask >> 64) as u64, lo: addr.lo & mask as u64 })
-            }
+        let is_v4 = addr.hi == 0 && addr.lo >> 32 == 0xffff;
+        let mask = self.masks[usize::from(!is_v4)]?;
+        let is_absent = addr == Addr::default() && !self.is_whole();
+        (!is_absent).then_some(Addr { hi: addr.hi & mask.hi, lo: addr.lo & mask.lo })
+    }
+
+    fn sums_of(&self, slot: usize) -> &[u64] {
+        let meters = self.meters.len();
+        self.sums.get(slot * meters..(slot + 1) * meters).unwrap_or_default()
+    }
+
+    /// Puts what came in the open bucket into the ring, and opens the bucket in ring place `place`.
+    fn open(&mut self, place: usize) {
+        let meters = self.meters.len();
+        let rings = self.ring.chunks_exact_mut((self.buckets * meters).max(1));
+        for (sums, ring) in self.sums.chunks_exact(meters.max(1)).zip(rings) {
+            settle(sums, ring, self.open);
         }
-    }
-
-    /// Cells of a slot.
-    fn stride(&self) -> usize {
-        (self.buckets + 1) * self.meters.len()
-    }
-
-    fn cells_of(&self, slot: usize) -> &[u64] {
-        let stride = self.stride();
-        self.cells.get(slot * stride..(slot + 1) * stride).unwrap_or_default()
-    }
-
-    fn cells_of_mut(&mut self, slot: usize) -> &mut [u64] {
-        let stride = self.stride();
-        self.cells.get_mut(slot * stride..(slot + 1) * stride).unwrap_or_default()
+        self.open = place;
     }
 
     /// Adds each group to its subject's bucket in ring place `place`, and tells `crossed` what reached its limit by it,
     /// which is marked as too high then.
     pub(crate) fn add_all(&mut self, groups: Groups<'_>, place: usize, mut crossed: impl FnMut(Crossed)) {
+        if place != self.open {
+            self.open(place);
+        }
         let meters = self.meters.len().max(1);
         let mut buffers = std::mem::take(&mut self.buffers);
         buffers.missing.clear();
-        // First the slots of some, then what they measure, then the cells: memory answers several questions at a time, if
+        // First the slots of some, then what they measure, then the sums: memory answers several questions at a time, if
         // they do not wait for each other.
         let parts = groups.addrs.chunks(SIDE_BY_SIDE).zip(groups.counts.chunks(SIDE_BY_SIDE));
         for ((addrs, counts), first) in parts.zip((0..).step_by(SIDE_BY_SIDE)) {
@@ -151,7 +180,7 @@ impl Level {
             for ((slot, values), group) in each.zip(first..) {
                 if *slot == NOT_FOUND {
                     buffers.missing.push(group);
-                } else if let Some(meters) = self.count(*slot, values, place) {
+                } else if let Some(meters) = self.count(*slot, values) {
                     crossed(Crossed { slot: *slot, meters });
                 }
             }
@@ -160,11 +189,27 @@ impl Level {
         for missing in buffers.missing.chunks(SIDE_BY_SIDE) {
             let counts = missing.iter().filter_map(|group| groups.counts.get(*group as usize));
             self.measure(counts, &mut buffers.values);
-            for (group, values) in missing.iter().zip(buffers.values.chunks_exact(meters)) {
-                if let Some(subject) = groups.addrs.get(*group as usize).and_then(|addr| self.subject(*addr))
-                    && let Some(new) = self.add_values(subject, values, place)
-                {
-                    crossed(new);
+            let addrs = missing.iter().map(|group| groups.addrs.get(*group as usize).copied().unwrap_or_default());
+            let values = buffers.values.chunks_exact(meters);
+            if self.free.is_empty() && self.slots.len() >= self.max {
+                self.estimate_all(addrs.clone().zip(values.clone()), &mut buffers.estimates);
+                for ((addr, values), estimate) in addrs.zip(values).zip(&buffers.estimates) {
+                    // Nearly all of them.
+                    if self.is_too_light(*estimate) {
+                        self.untracked = self.untracked.saturating_add(1);
+                    } else if let Some(subject) = self.subject(addr)
+                        && let Some(new) = self.add_values(subject, values, Some(*estimate))
+                    {
+                        crossed(new);
+                    }
+                }
+            } else {
+                for (addr, values) in addrs.zip(values) {
+                    if let Some(subject) = self.subject(addr)
+                        && let Some(new) = self.add_values(subject, values, None)
+                    {
+                        crossed(new);
+                    }
                 }
             }
         }
@@ -181,6 +226,25 @@ impl Level {
         );
     }
 
+    /// Adds to the sketch what the meters say of some, and leaves what it says of each; of what does not count here, a
+    /// number that is too light for anything.
+    #[inline(never)]
+    fn estimate_all<'a>(&mut self, each: impl Iterator<Item = (Addr, &'a [u64])>, estimates: &mut Vec<f32>) {
+        estimates.clear();
+        for (addr, values) in each {
+            let weight = largest_part(values, &self.inverses);
+            let subject = self.subject(addr);
+            estimates.push(subject.map_or(-1.0, |subject| self.sketch.add(subject, self.seed, weight)));
+        }
+    }
+
+    /// Whether an estimate is less than what it takes to evict anybody.
+    #[inline]
+    fn is_too_light(&self, estimate: f32) -> bool {
+        let least = self.candidates.as_ref().and_then(|candidates| candidates.last());
+        least.is_some_and(|(least, _)| estimate < *least)
+    }
+
     /// What each meter says of each of (up to [`SIDE_BY_SIDE`]) counts: by counts, then by meter.
     fn measure<'a>(&self, counts: impl Iterator<Item = &'a Counts> + Clone, values: &mut Vec<u64>) {
         values.clear();
@@ -193,32 +257,32 @@ impl Level {
 
     /// Adds to a subject's bucket in ring place `place`, and says what reached its limit by it.
     pub(crate) fn add(&mut self, subject: Addr, counts: &Counts, place: usize) -> Option<Crossed> {
+        if place != self.open {
+            self.open(place);
+        }
         let values: Vec<u64> = self.meters.iter().map(|meter| meter.of(counts)).collect();
-        self.add_values(subject, &values, place)
+        self.add_values(subject, &values, None)
     }
 
-    fn add_values(&mut self, subject: Addr, values: &[u64], place: usize) -> Option<Crossed> {
+    /// Adds what the meters say to the open bucket of a subject; `estimate` is what the sketch says of it, if it was asked.
+    fn add_values(&mut self, subject: Addr, values: &[u64], estimate: Option<f32>) -> Option<Crossed> {
         let slot = match self.index.get(subject) {
             Some(slot) => slot,
-            None => self.admit(subject, values)?,
+            None => self.admit(subject, values, estimate)?,
         };
-        self.count(slot, values, place).map(|meters| Crossed { slot, meters })
+        self.count(slot, values).map(|meters| Crossed { slot, meters })
     }
 
-    /// Adds what the meters say to the bucket of a slot. Returns the meters that reached their limits by it, and marks them.
+    /// Adds what the meters say to the open bucket of a slot. Returns the meters that reached their limits by it, and marks them.
     #[inline]
-    fn count(&mut self, slot: u32, values: &[u64], place: usize) -> Option<u16> {
-        let (meters, stride) = (self.meters.len(), self.stride());
-        let cells = self.cells.get_mut(slot as usize * stride..(slot as usize + 1) * stride)?;
-        let (sums, ring) = cells.split_at_mut_checked(meters)?;
-        let ring = ring.get_mut(place * meters..(place + 1) * meters)?;
+    fn count(&mut self, slot: u32, values: &[u64]) -> Option<u16> {
+        let meters = self.meters.len();
+        let sums = self.sums.get_mut(slot as usize * meters..(slot as usize + 1) * meters)?;
         let mut crossed = 0u16;
-        for (m, (((value, limit), cell), sum)) in values.iter().zip(&self.limits).zip(ring).zip(sums).enumerate() {
-            // The sum must stay that of the ring: what does not fit into it is not in the ring either.
-            let value = (*value).min(u64::MAX - *sum);
-            *cell += value;
-            *sum += value;
-            crossed |= u16::from(value != 0 && *sum >= *limit && *limit != u64::MAX) << m;
+        for (m, ((value, limit), sum)) in values.iter().zip(&self.limits).zip(sums).enumerate() {
+            // What does not fit into the sum is not in the ring either.
+            *sum = sum.saturating_add(*value);
+            crossed |= u16::from(*value != 0 && *sum >= *limit && *limit != u64::MAX) << m;
         }
         if crossed == 0 { None } else { self.cross(slot, crossed) }
     }
@@ -232,15 +296,18 @@ impl Level {
 
     /// A place for a new subject, if it gets one.
     #[cold]
-    fn admit(&mut self, subject: Addr, values: &[u64]) -> Option<u32> {
+    fn admit(&mut self, subject: Addr, values: &[u64], estimate: Option<f32>) -> Option<u32> {
         let slot = if let Some(slot) = self.free.pop() {
             slot
         } else if self.slots.len() < self.max {
             self.slots.push(Slot { subject, raised: 0, live: false });
-            self.cells.resize(self.slots.len() * self.stride(), 0);
+            self.sums.resize(self.slots.len() * self.meters.len(), 0);
+            self.ring.resize(self.slots.len() * self.buckets * self.meters.len(), 0);
             self.slots.len() as u32 - 1
         } else {
-            match self.evict(subject, values) {
+            let weight = || largest_part(values, &self.inverses);
+            let estimate = estimate.unwrap_or_else(|| self.sketch.add(subject, self.seed, weight()));
+            match self.evict(estimate) {
                 Some(slot) => slot,
                 None => {
                     self.untracked = self.untracked.saturating_add(1);
@@ -253,10 +320,8 @@ impl Level {
         Some(slot)
     }
 
-    /// Takes the place of the lightest subject if the new one weighs more.
-    fn evict(&mut self, subject: Addr, values: &[u64]) -> Option<u32> {
-        let weight = largest_part(values, &self.limits);
-        let estimate = self.sketch.add(subject, self.seed, weight);
+    /// Takes the place of the lightest subject if a new one weighs more.
+    fn evict(&mut self, estimate: f32) -> Option<u32> {
         if self.candidates.is_none() {
             self.candidates = Some(self.lightest());
         }
@@ -293,8 +358,7 @@ impl Level {
 
     /// The largest part of a limit that the subject reached.
     fn weight(&self, slot: usize) -> f32 {
-        // Shorter than the cells: the sums come first.
-        largest_part(self.cells_of(slot), &self.limits)
+        largest_part(self.sums_of(slot), &self.inverses)
     }
 
     /// Frees a slot and empties its window; whoever takes it next begins at zero.
@@ -304,22 +368,26 @@ impl Level {
             slot.live = false;
             self.index.remove(slot.subject);
         }
-        self.cells_of_mut(at).fill(0);
+        let (meters, ring) = (self.meters.len(), self.buckets * self.meters.len());
+        self.sums.get_mut(at * meters..(at + 1) * meters).unwrap_or_default().fill(0);
+        self.ring.get_mut(at * ring..(at + 1) * ring).unwrap_or_default().fill(0);
     }
 
     /// Lets go of the oldest bucket, which is in ring place `place`: the next one begins there. Frees subjects of which
     /// nothing is left, and with `forget_untracked` what the sketch holds.
     pub(crate) fn rotate(&mut self, place: usize, forget_untracked: bool) {
+        self.open(place);
         let meters = self.meters.len();
         for at in 0..self.slots.len() {
             let Some(slot) = self.slots.get(at).copied() else { break };
             if !slot.live {
                 continue;
             }
-            let Some((sums, ring)) = self.cells_of_mut(at).split_at_mut_checked(meters) else { break };
-            let ring = ring.get_mut(place * meters..(place + 1) * meters).unwrap_or_default();
+            let oldest = (at * self.buckets + place) * meters;
+            let cells = self.ring.get_mut(oldest..oldest + meters).unwrap_or_default();
+            let sums = self.sums.get_mut(at * meters..(at + 1) * meters).unwrap_or_default();
             let mut left = 0;
-            for (cell, sum) in ring.iter_mut().zip(sums) {
+            for (cell, sum) in cells.iter_mut().zip(sums) {
                 *sum -= std::mem::take(cell);
                 left |= *sum;
             }
@@ -336,7 +404,8 @@ impl Level {
 
     /// Empties every window.
     pub(crate) fn empty(&mut self) {
-        self.cells.fill(0);
+        self.sums.fill(0);
+        self.ring.fill(0);
         // Nothing is left of any subject: this frees all but the raised ones.
         self.rotate(0, true);
     }
@@ -348,7 +417,7 @@ impl Level {
 
     /// Sum over the window of meter `m` of a slot.
     pub(crate) fn sum(&self, slot: u32, m: usize) -> u64 {
-        self.cells_of(slot as usize).get(m).copied().unwrap_or_default()
+        self.sums_of(slot as usize).get(m).copied().unwrap_or_default()
     }
 
     pub(crate) fn slot(&self, slot: u32) -> Option<&Slot> {
@@ -367,8 +436,14 @@ impl Level {
     }
 
     /// The subjects with their rings (by bucket place and meter), ascending.
-    pub(crate) fn subjects(&self) -> Vec<(Addr, &[u64])> {
-        let ring = |at: u32| self.cells_of(at as usize).get(self.meters.len()..).unwrap_or_default();
+    pub(crate) fn subjects(&self) -> Vec<(Addr, Vec<u64>)> {
+        let width = self.buckets * self.meters.len();
+        let ring = |at: u32| {
+            let at = at as usize;
+            let mut ring = self.ring.get(at * width..(at + 1) * width).unwrap_or_default().to_vec();
+            settle(self.sums_of(at), &mut ring, self.open);
+            ring
+        };
         let mut subjects: Vec<_> = self.index.iter().map(|(subject, slot)| (subject, ring(slot))).collect();
         subjects.sort_unstable_by_key(|(subject, _)| *subject);
         subjects
@@ -395,9 +470,10 @@ impl Level {
         if self.free.is_empty() && self.slots.len() >= self.max {
             return Ok(());
         }
-        let Some(slot) = self.admit(subject, &[]) else { return Ok(()) };
-        let all = totals.iter().chain(cells);
-        self.cells_of_mut(slot as usize).iter_mut().zip(all).for_each(|(cell, value)| *cell = *value);
+        let Some(slot) = self.admit(subject, &[], None) else { return Ok(()) };
+        let (at, width) = (slot as usize, cells.len());
+        self.sums.get_mut(at * meters..(at + 1) * meters).unwrap_or_default().copy_from_slice(&totals);
+        self.ring.get_mut(at * width..(at + 1) * width).unwrap_or_default().copy_from_slice(cells);
         Ok(())
     }
 }
@@ -408,13 +484,33 @@ pub(crate) fn window_sum(rate: u64, window_ms: u64) -> u64 {
     u64::try_from(sum).unwrap_or(u64::MAX)
 }
 
-/// The largest part of its limit that a sum reaches. What has no limit (yet) weighs nothing.
-fn largest_part(sums: &[u64], limits: &[u64]) -> f32 {
-    // Of a signed number a float is made in one instruction.
-    let float = |sum: u64| sum.min(i64::MAX as u64) as i64 as f32;
+/// Adds to the cells of a ring in place `open` what the sums have and the ring has not.
+fn settle(sums: &[u64], ring: &mut [u64], open: usize) {
+    let meters = sums.len();
+    for (m, sum) in sums.iter().enumerate() {
+        let known: u64 = ring.iter().skip(m).step_by(meters).sum();
+        if let Some(cell) = ring.get_mut(open * meters + m) {
+            *cell += sum - known;
+        }
+    }
+}
+
+/// Of a signed number a float is made in one instruction.
+fn float(number: u64) -> f32 {
+    number.min(i64::MAX as u64) as i64 as f32
+}
+
+/// 1 / limit; 0 for what has no limit (yet).
+fn inverse(limit: u64) -> f32 {
+    if limit == u64::MAX { 0.0 } else { 1.0 / float(limit.max(1)) }
+}
+
+/// The largest part of its limit that a sum reaches. What has no limit weighs nothing.
+#[inline]
+fn largest_part(sums: &[u64], inverses: &[f32]) -> f32 {
     let mut largest = 0.0;
-    for (sum, limit) in sums.iter().zip(limits) {
-        let part = if *limit == u64::MAX { 0.0 } else { float(*sum) / float((*limit).max(1)) };
+    for (sum, inverse) in sums.iter().zip(inverses) {
+        let part = float(*sum) * inverse;
         largest = if part > largest { part } else { largest };
     }
     largest

@@ -50,7 +50,7 @@ pub(crate) fn snapshot(detector: &Detector) -> Vec<u8> {
             put(&mut out, subject.hi);
             put(&mut out, subject.lo);
             for cell in cells {
-                put(&mut out, *cell);
+                put(&mut out, cell);
             }
         }
     }
