@@ -13,6 +13,9 @@ pub(crate) const MESSAGES: usize = 64;
 /// Bytes of one message's buffer: the most that IP can carry, so nothing is ever cut. Memory that was
 /// never written to costs nothing, so small datagrams keep this small.
 pub(crate) const MESSAGE_BYTES: usize = 1 << 16;
+/// From one buffer to the next. At a power of two all datagrams would want the same lines of a cache: few would be left
+/// there when they are decoded.
+const STRIDE: usize = MESSAGE_BYTES + 1536;
 
 /// Room for the control messages of one message: the segment size, the drops, and some more.
 const CONTROL_WORDS: usize = 16;
@@ -59,7 +62,7 @@ impl Receiver {
         #[allow(unsafe_code, reason = "libc's structure has no safe constructor")]
         let name: libc::sockaddr_storage = unsafe { mem::zeroed() };
         Receiver {
-            buffers: vec![0; MESSAGES * MESSAGE_BYTES].into_boxed_slice(),
+            buffers: vec![0; MESSAGES * STRIDE].into_boxed_slice(),
             controls: vec![[0; CONTROL_WORDS]; MESSAGES].into_boxed_slice(),
             names: vec![name; MESSAGES].into_boxed_slice(),
             lengths: [0; MESSAGES],
@@ -79,8 +82,8 @@ impl Receiver {
         self.messages = 0;
         let mut vectors: [libc::iovec; MESSAGES] =
             [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; MESSAGES];
-        for (vector, buffer) in vectors.iter_mut().zip(self.buffers.chunks_exact_mut(MESSAGE_BYTES)) {
-            *vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+        for (vector, buffer) in vectors.iter_mut().zip(self.buffers.chunks_exact_mut(STRIDE)) {
+            *vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: MESSAGE_BYTES };
         }
         // SAFETY: `mmsghdr` is plain numbers and pointers, for which all zeros is a value.
         #[allow(unsafe_code, reason = "libc's structure has private padding, so no literal can be written")]
@@ -132,7 +135,7 @@ impl Receiver {
 
     /// The datagrams of the last call, in the order in which they came.
     pub(crate) fn datagrams(&self) -> impl Iterator<Item = Received<'_>> {
-        let messages = self.buffers.chunks_exact(MESSAGE_BYTES).zip(&self.names).take(self.messages);
+        let messages = self.buffers.chunks_exact(STRIDE).zip(&self.names).take(self.messages);
         let sizes = self.lengths.iter().zip(&self.segments).zip(&self.cut);
         messages.zip(sizes).flat_map(|((buffer, name), ((length, segment), cut))| {
             let whole = buffer.get(..*length).unwrap_or_default();
@@ -143,6 +146,11 @@ impl Receiver {
             let empty = whole.is_empty().then_some(whole);
             empty.into_iter().chain(whole.chunks(step)).map(move |payload| Received { exporter, payload, is_cut: *cut })
         })
+    }
+
+    /// Whether the last call brought as much as it can, so that more may be there.
+    pub(crate) fn is_full(&self) -> bool {
+        self.messages == MESSAGES
     }
 
     /// Datagrams that the kernel dropped for want of buffer since the socket was made, as it said with

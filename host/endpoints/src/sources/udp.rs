@@ -28,14 +28,13 @@ pub(super) const MOST_BATCH_ROWS: u64 = 1 << 16;
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 /// Longest time that a stopping source goes on taking what the kernel holds for it.
 const DRAIN: Duration = Duration::from_millis(200);
-/// Fewer datagrams than this at a wake-up mean that the thread is ahead of the network. A wake-up costs
-/// as much as several datagrams, so it lets some gather before it looks again: at 10 000 datagrams a
-/// second that halves the cost of receiving.
-const FEW: u64 = 32;
-/// How long it lets them gather.
-const GATHER: Duration = Duration::from_millis(1);
-/// Receive buffer in which a burst at line rate has room for that long: 10 Gbit/s for 1 ms.
-const GATHERING_ROOM: usize = 2 << 20;
+/// A thread that has taken all there was is ahead of the network. A wake-up costs as much as ten datagrams, so it lets some
+/// gather before it looks again, for this long at most.
+const GATHER: Duration = Duration::from_millis(4);
+/// Where the receive buffer has no room for as long as this, every datagram is taken at once.
+const SHORTEST_GATHER: Duration = Duration::from_millis(1);
+/// Bytes of the receive buffer that a burst takes in a second: 10 Gbit/s, and as much again for the kernel's bookkeeping.
+const BURST: f64 = 2.5e9;
 /// Time between two publications of what the decoder counts.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -244,7 +243,7 @@ impl UdpSockets {
             opened: None,
             batch_rows: self.config.batch_rows,
             batch_delay: Duration::from_millis(self.config.batch_delay_ms),
-            gathers: self.receive_buffer_bytes >= GATHERING_ROOM,
+            gather: gather(self.receive_buffer_bytes),
             counts: Counts::new(metrics, &self.name),
             log: ErrorLog::default(),
             roster: Roster::new(),
@@ -308,8 +307,8 @@ pub struct UdpSource {
     opened: Option<Instant>,
     batch_rows: usize,
     batch_delay: Duration,
-    /// Whether the receive buffer is large enough to let datagrams gather in it.
-    gathers: bool,
+    /// How long datagrams may gather in the receive buffer.
+    gather: Duration,
     counts: Counts,
     log: ErrorLog,
     roster: Arc<Roster>,
@@ -341,8 +340,8 @@ impl Source for UdpSource {
                 self.publish(now);
             }
             self.roster.answer(&self.decoder);
-            if self.gathers && (1..FEW).contains(&taken) {
-                thread::sleep(GATHER);
+            if taken > 0 && !receiver.is_full() && !self.gather.is_zero() {
+                thread::sleep(self.gather);
             }
         }
         let end = Instant::now() + DRAIN;
@@ -433,6 +432,12 @@ impl UdpSource {
             cause: Some(Box::new(error)),
         }
     }
+}
+
+/// How long datagrams may gather in a receive buffer: no longer than a burst takes to fill it.
+fn gather(receive_buffer_bytes: usize) -> Duration {
+    let room = Duration::from_secs_f64(receive_buffer_bytes as f64 / BURST).min(GATHER);
+    if room < SHORTEST_GATHER { Duration::ZERO } else { room }
 }
 
 /// Nanoseconds since the Unix epoch; 0 on a clock that stands before it.
