@@ -1,6 +1,6 @@
 //! A batch by destination: rows become one set of counts per address.
 
-use crate::meter::{Count, Counts, KINDS, MAX_SUM, kind};
+use crate::meter::{Counts, MAX_SUM, cells_of, kind};
 
 /// An address as its halves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -136,7 +136,7 @@ impl Aggregate {
                 groups += 1;
                 break groups - 1;
             };
-            *slot = group * KINDS as u32;
+            *slot = group * size_of::<Counts>() as u32 / size_of::<u64>() as u32;
         }
         groups as usize
     }
@@ -145,18 +145,19 @@ impl Aggregate {
 #[inline(never)]
 fn add_kinds(slots: &mut [u32], proto: &[u8], tcp_flags: &[u16]) {
     for ((slot, proto), flags) in slots.iter_mut().zip(proto).zip(tcp_flags) {
-        *slot += kind(*proto, *flags) as u32;
+        *slot += cells_of(kind(*proto, *flags)) as u32;
     }
 }
 
 /// Adds each row to its count; `times` is counter times rate.
 #[inline(never)]
-fn count(counts: &mut [Count], slots: &[u32], rows: &Rows<'_>, times: impl Fn(u64, u64) -> u64) {
+fn count(counts: &mut [u64], slots: &[u32], rows: &Rows<'_>, times: impl Fn(u64, u64) -> u64) {
     for (((slot, bytes), packets), rate) in slots.iter().zip(rows.bytes).zip(rows.packets).zip(rows.rate) {
-        let Some(count) = counts.get_mut(*slot as usize) else { continue };
-        count.bytes = count.bytes.wrapping_add(times(*bytes, *rate));
-        count.packets = count.packets.wrapping_add(times(*packets, *rate));
-        count.flows = count.flows.wrapping_add(times(1, *rate));
+        let rest = counts.get_mut(*slot as usize..).and_then(|rest| rest.first_chunk_mut());
+        let Some([all_bytes, all_packets, flows]) = rest else { continue };
+        *all_bytes = all_bytes.wrapping_add(times(*bytes, *rate));
+        *all_packets = all_packets.wrapping_add(times(*packets, *rate));
+        *flows = flows.wrapping_add(times(1, *rate));
     }
 }
 

@@ -16,8 +16,8 @@ const CANDIDATES: usize = 8;
 /// Groups that are looked at together: what is known of them stays in the nearest cache.
 const SIDE_BY_SIDE: usize = 256;
 
-/// In place of a slot.
-const NOT_FOUND: u32 = u32::MAX;
+/// In place of what the sketch says.
+const NOT_ASKED: f32 = -1.0;
 
 /// A level. Buckets are numbered since the epoch; bucket `b` is in place `b % buckets` of every ring.
 ///
@@ -55,14 +55,21 @@ pub(crate) struct Level {
 /// Of the groups of a batch; kept for the next.
 #[derive(Debug, Default)]
 struct Buffers {
-    /// The slots of some.
-    found: Vec<u32>,
-    /// What the meters say of some.
-    values: Vec<u64>,
     /// Those without a slot.
     missing: Vec<u32>,
-    /// What the sketch says of some.
-    estimates: Vec<f32>,
+    /// Slots and meters that reached their limits.
+    over: Vec<(u32, usize)>,
+    /// Those without a slot that may be heavy enough for one, and what the sketch says of them.
+    heavy: Vec<(u32, f32)>,
+    /// What the meters say of one.
+    values: Vec<u64>,
+}
+
+/// Groups that have a slot, up to [`SIDE_BY_SIDE`].
+struct Found {
+    groups: [u32; SIDE_BY_SIDE],
+    slots: [u32; SIDE_BY_SIDE],
+    len: usize,
 }
 
 /// The bits of an address that make it a subject, by family: IPv4, IPv6. `None`: the family does not count.
@@ -167,74 +174,101 @@ impl Level {
         if place != self.open {
             self.open(place);
         }
-        let meters = self.meters.len().max(1);
         let mut buffers = std::mem::take(&mut self.buffers);
         buffers.missing.clear();
-        // First the slots of some, then what they measure, then the sums: memory answers several questions at a time, if
-        // they do not wait for each other.
-        let parts = groups.addrs.chunks(SIDE_BY_SIDE).zip(groups.counts.chunks(SIDE_BY_SIDE));
-        for ((addrs, counts), first) in parts.zip((0..).step_by(SIDE_BY_SIDE)) {
-            self.find_all(addrs, &mut buffers.found);
-            self.measure(counts.iter(), &mut buffers.values);
-            let each = buffers.found.iter().zip(buffers.values.chunks_exact(meters));
-            for ((slot, values), group) in each.zip(first..) {
-                if *slot == NOT_FOUND {
-                    buffers.missing.push(group);
-                } else if let Some(meters) = self.count(*slot, values) {
-                    crossed(Crossed { slot: *slot, meters });
+        // First the slots of some, then what they measure: memory answers several questions at a time, if they do not wait
+        // for each other.
+        for (addrs, first) in groups.addrs.chunks(SIDE_BY_SIDE).zip((0..).step_by(SIDE_BY_SIDE)) {
+            let found = self.find_all(addrs, first, &mut buffers.missing);
+            self.count_all(&found, groups.counts, &mut buffers.over);
+            for (slot, meter) in buffers.over.drain(..) {
+                if let Some(meters) = self.cross(slot, 1 << meter) {
+                    crossed(Crossed { slot, meters });
                 }
             }
         }
         // Whoever gets a place now may take that of one that was found.
-        for missing in buffers.missing.chunks(SIDE_BY_SIDE) {
-            let counts = missing.iter().filter_map(|group| groups.counts.get(*group as usize));
-            self.measure(counts, &mut buffers.values);
-            let addrs = missing.iter().map(|group| groups.addrs.get(*group as usize).copied().unwrap_or_default());
-            let values = buffers.values.chunks_exact(meters);
+        let Buffers { missing, heavy, values, .. } = &mut buffers;
+        for missing in missing.chunks(SIDE_BY_SIDE) {
+            heavy.clear();
             if self.free.is_empty() && self.slots.len() >= self.max {
-                self.estimate_all(addrs.clone().zip(values.clone()), &mut buffers.estimates);
-                for ((addr, values), estimate) in addrs.zip(values).zip(&buffers.estimates) {
-                    // Nearly all of them.
-                    if self.is_too_light(*estimate) {
-                        self.untracked = self.untracked.saturating_add(1);
-                    } else if let Some(subject) = self.subject(addr)
-                        && let Some(new) = self.add_values(subject, values, Some(*estimate))
-                    {
-                        crossed(new);
-                    }
-                }
+                self.weigh_all(missing, groups, heavy);
             } else {
-                for (addr, values) in addrs.zip(values) {
-                    if let Some(subject) = self.subject(addr)
-                        && let Some(new) = self.add_values(subject, values, None)
-                    {
-                        crossed(new);
-                    }
+                heavy.extend(missing.iter().map(|group| (*group, NOT_ASKED)));
+            }
+            for (group, estimate) in heavy.iter() {
+                let group = *group as usize;
+                let (Some(addr), Some(counts)) = (groups.addrs.get(group), groups.counts.get(group)) else { continue };
+                let Some(subject) = self.subject(*addr) else { continue };
+                values.clear();
+                values.extend(self.meters.iter().map(|meter| meter.of(counts)));
+                if let Some(new) = self.add_values(subject, values, *estimate) {
+                    crossed(new);
                 }
             }
         }
         self.buffers = buffers;
     }
 
+    /// Finds the slots of groups that are numbered from `first` on, and adds those without one to `missing`.
     #[inline(never)]
-    fn find_all(&self, addrs: &[Addr], found: &mut Vec<u32>) {
-        found.clear();
-        found.extend(
-            addrs
-                .iter()
-                .map(|addr| self.subject(*addr).and_then(|subject| self.index.get(subject)).unwrap_or(NOT_FOUND)),
-        );
+    fn find_all(&self, addrs: &[Addr], first: u32, missing: &mut Vec<u32>) -> Found {
+        let mut found = Found { groups: [0; SIDE_BY_SIDE], slots: [0; SIDE_BY_SIDE], len: 0 };
+        for (addr, group) in addrs.iter().zip(first..) {
+            match self.subject(*addr).and_then(|subject| self.index.get(subject)) {
+                Some(slot) => {
+                    found.groups[found.len % SIDE_BY_SIDE] = group;
+                    found.slots[found.len % SIDE_BY_SIDE] = slot;
+                    found.len += 1;
+                }
+                None => missing.push(group),
+            }
+        }
+        found
     }
 
-    /// Adds to the sketch what the meters say of some, and leaves what it says of each; of what does not count here, a
-    /// number that is too light for anything.
+    /// Adds the counts of groups to the open buckets of their slots, and leaves in `over` who is at a limit by it.
+    fn count_all(&mut self, found: &Found, counts: &[Counts], over: &mut Vec<(u32, usize)>) {
+        let (meters, sums) = (self.meters.len(), &mut self.sums);
+        let groups = found.groups.get(..found.len).unwrap_or_default();
+        for (m, (meter, limit)) in self.meters.iter().zip(&self.limits).enumerate() {
+            let has_limit = *limit != u64::MAX;
+            meter.of_each(counts, groups, |at, value| {
+                let slot = found.slots[at % SIDE_BY_SIDE];
+                let Some(sum) = sums.get_mut(slot as usize * meters + m) else { return };
+                // What does not fit into the sum is not in the ring either.
+                *sum = sum.saturating_add(value);
+                if has_limit && *sum >= *limit && value != 0 {
+                    over.push((slot, m));
+                }
+            });
+        }
+    }
+
+    /// Adds groups without a slot to the sketch, and leaves in `heavy` those that may be heavy enough for one.
+    fn weigh_all(&mut self, missing: &[u32], groups: Groups<'_>, heavy: &mut Vec<(u32, f32)>) {
+        let mut weights = [0.0; SIDE_BY_SIDE];
+        for (meter, inverse) in self.meters.iter().zip(&self.inverses) {
+            meter.of_each(groups.counts, missing, |at, value| {
+                let (part, weight) = (float(value) * inverse, &mut weights[at % SIDE_BY_SIDE]);
+                *weight = if part > *weight { part } else { *weight };
+            });
+        }
+        self.sketch_all(missing, &weights, groups.addrs, heavy);
+    }
+
     #[inline(never)]
-    fn estimate_all<'a>(&mut self, each: impl Iterator<Item = (Addr, &'a [u64])>, estimates: &mut Vec<f32>) {
-        estimates.clear();
-        for (addr, values) in each {
-            let weight = largest_part(values, &self.inverses);
-            let subject = self.subject(addr);
-            estimates.push(subject.map_or(-1.0, |subject| self.sketch.add(subject, self.seed, weight)));
+    fn sketch_all(&mut self, missing: &[u32], weights: &[f32], addrs: &[Addr], heavy: &mut Vec<(u32, f32)>) {
+        for (group, weight) in missing.iter().zip(weights) {
+            let Some(addr) = addrs.get(*group as usize) else { continue };
+            let Some(subject) = self.subject(*addr) else { continue };
+            let estimate = self.sketch.add(subject, self.seed, *weight);
+            // Nearly all of them.
+            if self.is_too_light(estimate) {
+                self.untracked = self.untracked.saturating_add(1);
+            } else {
+                heavy.push((*group, estimate));
+            }
         }
     }
 
@@ -245,27 +279,17 @@ impl Level {
         least.is_some_and(|(least, _)| estimate < *least)
     }
 
-    /// What each meter says of each of (up to [`SIDE_BY_SIDE`]) counts: by counts, then by meter.
-    fn measure<'a>(&self, counts: impl Iterator<Item = &'a Counts> + Clone, values: &mut Vec<u64>) {
-        values.clear();
-        values.resize(SIDE_BY_SIDE * self.meters.len(), 0);
-        let stride = self.meters.len();
-        for (m, meter) in self.meters.iter().enumerate() {
-            meter.of_all(counts.clone(), values.iter_mut().skip(m).step_by(stride));
-        }
-    }
-
     /// Adds to a subject's bucket in ring place `place`, and says what reached its limit by it.
     pub(crate) fn add(&mut self, subject: Addr, counts: &Counts, place: usize) -> Option<Crossed> {
         if place != self.open {
             self.open(place);
         }
         let values: Vec<u64> = self.meters.iter().map(|meter| meter.of(counts)).collect();
-        self.add_values(subject, &values, None)
+        self.add_values(subject, &values, NOT_ASKED)
     }
 
-    /// Adds what the meters say to the open bucket of a subject; `estimate` is what the sketch says of it, if it was asked.
-    fn add_values(&mut self, subject: Addr, values: &[u64], estimate: Option<f32>) -> Option<Crossed> {
+    /// Adds what the meters say to the open bucket of a subject; `estimate` is what the sketch says of it, or [`NOT_ASKED`].
+    fn add_values(&mut self, subject: Addr, values: &[u64], estimate: f32) -> Option<Crossed> {
         let slot = match self.index.get(subject) {
             Some(slot) => slot,
             None => self.admit(subject, values, estimate)?,
@@ -296,7 +320,7 @@ impl Level {
 
     /// A place for a new subject, if it gets one.
     #[cold]
-    fn admit(&mut self, subject: Addr, values: &[u64], estimate: Option<f32>) -> Option<u32> {
+    fn admit(&mut self, subject: Addr, values: &[u64], estimate: f32) -> Option<u32> {
         let slot = if let Some(slot) = self.free.pop() {
             slot
         } else if self.slots.len() < self.max {
@@ -305,8 +329,9 @@ impl Level {
             self.ring.resize(self.slots.len() * self.buckets * self.meters.len(), 0);
             self.slots.len() as u32 - 1
         } else {
+            let is_asked = estimate >= 0.0;
             let weight = || largest_part(values, &self.inverses);
-            let estimate = estimate.unwrap_or_else(|| self.sketch.add(subject, self.seed, weight()));
+            let estimate = if is_asked { estimate } else { self.sketch.add(subject, self.seed, weight()) };
             match self.evict(estimate) {
                 Some(slot) => slot,
                 None => {
@@ -470,7 +495,7 @@ impl Level {
         if self.free.is_empty() && self.slots.len() >= self.max {
             return Ok(());
         }
-        let Some(slot) = self.admit(subject, &[], None) else { return Ok(()) };
+        let Some(slot) = self.admit(subject, &[], NOT_ASKED) else { return Ok(()) };
         let (at, width) = (slot as usize, cells.len());
         self.sums.get_mut(at * meters..(at + 1) * meters).unwrap_or_default().copy_from_slice(&totals);
         self.ring.get_mut(at * width..(at + 1) * width).unwrap_or_default().copy_from_slice(cells);
@@ -519,7 +544,7 @@ fn largest_part(sums: &[u64], inverses: &[f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::meter::{Class, Count, Unit};
+    use crate::meter::{Class, Unit};
 
     fn level(max: usize) -> Level {
         let meters = vec![(Meter { class: Class::Total, unit: Unit::Packets }, 100)];
@@ -528,7 +553,7 @@ mod tests {
 
     fn packets(packets: u64) -> Counts {
         let mut counts = Counts::default();
-        counts[0] = Count { packets, ..Count::default() };
+        counts[Unit::Packets as usize] = packets;
         counts
     }
 

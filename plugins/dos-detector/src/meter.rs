@@ -28,7 +28,7 @@ pub enum Class {
 /// Every class.
 pub(crate) const CLASSES: [Class; 5] = [Class::Total, Class::Tcp, Class::Udp, Class::Icmp, Class::TcpSyn];
 
-/// What is counted.
+/// What is counted, in the order of [`Counts`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
@@ -75,40 +75,26 @@ pub(crate) struct Meter {
 impl Meter {
     /// What the meter measures of some counts.
     pub(crate) fn of(self, counts: &Counts) -> u64 {
-        let mut value = [0];
-        self.of_all(std::iter::once(counts), value.iter_mut());
-        value[0]
+        let mut value = 0;
+        self.of_each(std::slice::from_ref(counts), &[0], |_, of| value = of);
+        value
     }
 
-    /// What the meter measures of each of some counts, one to each of `values`. In a loop that knows what it measures:
-    /// asking anew for each row costs more than adding up.
-    pub(crate) fn of_all<'a, 'b>(
-        self,
-        counts: impl Iterator<Item = &'a Counts>,
-        values: impl Iterator<Item = &'b mut u64>,
-    ) {
-        let masks = self.masks();
-        match self.unit {
-            Unit::Bits => sums(masks, counts, values, |count| count.bytes << 3),
-            Unit::Packets => sums(masks, counts, values, |count| count.packets),
-            Unit::Flows => sums(masks, counts, values, |count| count.flows),
+    /// Tells `f` what the meter measures of each of some `groups` of the counts, with its place among them. In a loop that knows
+    /// what it measures: asking anew for each group costs more than adding up.
+    pub(crate) fn of_each(self, counts: &[Counts], groups: &[u32], f: impl FnMut(usize, u64)) {
+        let cell = |kind| kind * UNITS.len() + self.unit as usize;
+        let shift = if self.unit == Unit::Bits { 3 } else { 0 };
+        match self.class {
+            Class::Total => {
+                let all = [OTHER, TCP_REST, UDP_ALL, ICMP_ALL, TCP_SYN];
+                sums(counts, groups, all.map(cell), shift, f);
+            }
+            Class::Tcp => sums(counts, groups, [cell(TCP_REST), cell(TCP_SYN)], shift, f),
+            Class::Udp => sums(counts, groups, [cell(UDP_ALL)], shift, f),
+            Class::Icmp => sums(counts, groups, [cell(ICMP_ALL)], shift, f),
+            Class::TcpSyn => sums(counts, groups, [cell(TCP_SYN)], shift, f),
         }
-    }
-
-    /// By kind: all ones if it counts.
-    fn masks(self) -> [u64; KINDS] {
-        let kinds: &[usize] = match self.class {
-            Class::Total => &[OTHER, TCP_REST, UDP_ALL, ICMP_ALL, TCP_SYN],
-            Class::Tcp => &[TCP_REST, TCP_SYN],
-            Class::Udp => &[UDP_ALL],
-            Class::Icmp => &[ICMP_ALL],
-            Class::TcpSyn => &[TCP_SYN],
-        };
-        let mut masks = [0; KINDS];
-        for kind in kinds {
-            masks[*kind] = u64::MAX;
-        }
-        masks
     }
 
     /// A number for snapshots: never reused.
@@ -117,21 +103,23 @@ impl Meter {
     }
 }
 
-/// The sum of what `of` says of each kind that a mask lets through.
+/// Adds up `cells` of each group.
 #[inline(never)]
-fn sums<'a, 'b>(
-    masks: [u64; KINDS],
-    counts: impl Iterator<Item = &'a Counts>,
-    values: impl Iterator<Item = &'b mut u64>,
-    of: impl Fn(&Count) -> u64,
+fn sums<const N: usize>(
+    counts: &[Counts],
+    groups: &[u32],
+    cells: [usize; N],
+    shift: u32,
+    mut f: impl FnMut(usize, u64),
 ) {
-    for (counts, value) in counts.zip(values) {
-        *value = counts.iter().zip(masks).map(|(count, mask)| of(count) & mask).fold(0, u64::wrapping_add);
+    for (at, group) in groups.iter().enumerate() {
+        let Some(counts) = counts.get(*group as usize) else { continue };
+        let sum = cells.iter().map(|cell| counts[cell % CELLS]).fold(0, u64::wrapping_add);
+        f(at, sum << shift);
     }
 }
 
 /// Which counts a row goes to; a class may be the sum of several.
-pub(crate) const KINDS: usize = 5;
 const OTHER: usize = 0;
 const TCP_REST: usize = 1;
 const UDP_ALL: usize = 2;
@@ -155,37 +143,28 @@ pub(crate) fn kind(proto: u8, tcp_flags: u16) -> usize {
     usize::from(KIND_OF[usize::from(proto)]) + usize::from(is_opening) * (TCP_SYN - TCP_REST)
 }
 
-/// Bytes, packets and flows of one kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Count {
-    pub(crate) bytes: u64,
-    pub(crate) packets: u64,
-    pub(crate) flows: u64,
-}
-
-impl Count {
-    // Counts of one batch cannot pass 64 bits, nor can eight times their sum: `MAX_SUM` sees to it.
-    #[inline]
-    fn plus(self, other: Count) -> Count {
-        Count {
-            bytes: self.bytes.wrapping_add(other.bytes),
-            packets: self.packets.wrapping_add(other.packets),
-            flows: self.flows.wrapping_add(other.flows),
-        }
-    }
-}
-
 /// The most that the rows of one batch may add up to, so that sums and bytes as bits need no checks: wasm has
 /// no saturating arithmetic. It is 2 EB a batch; each row counts for its share at most.
 pub(crate) const MAX_SUM: u64 = 1 << 60;
 
-/// Counts by kind. All of one batch together are at most [`MAX_SUM`].
-pub(crate) type Counts = [Count; KINDS];
+/// Numbers of a [`Counts`]: as many as there are kinds and units, and one that is not used, so that it is as long as two lines of
+/// a cache.
+const CELLS: usize = 16;
+
+/// Bytes, packets and flows of each kind. All of one batch together are at most [`MAX_SUM`].
+pub(crate) type Counts = [u64; CELLS];
+
+/// Where the counts of a kind begin: bytes, packets, flows.
+#[inline]
+pub(crate) fn cells_of(kind: usize) -> usize {
+    kind * UNITS.len()
+}
 
 /// Adds counts to others.
 pub(crate) fn add(sum: &mut Counts, counts: &Counts) {
     for (sum, count) in sum.iter_mut().zip(counts) {
-        *sum = sum.plus(*count);
+        // Cannot pass 64 bits, nor can eight times the sum: `MAX_SUM` sees to it.
+        *sum = sum.wrapping_add(*count);
     }
 }
 
@@ -197,7 +176,7 @@ mod tests {
     fn classes_are_sums_of_kinds() {
         let mut counts = Counts::default();
         for (proto, flags) in [(6, 0x12), (6, 0x02), (6, 0x02), (17, 0), (1, 0), (58, 0), (47, 0)] {
-            counts[kind(proto, flags)].flows += 1;
+            counts[cells_of(kind(proto, flags)) + Unit::Flows as usize] += 1;
         }
         let flows = CLASSES.map(|class| Meter { class, unit: Unit::Flows }.of(&counts));
         assert_eq!(flows, [7, 3, 1, 2, 2]);
@@ -206,8 +185,8 @@ mod tests {
     #[test]
     fn the_largest_sum_has_room_as_bits() {
         let mut counts = Counts::default();
-        counts[UDP_ALL] = Count { bytes: MAX_SUM - 1, packets: MAX_SUM, flows: 1 };
-        counts[TCP_SYN].bytes = 1;
+        counts[cells_of(UDP_ALL)..][..3].copy_from_slice(&[MAX_SUM - 1, MAX_SUM, 1]);
+        counts[cells_of(TCP_SYN)] = 1;
         let of = |class, unit| Meter { class, unit }.of(&counts);
         assert_eq!(of(Class::Total, Unit::Bits), MAX_SUM * 8);
         assert_eq!(of(Class::Udp, Unit::Bits), MAX_SUM * 8 - 8);

@@ -76,6 +76,7 @@ impl Prefixes {
             let is_v4 = hi == 0 && lo >> 32 == 0xffff;
             // An address of the other family would lead all over the first level, for nothing.
             let entry = self.v4.first(if is_v4 { lo as u32 } else { 0 });
+            self.v4.fetch(entry);
             *code = if is_v4 { entry } else { 0 };
             // Without a branch: which family comes next nobody can guess.
             v4[v4_rows & (CHUNK - 1)] = row as u8;
@@ -90,6 +91,7 @@ impl Prefixes {
             for at in 0..v6_rows {
                 let row = v6[at];
                 let entry = tree.first(addr(usize::from(row)));
+                tree.fetch(entry);
                 codes[usize::from(row)] = entry;
                 v6[below] = row;
                 below += usize::from(is_place(entry));
