@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ahash::AHashMap;
 
+use crate::fetch;
 use crate::pool::Pooled;
 use crate::stage::Stage;
 use crate::unknown::UnknownRows;
@@ -62,6 +63,7 @@ impl<T: Copy + Default> Ahead<T> {
             self.prepare(rows, end);
         }
         self.used = end;
+        self.fetch_next(n);
         &mut self.values[rows..end]
     }
 
@@ -84,6 +86,14 @@ impl<T: Copy + Default> Ahead<T> {
         }
         self.values.extend(values);
         self.used = self.values.len();
+        self.fetch_next(self.used - rows);
+    }
+
+    /// Asks for the places of the next block, if it has `n` rows like this one: there are as many columns as blocks in a
+    /// batch, too many for the processor to see what comes next in each.
+    #[inline(always)]
+    fn fetch_next(&self, n: usize) {
+        fetch::to_write(self.values.as_ptr().wrapping_add(self.used), n * size_of::<T>());
     }
 
     /// Sets the value in the row behind the first `rows`.

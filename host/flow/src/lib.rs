@@ -8,6 +8,7 @@ mod batch;
 mod builder;
 mod column;
 mod dead_letter;
+pub mod fetch;
 mod field;
 mod partition;
 mod pool;

@@ -28,7 +28,7 @@ pub enum Class {
 /// Every class.
 pub(crate) const CLASSES: [Class; 5] = [Class::Total, Class::Tcp, Class::Udp, Class::Icmp, Class::TcpSyn];
 
-/// What is counted, in the order of [`Counts`].
+/// What is counted, in the order in which a kind has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {

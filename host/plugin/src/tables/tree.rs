@@ -6,6 +6,8 @@
 //! Ohara, 2015, section 3.3). 100 000 prefixes have less than a megabyte; with a full array a level they had forty,
 //! and looking up was waiting for memory.
 
+use sluice_flow::fetch;
+
 /// Set in an entry that is a place in `words`, and not a code.
 const PLACE: u32 = 1 << 31;
 /// Set as well if a skip is there, and not a node.
@@ -164,19 +166,11 @@ impl Tree {
         self.root[addr.bits(0, ROOT)]
     }
 
-    /// Lets the memory of what an entry leads to come nearer, while other rows are looked at.
+    /// Asks for what an entry leads to, which is looked at after other rows. (A code leads to what is not needed, and does
+    /// no harm.)
     #[inline(always)]
     pub(crate) fn fetch(&self, entry: u32) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            let place = self.words.as_ptr().wrapping_add((entry & INDEX) as usize);
-            // SAFETY: nothing is read; an address that is not there is ignored (a code instead of a place leads to one).
-            #[allow(unsafe_code, reason = "the instruction takes a pointer")]
-            unsafe {
-                _mm_prefetch::<_MM_HINT_T0>(place.cast());
-            }
-        }
+        fetch::to_read(self.words.as_ptr().wrapping_add((entry & INDEX) as usize));
     }
 
     /// One level down from an entry that is a place, `at` bits into `addr`: the entry there, and how many bits that is.
