@@ -263,7 +263,7 @@ impl Candidate {
 
 /// Gives the candidate what the running version knows.
 fn restore(live: &mut Instance, state: Vec<u8>) -> Result<(), String> {
-    match live.restore(Arc::new(state)) {
+    match live.restore(&state) {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(message)) => Err(format!("restore: {message}")),
         Err(trapped) => Err(format!("restore: {}", trapped.text)),

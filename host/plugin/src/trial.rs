@@ -155,7 +155,7 @@ impl Trial {
     /// # Errors
     /// A trap ends the instance.
     pub fn restore(&mut self, state: Vec<u8>) -> Result<Result<bool, String>, Trap> {
-        Ok(self.instance.restore(Arc::new(state))?)
+        Ok(self.instance.restore(&state)?)
     }
 
     /// The plugin's own counters and gauges by name, of all trials of the same [`Loaded`].

@@ -286,7 +286,7 @@ impl Seat {
                     out.extend(state);
                 }
             }
-            Kind::Restore => match instance.restore(Arc::new(bytes)) {
+            Kind::Restore => match instance.restore(&bytes) {
                 Ok(Err(message)) => {
                     report::put_outcome(&Outcome::Refused(message), out);
                     self.tenant.report(&self.instance, Vec::new()).put(out);

@@ -63,6 +63,8 @@ pub(crate) struct Runner {
     /// State of the plugin some time ago, and batch time then.
     kept: Option<Arc<Vec<u8>>>,
     kept_at_ms: Option<u64>,
+    /// Whether it is not `kept` that an instance after a trap is to have, but what the one put aside knows: nobody has copied it yet.
+    is_kept_aside: bool,
     /// Whether `kept` was restored and no call succeeded since.
     is_kept_in_doubt: bool,
     /// What a recording would need, if the stage makes any.
@@ -83,8 +85,24 @@ pub(crate) struct Runner {
 struct Fallback {
     version: Arc<Version>,
     live: Option<Instance>,
+    /// What it knew, or knew some time before; none if it was not asked.
     kept: Option<Arc<Vec<u8>>>,
     until: Instant,
+}
+
+impl Fallback {
+    /// What the instance knew when it was put aside, as far as that is known.
+    fn kept(&mut self) -> Option<Arc<Vec<u8>>> {
+        if self.kept.is_none() {
+            match self.live.as_mut().map(Instance::snapshot) {
+                Some(Ok(state)) => self.kept = state.map(Arc::new),
+                // It is of no use any more.
+                Some(Err(_)) => self.live = None,
+                None => {}
+            }
+        }
+        self.kept.clone()
+    }
 }
 
 impl Runner {
@@ -109,6 +127,7 @@ impl Runner {
             candidate: None,
             kept,
             kept_at_ms: None,
+            is_kept_aside: false,
             is_kept_in_doubt: false,
             history,
             batches: 0,

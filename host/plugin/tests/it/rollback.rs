@@ -6,7 +6,7 @@ use expect_test::expect;
 use sluice_flow::col;
 use sluice_plugin::{ColumnChange, ComponentSource, LoadErrorKind, Reloaded};
 
-use crate::{Bench, batch, guest};
+use crate::{Bench, batch, batch_of, guest};
 
 /// Number of the first row and version of the plugin that gave it.
 fn numbered(stage: &mut Box<dyn sluice_pipeline::Stage>) -> (u64, u64) {
@@ -48,6 +48,21 @@ fn a_new_version_that_traps_is_put_back_and_the_batch_is_not_lost() {
     bench.install(&guest::version(2));
     loaded.reload().unwrap();
     assert_eq!(numbered(&mut stages[0]), (10, 2));
+}
+
+#[test]
+fn what_was_put_back_begins_after_a_trap_with_what_it_knew_when_it_was_put_aside() {
+    let mut bench = with_window("count");
+    bench.spec.config_json = bench.spec.config_json.replace(":0", ":666");
+    let loaded = bench.load();
+    let mut stage = loaded.instance();
+    assert_eq!(numbered(&mut stage), (1, 1));
+    bench.install(&guest::version(9));
+    loaded.reload().unwrap();
+    assert_eq!((numbered(&mut stage), numbered(&mut stage)), ((4, 9), (7, 9)));
+    assert_eq!((numbered(&mut stage), numbered(&mut stage)), ((4, 1), (7, 1)));
+    assert!(stage.process(batch_of(&[("192.0.2.1", 666)])).out.is_none());
+    assert_eq!(numbered(&mut stage), (4, 1));
 }
 
 #[test]
