@@ -113,12 +113,12 @@ impl Instance {
         self.data().limiter.used()
     }
 
-    /// Whether a call used the last of the budget since this was last asked.
-    pub(crate) fn take_broke_budget(&mut self) -> bool {
-        std::mem::take(match self {
+    /// Whether a call used the last of the budget since this was last set to false.
+    pub(crate) fn broke_budget(&mut self) -> &mut bool {
+        match self {
             Instance::Here(local) => &mut local.broke_budget,
             Instance::Outside(remote) => &mut remote.broke_budget,
-        })
+        }
     }
 
     /// Whether there is a `timer.tick`.
@@ -265,10 +265,10 @@ impl Local {
         // A budget is paid for exactly.
         let weight = if self.store.data().shared.budget.is_some() { 1 } else { weight };
         let answer = call(self);
+        self.end_call();
         if weight > 0 {
             self.account(cpu_ns().saturating_sub(began), weight);
         }
-        self.end_call();
         answer.map_err(|error| trapped(&self.store, &error))
     }
 
@@ -379,9 +379,9 @@ impl Local {
             Some(snapshot) => hand_over::call(snapshot.func(), &mut self.store, heir),
             None => (Ok(()), Handed { heir, answer: None, cpu_ns: 0 }),
         };
+        self.end_call();
         // The heir has paid for what it did.
         self.account(cpu_ns().saturating_sub(began).saturating_sub(heir.cpu_ns), 1);
-        self.end_call();
         let giver = ended.map_err(|error| trapped(&self.store, &error));
         self.end_snapshot();
         Given { heir: Instance::Here(heir.heir), answer: heir.answer, giver }

@@ -214,7 +214,11 @@ impl Candidate {
             }
             self.starts += 1;
             match self.shadow.aside.start() {
-                Ok(live) => self.live = Some(live),
+                Ok(mut live) => {
+                    // They are compared, and not raised.
+                    live.data_mut().keeps_all_alerts = true;
+                    self.live = Some(live);
+                }
                 Err(problem) => return self.shadow.failed(&problem.to_string()),
             }
         }

@@ -170,7 +170,7 @@ impl Runner {
 
     /// After a call: a version that uses up the budget within its first time is not the better one.
     fn settle_budget(&mut self) {
-        if !self.live.as_mut().is_some_and(Instance::take_broke_budget) {
+        if !self.live.as_mut().is_some_and(|live| std::mem::take(live.broke_budget())) {
             return;
         }
         self.version.shared.meters.over_budget.inc();
@@ -278,13 +278,15 @@ impl Stage for Runner {
         }
         match live.tick(now_ms) {
             Ok(()) => {
-                let mut alerts = std::mem::take(&mut live.data_mut().alerts);
-                self.version.shared.raise(&mut alerts, now_ms);
+                let alerts = std::mem::take(&mut live.data_mut().alerts);
+                *live.broke_budget() |= self.version.shared.raise(alerts, now_ms);
                 self.is_kept_in_doubt = false;
                 self.keep_state(now_ms);
             }
             Err(trapped) => {
-                let used = std::mem::take(&mut live.data_mut().used);
+                let state = live.data_mut();
+                let (used, alerts) = (std::mem::take(&mut state.used), std::mem::take(&mut state.alerts));
+                self.version.shared.withdraw(alerts);
                 self.live = None;
                 self.trapped("tick", &trapped);
                 self.record(&used, ended(&trapped));

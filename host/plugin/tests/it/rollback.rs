@@ -192,7 +192,9 @@ fn a_candidate_runs_beside_without_effect_and_the_report_says_what_differs() {
 #[test]
 fn a_candidate_that_filters_routes_alerts_or_traps_is_reported() {
     let report = |running: &str, arg: u32, candidate: &str, candidate_arg: u32| {
-        let bench = Bench::new(running, arg);
+        let mut bench = Bench::new(running, arg);
+        // What is over the rate is compared all the same.
+        bench.spec.limits.alerts_per_min = 1;
         let loaded = bench.load();
         let mut stage = loaded.instance();
         let mut spec = bench.spec.clone();
@@ -206,6 +208,8 @@ fn a_candidate_that_filters_routes_alerts_or_traps_is_reported() {
         loaded.shadow_report().unwrap()
     };
     let same = report("pass", 0, "pass", 0);
+    assert!(same.is_same() && same.batches == 3, "{same:?}");
+    let same = report("alerts", 5, "alerts", 5);
     assert!(same.is_same() && same.batches == 3, "{same:?}");
     let traps = report("pass", 0, "trap", 20);
     assert_eq!((traps.failures, traps.batches), (3, 0));

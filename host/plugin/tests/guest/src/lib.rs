@@ -410,10 +410,15 @@ fn run(mode: &str, arg: u32) -> Result<(), String> {
             }
             Ok(())
         }
-        "alerts" => {
+        "alerts" | "alerts-refuse" => {
             for _ in 0..arg {
                 emit("flood");
             }
+            if mode == "alerts" { Ok(()) } else { Err("these rows are not for me".to_owned()) }
+        }
+        // One about so many characters.
+        "alert-of" => {
+            emit_about("long", "€".repeat(arg as usize));
             Ok(())
         }
         "wasi" => {
@@ -440,10 +445,14 @@ fn run(mode: &str, arg: u32) -> Result<(), String> {
 }
 
 fn emit(kind: &str) {
+    emit_about(kind, "192.0.2.1".to_owned());
+}
+
+fn emit_about(kind: &str, subject: String) {
     events::emit(&events::Alert {
         kind: kind.to_owned(),
         severity: 4,
-        subject: "192.0.2.1".to_owned(),
+        subject,
         value: 2.0,
         threshold: 1.0,
         note: "two\nlines".to_owned(),
