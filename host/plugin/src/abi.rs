@@ -1,7 +1,7 @@
 //! The types of `wit/` that cross the boundary, as wasmtime lifts and lowers them.
 
 use sluice_flow::ColumnId;
-use wasmtime::component::{ComponentType, Lift, Lower};
+use wasmtime::component::{ComponentType, Lift, Lower, WasmStr};
 
 /// Version of the package `sluice:plugin` that this collector speaks.
 pub(crate) const VERSION: &str = "0.1.0";
@@ -104,9 +104,20 @@ pub enum Level {
     Debug,
 }
 
-/// `events.alert`.
-#[derive(ComponentType, Lift, Lower, Clone, Debug)]
+/// `events.alert`, with its texts where the plugin has them.
+#[derive(ComponentType, Lift)]
 #[component(record)]
+pub(crate) struct LentAlert {
+    pub(crate) kind: WasmStr,
+    pub(crate) severity: u8,
+    pub(crate) subject: WasmStr,
+    pub(crate) value: f64,
+    pub(crate) threshold: f64,
+    pub(crate) note: WasmStr,
+}
+
+/// The same, as it is kept.
+#[derive(Clone, Debug)]
 pub(crate) struct Alert {
     pub(crate) kind: String,
     pub(crate) severity: u8,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use sluice_pipeline::Metrics;
 use wasmtime::component::Component;
-use wasmtime::{Config, Engine, Strategy};
+use wasmtime::{Config, Engine, MemoryCreator, Strategy};
 
 use crate::cache::Cache;
 use crate::error::{LoadErrorKind, PluginError};
@@ -54,6 +54,7 @@ pub struct Host {
     /// Those that have a process, or may start one.
     groups: Mutex<HashMap<String, Weak<Group>>>,
     metrics: Arc<Metrics>,
+    memories: Arc<Memories>,
     /// What was compiled last: a run of tests loads the same component for every case.
     last: Option<Mutex<Option<Compiled>>>,
 }
@@ -74,7 +75,9 @@ impl Host {
     /// # Errors
     /// If the engine does not work here, or the cache directory is not safe to use.
     pub fn new(settings: HostSettings, metrics: Arc<Metrics>) -> Result<Arc<Host>, PluginError> {
-        let engine = Engine::new(&config(settings.fuel)).map_err(|error| PluginError::Engine(error.into()))?;
+        let memories = Arc::default();
+        let engine =
+            Engine::new(&config(settings.fuel, &memories)).map_err(|error| PluginError::Engine(error.into()))?;
         let cache = settings.cache_dir.clone().map(|path| Cache::open(path, &engine)).transpose()?;
         let weak = engine.weak();
         let clock = move || {
@@ -89,11 +92,15 @@ impl Host {
         // A collector would hold on to a component that it exchanged long ago.
         let last = settings.fuel.then(Mutex::default);
         let HostSettings { fuel, outside, .. } = settings;
-        Ok(Arc::new(Host { engine, cache, fuel, outside, groups: Mutex::default(), metrics, last }))
+        Ok(Arc::new(Host { engine, cache, fuel, outside, groups: Mutex::default(), metrics, memories, last }))
     }
 
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    pub(crate) fn memories(&self) -> &Memories {
+        &self.memories
     }
 
     pub(crate) fn metrics(&self) -> &Arc<Metrics> {
@@ -175,7 +182,7 @@ fn failed(name: &str, error: &wasmtime::Error) -> LoadErrorKind {
 
 /// What is switched off is attack surface or a source of different results; `reference` numbers in
 /// `docs/explanation` say what each costs.
-pub(crate) fn config(fuel: bool) -> Config {
+pub(crate) fn config(fuel: bool, memories: &Arc<Memories>) -> Config {
     let mut config = Config::new();
     config
         .strategy(Strategy::Cranelift)
@@ -185,7 +192,7 @@ pub(crate) fn config(fuel: bool) -> Config {
         .consume_fuel(fuel)
         .max_wasm_stack(STACK_BYTES)
         // Of instances whose memory is not the engine's the first contents are copied.
-        .with_host_memory(Arc::new(Memories::default()))
+        .with_host_memory(Arc::clone(memories) as Arc<dyn MemoryCreator>)
         .memory_init_cow(false)
         // The same input gives the same bits on every machine.
         .cranelift_nan_canonicalization(true)

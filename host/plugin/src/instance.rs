@@ -10,6 +10,7 @@ use wasmtime::{Engine, FrameInfo, FrameSymbol, Store, Trap, UpdateDeadline, Wasm
 use crate::abi::{Failure, Manifest};
 use crate::admit::Exports;
 use crate::engine::{ticks, ticks_left};
+use crate::hand_over::{self, Bytes, Handed};
 use crate::outside::Remote;
 use crate::shared::Shared;
 use crate::state::State;
@@ -49,7 +50,17 @@ impl TrapKind {
 }
 
 /// `state.restore`: whether the state was understood.
-type Restore = TypedFunc<(Arc<Vec<u8>>,), (Result<bool, String>,)>;
+type Restore<'a> = TypedFunc<(Bytes<'a>,), (Result<bool, String>,)>;
+
+/// What came of a state that one instance was to hand over to another.
+pub(crate) struct Given {
+    /// The other one.
+    pub(crate) heir: Instance,
+    /// What it said; none if it was given nothing.
+    pub(crate) answer: Option<Result<Result<bool, String>, Trapped>>,
+    /// How the first one is: it may have trapped before it gave anything, or after.
+    pub(crate) giver: Result<(), Trapped>,
+}
 
 /// A running instance, here or in another process.
 pub(crate) enum Instance {
@@ -102,12 +113,12 @@ impl Instance {
         self.data().limiter.used()
     }
 
-    /// Whether a call used the last of the budget since this was last asked.
-    pub(crate) fn take_broke_budget(&mut self) -> bool {
-        std::mem::take(match self {
+    /// Whether a call used the last of the budget since this was last set to false.
+    pub(crate) fn broke_budget(&mut self) -> &mut bool {
+        match self {
             Instance::Here(local) => &mut local.broke_budget,
             Instance::Outside(remote) => &mut remote.broke_budget,
-        })
+        }
     }
 
     /// Whether there is a `timer.tick`.
@@ -135,10 +146,23 @@ impl Instance {
     }
 
     /// `state.restore`, if there is one: whether the state was understood.
-    pub(crate) fn restore(&mut self, state: Arc<Vec<u8>>) -> Result<Result<bool, String>, Trapped> {
+    pub(crate) fn restore(&mut self, state: &[u8]) -> Result<Result<bool, String>, Trapped> {
         match self {
             Instance::Here(local) => local.restore(state),
-            Instance::Outside(remote) => remote.restore(&state),
+            Instance::Outside(remote) => remote.restore(state),
+        }
+    }
+
+    /// `state.snapshot` straight into `state.restore` of `heir`, without a copy of the state here.
+    ///
+    /// # Errors
+    /// The heir as it was, if it has to have a copy: one of both is in another process, or keeps no state.
+    pub(crate) fn hand_over(&mut self, heir: Instance) -> Result<Given, Instance> {
+        match (self, heir) {
+            (Instance::Here(local), Instance::Here(heir)) if local.keeps_state() && heir.keeps_state() => {
+                Ok(local.hand_over(heir))
+            }
+            (_, heir) => Err(heir),
         }
     }
 
@@ -158,7 +182,7 @@ pub(crate) struct Local {
     process: TypedFunc<(), (Result<(), Failure>,)>,
     tick: Option<TypedFunc<(u64,), ()>>,
     snapshot: Option<TypedFunc<(), (Vec<u8>,)>>,
-    restore: Option<Restore>,
+    restore: Option<Restore<'static>>,
     /// Calls of `process` so far.
     batches: u32,
     /// Whether a call used the last of the budget.
@@ -241,17 +265,26 @@ impl Local {
         // A budget is paid for exactly.
         let weight = if self.store.data().shared.budget.is_some() { 1 } else { weight };
         let answer = call(self);
-        let shared = &self.store.data().shared;
+        self.end_call();
         if weight > 0 {
-            let used = cpu_ns().saturating_sub(began);
-            shared.meters.cpu_ns.inc_by(used.saturating_mul(u64::from(weight)));
-            if let Some(budget) = &shared.budget {
-                self.broke_budget |= budget.spend(used, Instant::now());
-            }
+            self.account(cpu_ns().saturating_sub(began), weight);
         }
+        answer.map_err(|error| trapped(&self.store, &error))
+    }
+
+    /// Counts, and pays for, CPU time that a call has used.
+    fn account(&mut self, cpu_ns: u64, weight: u32) {
+        let shared = &self.store.data().shared;
+        shared.meters.cpu_ns.inc_by(cpu_ns.saturating_mul(u64::from(weight)));
+        if let Some(budget) = &shared.budget {
+            self.broke_budget |= budget.spend(cpu_ns, Instant::now());
+        }
+    }
+
+    fn end_call(&mut self) {
+        let shared = &self.store.data().shared;
         shared.meters.memory.set(shared.memory.get() as f64);
         self.store.data_mut().end_call();
-        answer.map_err(|error| trapped(&self.store, &error))
     }
 
     /// `stage.init`.
@@ -307,21 +340,51 @@ impl Local {
     /// `state.snapshot`, if there is one.
     pub(crate) fn snapshot(&mut self) -> Result<Option<Vec<u8>>, Trapped> {
         let Some(snapshot) = self.snapshot else { return Ok(None) };
-        self.store.data_mut().begin_call();
-        let limits = self.store.data().shared.limits.clone();
-        // A snapshot is one list, and larger than a column.
-        self.store.set_hostcall_fuel(limits.snapshot_bytes);
-        let bytes = self.call(limits.init_deadline_ms, 1, |this| Ok(snapshot.call(&mut this.store, ())?.0))?;
-        self.store.set_hostcall_fuel(limits.hostcall_bytes);
+        let deadline_ms = self.begin_snapshot();
+        let bytes = self.call(deadline_ms, 1, |this| Ok(snapshot.call(&mut this.store, ())?.0))?;
+        self.end_snapshot();
         Ok(Some(bytes))
     }
 
+    /// Begins a call of `state.snapshot`; returns its deadline in milliseconds.
+    fn begin_snapshot(&mut self) -> u64 {
+        let state = self.store.data_mut();
+        state.begin_call();
+        let (deadline_ms, bytes) = (state.shared.limits.init_deadline_ms, state.shared.limits.snapshot_bytes);
+        // A snapshot is one list, and larger than a column.
+        self.store.set_hostcall_fuel(bytes);
+        deadline_ms
+    }
+
+    fn end_snapshot(&mut self) {
+        let bytes = self.store.data().shared.limits.hostcall_bytes;
+        self.store.set_hostcall_fuel(bytes);
+    }
+
     /// `state.restore`, if there is one: whether the state was understood.
-    pub(crate) fn restore(&mut self, state: Arc<Vec<u8>>) -> Result<Result<bool, String>, Trapped> {
-        let Some(restore) = self.restore else { return Ok(Ok(false)) };
+    pub(crate) fn restore(&mut self, state: &[u8]) -> Result<Result<bool, String>, Trapped> {
+        let Some(restore): Option<Restore<'_>> = self.restore else { return Ok(Ok(false)) };
         self.store.data_mut().begin_call();
         let deadline_ms = self.store.data().shared.limits.init_deadline_ms;
-        self.call(deadline_ms, 1, |this| Ok(restore.call(&mut this.store, (state,))?.0))
+        self.call(deadline_ms, 1, |this| Ok(restore.call(&mut this.store, (Bytes(state),))?.0))
+    }
+
+    /// `state.snapshot`, and `state.restore` of another instance while the snapshot is still in the memory of this one.
+    fn hand_over(&mut self, heir: Box<Local>) -> Given {
+        let deadline_ms = self.begin_snapshot();
+        // What this one does after the heir has the state is to free a list: that the time of both counts towards its deadline
+        // matters to nobody.
+        let began = begin(&mut self.store, deadline_ms);
+        let (ended, heir) = match self.snapshot {
+            Some(snapshot) => hand_over::call(snapshot.func(), &mut self.store, heir),
+            None => (Ok(()), Handed { heir, answer: None, cpu_ns: 0 }),
+        };
+        self.end_call();
+        // The heir has paid for what it did.
+        self.account(cpu_ns().saturating_sub(began).saturating_sub(heir.cpu_ns), 1);
+        let giver = ended.map_err(|error| trapped(&self.store, &error));
+        self.end_snapshot();
+        Given { heir: Instance::Here(heir.heir), answer: heir.answer, giver }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What one plugin may use: the numbers, and the wasmtime limiter that holds it to them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 use wasmtime::ResourceLimiter;
@@ -116,12 +116,20 @@ impl Default for Limits {
 
 /// Bytes of linear memory of every instance of a stage, together.
 #[derive(Debug, Default)]
-pub(crate) struct MemoryInUse(AtomicU64);
+pub(crate) struct MemoryInUse {
+    now: AtomicU64,
+    largest: AtomicUsize,
+}
 
 impl MemoryInUse {
     /// Bytes now.
     pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.now.load(Ordering::Relaxed)
+    }
+
+    /// The most bytes that one of them has had.
+    pub(crate) fn largest(&self) -> usize {
+        self.largest.load(Ordering::Relaxed)
     }
 }
 
@@ -152,15 +160,15 @@ impl Limiter {
     /// Notes what an instance elsewhere says that it uses.
     pub(crate) fn set(&mut self, used: usize) {
         let used = used.min(self.memory);
-        self.shared.0.fetch_add(used as u64, Ordering::Relaxed);
-        self.shared.0.fetch_sub(self.used as u64, Ordering::Relaxed);
+        self.shared.now.fetch_add(used as u64, Ordering::Relaxed);
+        self.shared.now.fetch_sub(self.used as u64, Ordering::Relaxed);
         self.used = used;
     }
 }
 
 impl Drop for Limiter {
     fn drop(&mut self) {
-        self.shared.0.fetch_sub(self.used as u64, Ordering::Relaxed);
+        self.shared.now.fetch_sub(self.used as u64, Ordering::Relaxed);
     }
 }
 
@@ -173,7 +181,8 @@ impl ResourceLimiter for Limiter {
             return Ok(false);
         }
         self.used += more;
-        self.shared.0.fetch_add(more as u64, Ordering::Relaxed);
+        self.shared.now.fetch_add(more as u64, Ordering::Relaxed);
+        self.shared.largest.fetch_max(self.used, Ordering::Relaxed);
         Ok(true)
     }
 

@@ -1,4 +1,4 @@
-//! Memory of instances: with large pages, and kept for the next instance.
+//! Memory of instances: with large pages, kept for the next instance, and made ready for one that will grow.
 //!
 //! An instance that is given ten megabytes of state touches them for the first time within the stop of an exchange. With new
 //! pages of 4 KiB each that is some thousand faults on either side, which take longer than everything else in that stop, and
@@ -19,7 +19,7 @@ const LARGE: usize = 2 << 20;
 const MOST: usize = 32 << 20;
 
 /// Memories kept at most. An exchange needs one a stage; that all stages are exchanged at once is rare.
-const KEPT: usize = 4;
+pub(crate) const KEPT: usize = 4;
 
 type Kept = Mutex<Vec<Mapping>>;
 
@@ -27,6 +27,29 @@ type Kept = Mutex<Vec<Mapping>>;
 #[derive(Default)]
 pub(crate) struct Memories {
     kept: Arc<Kept>,
+    /// Capacity and guard that were asked for last: those of one engine are all the same.
+    asked: Mutex<Option<(usize, usize)>>,
+}
+
+impl Memories {
+    /// Gives the next memory pages for so many bytes, so that it grows into them without a fault: for who starts an instance
+    /// now that is to grow when there is no time for it. Few bytes and very many are left to their faults, as is the first memory of all.
+    pub(crate) fn make_ready(&self, bytes: usize) {
+        let asked = *self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((capacity, guard)) = asked.filter(|_| (LARGE..=MOST).contains(&bytes)) else { return };
+        let kept = {
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            let fits = kept.iter().enumerate().filter(|(_, mapping)| mapping.fits(capacity, guard));
+            let most = fits.max_by_key(|(_, mapping)| mapping.touched).map(|(at, _)| at);
+            most.map(|at| kept.swap_remove(at))
+        };
+        let mapping = kept.map_or_else(|| Mapping::new(capacity, guard), Ok);
+        // If there is none to be had, whoever needs it will say so.
+        if let Ok(mapping) = mapping.and_then(|mapping| mapping.touch(bytes)) {
+            // The last one is taken first.
+            self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(mapping);
+        }
+    }
 }
 
 // SAFETY: see `Region`.
@@ -42,10 +65,10 @@ unsafe impl MemoryCreator for Memories {
     ) -> Result<Box<dyn LinearMemory>, String> {
         // Always given by this engine: its code leaves out checks because of it.
         let capacity = reserved.ok_or("a memory without a reservation")?.max(minimum);
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some((capacity, guard));
         let kept = {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            let fits = |mapping: &Mapping| mapping.capacity == capacity && mapping.guard == guard;
-            kept.iter().rposition(fits).map(|at| kept.swap_remove(at))
+            kept.iter().rposition(|mapping| mapping.fits(capacity, guard)).map(|at| kept.remove(at))
         };
         let mapping = match kept {
             Some(mapping) => mapping,
@@ -92,7 +115,7 @@ unsafe impl LinearMemory for Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
-        let Some(mapping) = self.mapping.take() else { return };
+        let Some(mut mapping) = self.mapping.take() else { return };
         if !(LARGE..=MOST).contains(&self.size) {
             return;
         }
@@ -101,6 +124,7 @@ impl Drop for Region {
         unsafe {
             ptr::write_bytes(mapping.base.as_ptr(), 0, self.size);
         }
+        mapping.touched = mapping.touched.max(self.size);
         if mapping.allow(0, self.size, MprotectFlags::empty()).is_ok() {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
             if kept.len() < KEPT {
@@ -118,6 +142,8 @@ struct Mapping {
     base: NonNull<u8>,
     capacity: usize,
     guard: usize,
+    /// Bytes from the first on that were written, and have pages.
+    touched: usize,
 }
 
 // SAFETY: the addresses belong to the mapping alone; who may use them is what its owner looks after.
@@ -139,11 +165,30 @@ impl Mapping {
         let (Some(start), Some(base)) = (NonNull::new(start), NonNull::new(base.cast())) else {
             return Err(Errno::NOMEM);
         };
-        let mapping = Mapping { start, len, base, capacity, guard };
+        let mapping = Mapping { start, len, base, capacity, guard, touched: 0 };
         // SAFETY: advice about the mapping's own addresses. A kernel without large pages says no, and that is all right.
         #[allow(unsafe_code, reason = "advice has no safe function")]
         unsafe { madvise(base.as_ptr().cast(), capacity, Advice::LinuxHugepage) }.unwrap_or_default();
         Ok(mapping)
+    }
+
+    fn fits(&self, capacity: usize, guard: usize) -> bool {
+        self.capacity == capacity && self.guard == guard
+    }
+
+    /// Has the system give pages for so many bytes, which are zeros, of a mapping that nobody uses.
+    fn touch(mut self, bytes: usize) -> Result<Mapping, Errno> {
+        if bytes > self.touched {
+            self.allow(0, bytes, MprotectFlags::READ | MprotectFlags::WRITE)?;
+            // SAFETY: these bytes can be written, and nobody has them. They are zeros already.
+            #[allow(unsafe_code, reason = "the mapping is known by its address only")]
+            unsafe {
+                ptr::write_bytes(self.base.as_ptr().byte_add(self.touched), 0, bytes - self.touched);
+            }
+            self.allow(0, bytes, MprotectFlags::empty())?;
+            self.touched = bytes;
+        }
+        Ok(self)
     }
 
     /// Sets the access to the bytes of the memory from one on and before another.
@@ -216,6 +261,35 @@ mod tests {
         assert_eq!(kept(), 0);
         drop((0..2 * KEPT).map(|_| memory(&memories, LARGE)).collect::<Vec<_>>());
         assert_eq!(kept(), KEPT);
+    }
+
+    #[test]
+    fn the_next_memory_is_ready_to_grow_and_no_other() {
+        let memories = Memories::default();
+        let kept = || memories.kept.lock().unwrap().iter().map(|mapping| mapping.touched).collect::<Vec<_>>();
+        memories.make_ready(8 << 20);
+        assert_eq!(kept(), [0; 0], "nobody knows yet what memories are like");
+        drop(memory(&memories, 64 << 10));
+        memories.make_ready(64 << 10);
+        memories.make_ready(MOST + 1);
+        assert_eq!(kept(), [0; 0]);
+        memories.make_ready(8 << 20);
+        assert_eq!(kept(), [8 << 20]);
+        let mut ready = memory(&memories, 64 << 10);
+        assert_eq!(kept(), [0; 0]);
+        bytes(&mut *ready).fill(7);
+        ready.grow_to(8 << 20).unwrap();
+        assert!(bytes(&mut *ready)[64 << 10..].iter().all(|byte| *byte == 0));
+        drop(ready);
+        // The one that needs least for it is made ready, and nothing if it is.
+        drop(memory(&memories, 64 << 10));
+        let small = memory(&memories, LARGE);
+        drop(memory(&memories, 8 << 20));
+        drop(small);
+        memories.make_ready(4 << 20);
+        assert_eq!(kept(), [LARGE, 8 << 20]);
+        memories.make_ready(16 << 20);
+        assert_eq!(kept(), [LARGE, 16 << 20]);
     }
 
     #[test]

@@ -214,7 +214,11 @@ impl Candidate {
             }
             self.starts += 1;
             match self.shadow.aside.start() {
-                Ok(live) => self.live = Some(live),
+                Ok(mut live) => {
+                    // They are compared, and not raised.
+                    live.data_mut().keeps_all_alerts = true;
+                    self.live = Some(live);
+                }
                 Err(problem) => return self.shadow.failed(&problem.to_string()),
             }
         }
@@ -263,7 +267,7 @@ impl Candidate {
 
 /// Gives the candidate what the running version knows.
 fn restore(live: &mut Instance, state: Vec<u8>) -> Result<(), String> {
-    match live.restore(Arc::new(state)) {
+    match live.restore(&state) {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(message)) => Err(format!("restore: {message}")),
         Err(trapped) => Err(format!("restore: {}", trapped.text)),

@@ -14,6 +14,7 @@ use sluice_pipeline::{Event, EventOut, Labels, Metrics};
 
 use crate::abi::{Alert, Level};
 use crate::budget::{Budget, OverBudget};
+use crate::instance::cpu_ns;
 use crate::limits::{
     Limits, MAX_ALERT_TEXT, MAX_KEPT_LINES, MAX_LOG_LINE, MAX_METRIC_NAME, MAX_PLUGIN_METRICS, MAX_TOLD_AT_ONCE,
     MemoryInUse,
@@ -38,16 +39,24 @@ impl Bucket {
         Bucket { tokens: f64::from(size), size: f64::from(size), per_second, filled: None }
     }
 
-    /// Takes one, if there is one.
-    pub(crate) fn take(&mut self, now: Instant) -> bool {
+    /// How many there are.
+    fn left(&mut self, now: Instant) -> usize {
         let since = self.filled.map_or(0.0, |filled| now.saturating_duration_since(filled).as_secs_f64());
         self.filled = Some(now);
         self.tokens = (self.tokens + since * self.per_second).min(self.size);
-        let is_left = self.tokens >= 1.0;
-        if is_left {
-            self.tokens -= 1.0;
-        }
-        is_left
+        self.tokens as usize
+    }
+
+    /// Takes as many as there are, `wanted` at most.
+    fn take_up_to(&mut self, wanted: usize, now: Instant) -> usize {
+        let taken = self.left(now).min(wanted);
+        self.tokens -= taken as f64;
+        taken
+    }
+
+    /// Takes one, if there is one.
+    pub(crate) fn take(&mut self, now: Instant) -> bool {
+        self.take_up_to(1, now) == 1
     }
 }
 
@@ -60,6 +69,7 @@ pub(crate) struct Meters {
     pub(crate) log_suppressed: Counter,
     pub(crate) alerts: Counter,
     pub(crate) alerts_suppressed: Counter,
+    pub(crate) alerts_withdrawn: Counter,
     pub(crate) metrics_refused: Counter,
     pub(crate) swaps: Counter,
     pub(crate) swaps_refused: Counter,
@@ -99,6 +109,10 @@ impl Meters {
             ),
             alerts: counter("sluice_stage_plugin_alerts", "Alerts raised."),
             alerts_suppressed: counter("sluice_stage_plugin_alerts_suppressed", "Alerts beyond the stage's rate."),
+            alerts_withdrawn: counter(
+                "sluice_stage_plugin_alerts_withdrawn",
+                "Alerts that were not raised because the call failed.",
+            ),
             metrics_refused: counter(
                 "sluice_stage_plugin_metrics_refused",
                 "Calls for metrics with a bad name, or beyond the number a stage may have.",
@@ -383,16 +397,30 @@ impl Shared {
 
     /// Writes a line of the plugin's to the log, if its rate allows.
     pub(crate) fn log(&self, level: Level, message: &str) {
+        if self.admits_line() {
+            self.write_line(level, message);
+        }
+    }
+
+    /// Whether the rate allows a line of the plugin's; one that may not be written is counted.
+    pub(crate) fn admits_line(&self) -> bool {
+        if let LogOut::Kept(_) = &self.services.log {
+            return true;
+        }
+        let is_allowed = self.log_lines.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now());
+        if !is_allowed {
+            self.meters.log_suppressed.inc();
+        }
+        is_allowed
+    }
+
+    /// Writes a line of the plugin's that its rate allows to the log.
+    pub(crate) fn write_line(&self, level: Level, message: &str) {
         if let LogOut::Kept(lines) = &self.services.log {
             let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
             if lines.len() < MAX_KEPT_LINES {
                 lines.push(LogLine { level, text: printable(message, MAX_LOG_LINE) });
             }
-            return;
-        }
-        let is_allowed = self.log_lines.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now());
-        if !is_allowed {
-            self.meters.log_suppressed.inc();
             return;
         }
         let line = printable(message, MAX_LOG_LINE);
@@ -405,21 +433,47 @@ impl Shared {
         }
     }
 
-    /// Raises alerts, as far as the rate allows.
-    pub(crate) fn raise(&self, alerts: &mut Vec<Alert>, time_ms: u64) {
-        if alerts.is_empty() {
-            return;
-        }
-        let mut bucket = self.alerts.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        for alert in alerts.drain(..) {
-            if !bucket.take(now) {
-                self.meters.alerts_suppressed.inc();
-                continue;
+    /// Alerts that the rate allows now.
+    pub(crate) fn alerts_left(&self) -> usize {
+        self.alerts.lock().unwrap_or_else(PoisonError::into_inner).left(Instant::now())
+    }
+
+    /// Raises the alerts of a call that worked, as far as the rate allows. The stage's budget pays for it: whether that used
+    /// the last of it.
+    pub(crate) fn raise(&self, alerts: Vec<Alert>, time_ms: u64) -> bool {
+        self.pay_for(alerts, |alerts| {
+            let mut bucket = self.alerts.lock().unwrap_or_else(PoisonError::into_inner);
+            let raised = bucket.take_up_to(alerts.len(), Instant::now());
+            // Nobody else waits while they are written down.
+            drop(bucket);
+            self.meters.alerts.inc_by(raised as u64);
+            self.meters.alerts_suppressed.inc_by((alerts.len() - raised) as u64);
+            if !self.services.events.is_empty() {
+                alerts.iter().take(raised).for_each(|alert| self.services.events.emit(&self.event(alert, time_ms)));
             }
-            self.meters.alerts.inc();
-            self.services.events.emit(&self.event(&alert, time_ms));
+        })
+    }
+
+    /// Counts the alerts of a call that failed: they are not raised. The stage's budget pays for it, as for others.
+    pub(crate) fn withdraw(&self, alerts: Vec<Alert>) -> bool {
+        self.pay_for(alerts, |alerts| {
+            self.meters.alerts_withdrawn.inc_by(alerts.len() as u64);
+        })
+    }
+
+    /// Has the stage's budget pay for what is done with alerts, and for letting go of them: whether that used the last of it.
+    fn pay_for(&self, alerts: Vec<Alert>, act: impl FnOnce(&[Alert])) -> bool {
+        if alerts.is_empty() {
+            return false;
         }
+        let budget = self.budget.as_ref().map(|budget| (budget, cpu_ns()));
+        act(&alerts);
+        drop(alerts);
+        budget.is_some_and(|(budget, began)| {
+            let used = cpu_ns().saturating_sub(began);
+            self.meters.cpu_ns.inc_by(used);
+            budget.spend(used, Instant::now())
+        })
     }
 
     /// The alert as others see it.
@@ -514,6 +568,49 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::spec::ComponentSource;
+    use crate::trust::Trust;
+
+    fn stage(budget: Option<Arc<Budget>>) -> Shared {
+        let spec = StageSpec {
+            name: "tag".to_owned(),
+            component: ComponentSource::Embedded { name: "none", bytes: &[] },
+            trust: Trust::default(),
+            config_json: String::new(),
+            grant: Grant::Requested,
+            on_error: OnError::Drop,
+            limits: Limits::default(),
+            is_private: false,
+            state: None,
+            failure: FailurePolicy::default(),
+            budget,
+            rollback_window: Duration::ZERO,
+            isolation: None,
+            record: None,
+            services: Services::default(),
+            schema: Arc::new(Schema::standard()),
+        };
+        Shared::new(&spec, &Metrics::new())
+    }
+
+    #[test]
+    fn what_is_done_with_alerts_is_paid_for() {
+        let alert = || {
+            let text = || "x".to_owned();
+            Alert { kind: text(), severity: 4, subject: text(), value: 0.0, threshold: 0.0, note: text() }
+        };
+        // Twice what the budget has.
+        let work = |_: &[Alert]| {
+            let until_ns = cpu_ns() + 2_000_000;
+            while cpu_ns() < until_ns {}
+        };
+        let budget = Budget::new("tag", 1, OverBudget::Shed);
+        let shared = stage(Some(Arc::clone(&budget)));
+        assert!(!shared.pay_for(Vec::new(), work) && budget.wait(Instant::now()).is_none(), "there are none");
+        assert!(shared.pay_for(vec![alert()], work), "the last of it");
+        assert!(budget.wait(Instant::now()).is_some() && shared.meters.cpu_ns.get() >= 2_000_000);
+        assert!(!stage(None).pay_for(vec![alert()], work));
+    }
 
     #[test]
     fn a_bucket_gives_its_size_at_once_and_its_rate_after() {

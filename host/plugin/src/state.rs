@@ -8,7 +8,7 @@ use sluice_flow::{Batch, Column, ColumnId, ColumnSet, Routes, Schema, Width};
 
 use crate::abi::{Alert, Denied};
 use crate::keys::OpenKey;
-use crate::limits::{Limiter, MAX_ALERT_TEXT, MAX_ALERTS_PER_CALL, MAX_WRITTEN_BYTES};
+use crate::limits::{Limiter, MAX_ALERTS_PER_CALL, MAX_WRITTEN_BYTES};
 use crate::shared::{OwnMetric, Shared};
 use crate::tables::Table;
 use crate::version::grant_names;
@@ -172,6 +172,10 @@ pub(crate) struct State {
     pub(crate) keys: Vec<Option<OpenKey>>,
     pub(crate) own_metrics: HashMap<(String, bool), OwnMetric>,
     pub(crate) alerts: Vec<Alert>,
+    /// Alerts that this call may keep; none: to be asked for at its first.
+    pub(crate) alert_room: Option<usize>,
+    /// Whether it may keep alerts beyond the stage's rate: they are compared, or the rate is somebody else's affair.
+    pub(crate) keeps_all_alerts: bool,
     pub(crate) wasi: Wasi,
     /// CPU time of the thread, in nanoseconds, at which the deadline of this call is over.
     pub(crate) cpu_until_ns: u64,
@@ -220,6 +224,8 @@ impl State {
             keys: Vec::new(),
             own_metrics: HashMap::new(),
             alerts: Vec::new(),
+            alert_room: None,
+            keeps_all_alerts: false,
             wasi: Wasi::default(),
             cpu_until_ns: 0,
             used: Used::default(),
@@ -241,6 +247,7 @@ impl State {
         self.limiter.refused = false;
         self.denied.set(None);
         self.alerts.clear();
+        self.alert_room = None;
         self.wasi.begin(self.batch_id, self.now_ms);
         for open in self.tables.iter_mut().flatten() {
             if let Some(table) = self.shared.services.tables.get(&open.name) {
@@ -363,18 +370,21 @@ impl State {
         Ok(bytes)
     }
 
-    /// Keeps an alert for the end of the call.
-    pub(crate) fn alert(&mut self, mut alert: Alert) {
-        if self.alerts.len() < MAX_ALERTS_PER_CALL {
-            // Now, and not when it is raised: until then they are all held.
-            for text in [&mut alert.kind, &mut alert.subject, &mut alert.note] {
-                text.truncate(text.floor_char_boundary(MAX_ALERT_TEXT));
-                text.shrink_to_fit();
-            }
-            self.alerts.push(alert);
-        } else {
+    /// Alerts that a call may keep: more cannot be raised at its end, as far as is known now.
+    pub(crate) fn room_for_alerts(&self) -> usize {
+        let room = if self.keeps_all_alerts { MAX_ALERTS_PER_CALL } else { self.shared.alerts_left() };
+        room.min(MAX_ALERTS_PER_CALL)
+    }
+
+    /// Whether an alert is kept for the end of the call. One that cannot be raised then is not, and is counted.
+    pub(crate) fn admits_alert(&mut self) -> bool {
+        let room = self.alert_room.unwrap_or_else(|| self.room_for_alerts());
+        self.alert_room = Some(room);
+        let is_admitted = self.alerts.len() < room;
+        if !is_admitted {
             self.shared.meters.alerts_suppressed.inc();
         }
+        is_admitted
     }
 }
 

@@ -89,7 +89,10 @@ impl Trial {
             Some(first) => first,
             None => loaded.version().start().map_err(|kind| kind.at(&loaded.stage()))?,
         };
-        instance.data_mut().touched = Some(RefCell::default());
+        let state = instance.data_mut();
+        state.touched = Some(RefCell::default());
+        // Who tries a plugin wants to see them.
+        state.keeps_all_alerts = true;
         let fuel = instance.take_fuel();
         Ok(Trial { loaded: Arc::clone(loaded), instance, fuel })
     }
@@ -155,7 +158,7 @@ impl Trial {
     /// # Errors
     /// A trap ends the instance.
     pub fn restore(&mut self, state: Vec<u8>) -> Result<Result<bool, String>, Trap> {
-        Ok(self.instance.restore(Arc::new(state))?)
+        Ok(self.instance.restore(&state)?)
     }
 
     /// The plugin's own counters and gauges by name, of all trials of the same [`Loaded`].

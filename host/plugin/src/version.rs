@@ -11,6 +11,7 @@ use crate::engine::Host;
 use crate::error::LoadErrorKind;
 use crate::instance::{Instance, Local, NoInstance, TrapKind, Trapped};
 use crate::load::Manifest;
+use crate::memory::KEPT;
 use crate::outside::RemoteVersion;
 use crate::shared::Shared;
 use crate::signature::Signer;
@@ -187,10 +188,18 @@ impl Version {
         }
     }
 
-    /// Starts instances until there are `count` that nobody has taken: whoever exchanges one then need not wait for `init`.
+    /// Starts instances until there are `count` that nobody has taken: whoever exchanges one then need not wait for `init`, nor
+    /// for pages where it is given a state.
     pub(crate) fn start_spares(&self, count: usize) {
         let there = self.spares().len();
-        for _ in there..count {
+        for spare in there..count {
+            // What instances of the stage took up before, the new one will too. Not for many: few of them are so large.
+            if let Code::Here { host, .. } = &self.code
+                && self.exports().1
+                && spare < KEPT
+            {
+                host.memories().make_ready(self.shared.memory.largest().min(self.shared.limits.memory));
+            }
             // The one who needs it tries again, and says why it failed.
             let Ok(instance) = self.start() else { return };
             self.spares().push(instance);

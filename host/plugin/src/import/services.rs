@@ -4,18 +4,22 @@ use std::sync::Arc;
 
 use sluice_flow::{Column, ColumnId, Width};
 use wasmtime::StoreContextMut;
-use wasmtime::component::{LinkerInstance, Resource, ResourceType, WasmList};
+use wasmtime::component::{LinkerInstance, Resource, ResourceType, WasmList, WasmStr};
 
-use crate::abi::{Alert, Denied, Level};
+use crate::abi::{Alert, Denied, LentAlert, Level};
 use crate::keys::{OpenKey, Replace};
+use crate::limits::MAX_ALERT_TEXT;
 use crate::shared::OwnMetric;
 use crate::state::{OpenTable, State};
 
 type Context<'a> = StoreContextMut<'a, State>;
 
 pub(super) fn log(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
-    linker.func_wrap("log", |cx: Context<'_>, (level, message): (Level, String)| {
-        cx.data().shared.log(level, &message);
+    linker.func_wrap("log", |cx: Context<'_>, (level, message): (Level, WasmStr)| {
+        // Before anything is read: what is over the rate costs next to nothing.
+        if cx.data().shared.admits_line() {
+            cx.data().shared.write_line(level, &message.to_str(&cx)?);
+        }
         Ok(())
     })
 }
@@ -50,10 +54,23 @@ fn own_metric(state: &mut State, name: String, is_counter: bool) -> Option<OwnMe
 }
 
 pub(super) fn events(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
-    linker.func_wrap("emit", |mut cx: Context<'_>, (alert,): (Alert,)| {
-        cx.data_mut().alert(alert);
+    linker.func_wrap("emit", |mut cx: Context<'_>, (lent,): (LentAlert,)| {
+        // Before anything is copied: what is over the rate costs next to nothing.
+        if !cx.data_mut().admits_alert() {
+            return Ok(());
+        }
+        let kind = text(&cx, &lent.kind)?;
+        let (subject, note) = (text(&cx, &lent.subject)?, text(&cx, &lent.note)?);
+        let LentAlert { severity, value, threshold, .. } = lent;
+        cx.data_mut().alerts.push(Alert { kind, severity, subject, value, threshold, note });
         Ok(())
     })
+}
+
+/// A text of an alert, as much of it as is kept.
+fn text(cx: &Context<'_>, lent: &WasmStr) -> wasmtime::Result<String> {
+    let text = lent.to_str(cx)?;
+    Ok(text[..text.floor_char_boundary(MAX_ALERT_TEXT)].to_owned())
 }
 
 pub(super) fn assets(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {

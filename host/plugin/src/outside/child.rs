@@ -191,10 +191,12 @@ impl House {
         let version = u64::from_le_bytes(version.try_into().map_err(|_| "a number of another length".to_owned())?);
         let tenant = self.tenant(version)?;
         let first = tenant.first.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let instance = match first {
+        let mut instance = match first {
             Some(first) => first,
             None => tenant.version.start()?,
         };
+        // The rate is the collector's affair: it is that of all instances, and the collector says what is left of it.
+        instance.data_mut().keeps_all_alerts = true;
         Ok(Seat { tenant, instance })
     }
 }
@@ -251,12 +253,13 @@ impl Seat {
         match kind {
             Kind::Process => {
                 let schema = Arc::clone(&self.tenant.version.shared.schema);
-                let (batch, deadline_ms) = report::read(&bytes, |from| {
-                    let deadline_ms = from.u64()?;
-                    Ok((batch(from, schema)?, deadline_ms))
+                let (batch, deadline_ms, alert_room) = report::read(&bytes, |from| {
+                    let (deadline_ms, alert_room) = (from.u64()?, from.u32()? as usize);
+                    Ok((batch(from, schema)?, deadline_ms, alert_room))
                 })?;
                 drop(bytes);
                 instance.data_mut().begin(batch);
+                instance.data_mut().alert_room = Some(alert_room);
                 let outcome = match instance.process(deadline_ms) {
                     Ok(Ok(())) => Outcome::Done,
                     Ok(Err(crate::abi::Failure::RetryLater(text))) => Outcome::RetryLater(text),
@@ -286,7 +289,7 @@ impl Seat {
                     out.extend(state);
                 }
             }
-            Kind::Restore => match instance.restore(Arc::new(bytes)) {
+            Kind::Restore => match instance.restore(&bytes) {
                 Ok(Err(message)) => {
                     report::put_outcome(&Outcome::Refused(message), out);
                     self.tenant.report(&self.instance, Vec::new()).put(out);

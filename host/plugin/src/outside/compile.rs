@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -120,6 +121,6 @@ pub(super) fn serve(pipe: &mut UnixStream, order: &[u8]) -> io::Result<()> {
 }
 
 fn compiled(fuel: bool, bytes: &[u8]) -> wasmtime::Result<Vec<u8>> {
-    let engine = wasmtime::Engine::new(&engine::config(fuel))?;
+    let engine = wasmtime::Engine::new(&engine::config(fuel, &Arc::default()))?;
     Component::from_binary(&engine, bytes)?.serialize()
 }

@@ -226,8 +226,10 @@ impl Remote {
         let batch = current.batch();
         let granted = self.state.read.union(self.state.write);
         let columns = || batch.columns().filter(|(number, _)| granted.contains(*number));
-        out.reserve(columns().map(|(_, column)| column.bytes() + 16).sum::<usize>() + 32);
+        out.reserve(columns().map(|(_, column)| column.bytes() + 16).sum::<usize>() + 36);
         out.put_u64(deadline_ms);
+        // What is over the rate stays there: it would be decoded at the expense of others.
+        out.put_u32(self.state.room_for_alerts() as u32);
         out.put_u64(batch.id());
         out.put_u64(batch.now_ms());
         out.put_u32(batch.rows() as u32);

@@ -95,12 +95,13 @@ impl Runner {
         let known = if needs_state { live.snapshot().ok().flatten() } else { None };
         let began = copy.as_ref().map(|_| cpu_ns());
         let was_used = live.calls() > 0;
+        live.data_mut().keeps_all_alerts = copy.is_some();
         live.data_mut().begin(batch);
         let answer = live.process(deadline_ms);
         let took = began.map_or(0, |began| cpu_ns().saturating_sub(began));
         let state = live.data_mut();
         let current = state.current.take().expect("begin put it there");
-        let mut alerts = std::mem::take(&mut state.alerts);
+        let alerts = std::mem::take(&mut state.alerts);
         let denied = state.denied.get();
         match answer {
             Ok(Ok(())) => {
@@ -113,13 +114,14 @@ impl Runner {
                 let (mut batch, filtered) = match current.commit() {
                     Ok(committed) => committed,
                     Err(left) => {
+                        *live.broke_budget() |= shared.withdraw(alerts);
                         let why = left.why(&shared.schema);
                         self.warn("batch of a private stage refused", &why);
                         self.sample("refused", &why, None);
                         return Err(Box::new(Failed::not_called(left.batch, reason::ADDRESS_LEFT, why)));
                     }
                 };
-                shared.raise(&mut alerts, now_ms);
+                *live.broke_budget() |= shared.raise(alerts, now_ms);
                 if shared.is_private {
                     // No plugin sees these fields, and one may hold what the stage is there to hide.
                     batch.clear_unknown();
@@ -135,6 +137,7 @@ impl Runner {
                 Ok(())
             }
             Ok(Err(failure)) => {
+                *live.broke_budget() |= self.version.shared.withdraw(alerts);
                 let (how, what, reason, message) = match failure {
                     Failure::RetryLater(message) => ("retry-later", "batch not processed", reason::NOT_READY, message),
                     Failure::Fatal(message) => ("refused", "batch refused", reason::REFUSED, message),
@@ -148,6 +151,7 @@ impl Runner {
             }
             Err(trapped) => {
                 let used = std::mem::take(&mut state.used);
+                self.version.shared.withdraw(alerts);
                 self.live = None;
                 self.trapped("process", &trapped);
                 self.record(&used, ended(&trapped));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::apart::Sizes;
-use super::state::restore;
+use super::state::{restore, restored};
 use super::{Fallback, Runner};
 use crate::instance::Instance;
 use crate::limits::RECYCLE_CALLS;
@@ -17,7 +17,9 @@ impl Runner {
         let (number, came, new) = {
             let current = self.loaded.current();
             if current.number == self.generation {
-                if let Some(over) = self.fallback.take_if(|fallback| Instant::now() > fallback.until) {
+                // What nobody else knows stays until somebody does.
+                let is_needed = self.is_kept_aside;
+                if let Some(over) = self.fallback.take_if(|fallback| !is_needed && Instant::now() > fallback.until) {
                     retire(over.live);
                 }
                 return;
@@ -27,7 +29,7 @@ impl Runner {
         self.generation = number;
         if Arc::ptr_eq(&new, &self.version) {
             // Put back before this instance had taken up what failed elsewhere.
-            self.fallback = None;
+            self.fallback.take_if(|_| !self.is_kept_aside);
             return;
         }
         let began = Instant::now();
@@ -71,26 +73,27 @@ impl Runner {
     /// An instance of the version before: with what the newer one knew, if that can be trusted and the older one
     /// understands it, or as it was put aside.
     fn take_back(&mut self, old: &Arc<Version>, came: Came) -> Result<(Instance, bool), String> {
-        let aside = self.fallback.take().filter(|fallback| Arc::ptr_eq(&fallback.version, old));
         if came == Came::BackAsAsked
             && let Some(live) = self.live.as_mut().filter(|live| live.keeps_state())
             && let Ok(Some(state)) = live.snapshot()
         {
             let mut instance = old.start().map_err(|error| error.to_string())?;
             let state = Arc::new(state);
-            if instance.keeps_state() && restore(&mut instance, Arc::clone(&state)) == Ok(true) {
-                self.kept = Some(state);
+            if instance.keeps_state() && restore(&mut instance, &state) == Ok(true) {
+                self.keep(Some(state));
                 return Ok((instance, true));
             }
         }
-        self.kept = aside.as_ref().and_then(|fallback| fallback.kept.clone());
+        let mut aside = self.fallback.take().filter(|fallback| Arc::ptr_eq(&fallback.version, old));
+        let kept = aside.as_mut().and_then(Fallback::kept);
+        self.keep(kept);
         if let Some(live) = aside.and_then(|fallback| fallback.live) {
             return Ok((live, self.kept.is_some()));
         }
         let mut instance = old.start().map_err(|error| error.to_string())?;
         let mut is_restored = false;
         if let Some(state) = self.kept.clone().filter(|_| instance.keeps_state()) {
-            is_restored = restore(&mut instance, state)?;
+            is_restored = restore(&mut instance, &state)?;
         }
         Ok((instance, is_restored))
     }
@@ -112,27 +115,58 @@ impl Runner {
 
     /// An instance of the new version, and whether it was given the state of the old one.
     fn take_over(&mut self, new: &Version) -> Result<(Instance, bool), String> {
-        if let Some(live) = &mut self.live
-            && live.keeps_state()
-        {
+        let mut instance = new.take().map_err(|error| error.to_string())?;
+        // One that is put aside has its state for as long as anybody may want it, and need not be copied, unless for a recording.
+        let is_put_aside = !new.shared.rollback_window.is_zero() && self.history.is_none();
+        if let Some(live) = self.live.as_mut().filter(|_| is_put_aside) {
+            match live.hand_over(instance) {
+                Ok(given) => {
+                    instance = given.heir;
+                    let is_aside = given.giver.is_ok();
+                    if let Err(trapped) = given.giver {
+                        self.live = None;
+                        self.trapped("snapshot", &trapped);
+                    }
+                    if let Some(answer) = given.answer {
+                        self.tell_unless(restored(answer)?);
+                        if is_aside {
+                            self.keep(None);
+                            self.is_kept_aside = true;
+                        } else {
+                            // What there was before is what is left.
+                            self.fetch_kept();
+                        }
+                        return Ok((instance, true));
+                    }
+                }
+                Err(heir) => instance = heir,
+            }
+        }
+        if let Some(live) = self.live.as_mut().filter(|live| live.keeps_state()) {
             match live.snapshot() {
-                Ok(state) => self.kept = state.map(Arc::new),
+                Ok(state) => self.keep(state.map(Arc::new)),
                 Err(trapped) => {
                     self.live = None;
                     self.trapped("snapshot", &trapped);
                 }
             }
         }
-        let mut instance = new.take().map_err(|error| error.to_string())?;
-        let is_given = self.kept.is_some() && instance.keeps_state();
-        if let Some(state) = self.kept.clone() {
-            if !instance.keeps_state() {
+        let state = self.fetch_kept();
+        let is_given = state.is_some() && instance.keeps_state();
+        if let Some(state) = state {
+            if instance.keeps_state() {
+                self.tell_unless(restore(&mut instance, &state)?);
+            } else {
                 tracing::info!(stage = %self.loaded.stage(), "the new version exports no state: it starts empty");
-            } else if !restore(&mut instance, state)? {
-                tracing::warn!(stage = %self.loaded.stage(), "the new version does not know the state: it starts empty");
             }
         }
         Ok((instance, is_given))
+    }
+
+    fn tell_unless(&self, is_understood: bool) {
+        if !is_understood {
+            tracing::warn!(stage = %self.loaded.stage(), "the new version does not know the state: it starts empty");
+        }
     }
 }
 

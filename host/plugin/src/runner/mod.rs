@@ -63,6 +63,8 @@ pub(crate) struct Runner {
     /// State of the plugin some time ago, and batch time then.
     kept: Option<Arc<Vec<u8>>>,
     kept_at_ms: Option<u64>,
+    /// Whether it is not `kept` that an instance after a trap is to have, but what the one put aside knows: nobody has copied it yet.
+    is_kept_aside: bool,
     /// Whether `kept` was restored and no call succeeded since.
     is_kept_in_doubt: bool,
     /// What a recording would need, if the stage makes any.
@@ -83,8 +85,24 @@ pub(crate) struct Runner {
 struct Fallback {
     version: Arc<Version>,
     live: Option<Instance>,
+    /// What it knew, or knew some time before; none if it was not asked.
     kept: Option<Arc<Vec<u8>>>,
     until: Instant,
+}
+
+impl Fallback {
+    /// What the instance knew when it was put aside, as far as that is known.
+    fn kept(&mut self) -> Option<Arc<Vec<u8>>> {
+        if self.kept.is_none() {
+            match self.live.as_mut().map(Instance::snapshot) {
+                Some(Ok(state)) => self.kept = state.map(Arc::new),
+                // It is of no use any more.
+                Some(Err(_)) => self.live = None,
+                None => {}
+            }
+        }
+        self.kept.clone()
+    }
 }
 
 impl Runner {
@@ -109,6 +127,7 @@ impl Runner {
             candidate: None,
             kept,
             kept_at_ms: None,
+            is_kept_aside: false,
             is_kept_in_doubt: false,
             history,
             batches: 0,
@@ -151,7 +170,7 @@ impl Runner {
 
     /// After a call: a version that uses up the budget within its first time is not the better one.
     fn settle_budget(&mut self) {
-        if !self.live.as_mut().is_some_and(Instance::take_broke_budget) {
+        if !self.live.as_mut().is_some_and(|live| std::mem::take(live.broke_budget())) {
             return;
         }
         self.version.shared.meters.over_budget.inc();
@@ -259,13 +278,15 @@ impl Stage for Runner {
         }
         match live.tick(now_ms) {
             Ok(()) => {
-                let mut alerts = std::mem::take(&mut live.data_mut().alerts);
-                self.version.shared.raise(&mut alerts, now_ms);
+                let alerts = std::mem::take(&mut live.data_mut().alerts);
+                *live.broke_budget() |= self.version.shared.raise(alerts, now_ms);
                 self.is_kept_in_doubt = false;
                 self.keep_state(now_ms);
             }
             Err(trapped) => {
-                let used = std::mem::take(&mut live.data_mut().used);
+                let state = live.data_mut();
+                let (used, alerts) = (std::mem::take(&mut state.used), std::mem::take(&mut state.alerts));
+                self.version.shared.withdraw(alerts);
                 self.live = None;
                 self.trapped("tick", &trapped);
                 self.record(&used, ended(&trapped));

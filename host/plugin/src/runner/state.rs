@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Runner;
+use super::{Fallback, Runner};
 use crate::error::LoadErrorKind;
-use crate::instance::Instance;
+use crate::instance::{Instance, Trapped};
 use crate::limits::{MAX_RECYCLE_CALLS, RECYCLE_CALLS, SNAPSHOT_INTERVAL_MS};
 use crate::load::Loaded;
 use crate::recording::History;
@@ -20,12 +20,12 @@ impl Runner {
         }
         let mut instance = self.version.start()?;
         if self.is_kept_in_doubt {
-            self.kept = None;
+            self.keep(None);
             self.is_kept_in_doubt = false;
         }
         let mut is_restored = false;
-        if let Some(state) = self.kept.clone() {
-            match restore(&mut instance, state) {
+        if let Some(state) = self.fetch_kept() {
+            match restore(&mut instance, &state) {
                 Ok(is_understood) => {
                     self.is_kept_in_doubt = is_understood;
                     is_restored = true;
@@ -40,6 +40,21 @@ impl Runner {
         self.live = Some(instance);
         self.begin_history(is_restored);
         Ok(())
+    }
+
+    /// The state that an instance begins with after a trap.
+    pub(super) fn fetch_kept(&mut self) -> Option<Arc<Vec<u8>>> {
+        if self.is_kept_aside {
+            let state = self.fallback.as_mut().and_then(Fallback::kept);
+            self.keep(state);
+        }
+        self.kept.clone()
+    }
+
+    /// From now on an instance begins with this state after a trap.
+    pub(super) fn keep(&mut self, state: Option<Arc<Vec<u8>>>) {
+        self.kept = state;
+        self.is_kept_aside = false;
     }
 
     /// Begins the history of an instance, which has the kept state or none.
@@ -86,7 +101,7 @@ impl Runner {
     pub(super) fn keep_now(&mut self) -> bool {
         let Some(live) = self.live.as_mut().filter(|live| live.keeps_state()) else { return false };
         match live.snapshot() {
-            Ok(state) => self.kept = state.map(Arc::new),
+            Ok(state) => self.keep(state.map(Arc::new)),
             Err(trapped) => {
                 self.live = None;
                 self.trapped("snapshot", &trapped);
@@ -120,7 +135,7 @@ impl Runner {
             }
         };
         let fresh = self.version.start().map_err(|error| error.to_string()).and_then(|mut fresh| {
-            let is_understood = state.clone().map_or(Ok(true), |state| restore(&mut fresh, state))?;
+            let is_understood = state.as_ref().map_or(Ok(true), |state| restore(&mut fresh, state))?;
             if is_understood { Ok(fresh) } else { Err("it does not understand its own state".to_owned()) }
         });
         match fresh {
@@ -129,7 +144,9 @@ impl Runner {
                 self.recycle_calls =
                     if helped { RECYCLE_CALLS } else { (self.recycle_calls * 2).min(MAX_RECYCLE_CALLS) };
                 let is_restored = state.is_some();
-                self.kept = state.or(self.kept.take());
+                if is_restored {
+                    self.keep(state);
+                }
                 self.live = Some(fresh);
                 self.begin_history(is_restored);
                 self.version.shared.meters.recycled.inc();
@@ -155,8 +172,13 @@ pub(super) fn saved_state(path: &Path, loaded: &Loaded, version: &Version) -> Op
 }
 
 /// Gives `state` to an instance; says whether it knew what to do with it.
-pub(super) fn restore(instance: &mut Instance, state: Arc<Vec<u8>>) -> Result<bool, String> {
-    match instance.restore(state) {
+pub(super) fn restore(instance: &mut Instance, state: &[u8]) -> Result<bool, String> {
+    restored(instance.restore(state))
+}
+
+/// What came of giving an instance a state.
+pub(super) fn restored(answer: Result<Result<bool, String>, Trapped>) -> Result<bool, String> {
+    match answer {
         Ok(Ok(is_understood)) => Ok(is_understood),
         Ok(Err(message)) => Err(format!("restore: {message}")),
         Err(trapped) => Err(format!("restore: {}", trapped.text)),

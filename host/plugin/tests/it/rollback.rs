@@ -6,7 +6,7 @@ use expect_test::expect;
 use sluice_flow::col;
 use sluice_plugin::{ColumnChange, ComponentSource, LoadErrorKind, Reloaded};
 
-use crate::{Bench, batch, guest};
+use crate::{Bench, batch, batch_of, guest};
 
 /// Number of the first row and version of the plugin that gave it.
 fn numbered(stage: &mut Box<dyn sluice_pipeline::Stage>) -> (u64, u64) {
@@ -48,6 +48,21 @@ fn a_new_version_that_traps_is_put_back_and_the_batch_is_not_lost() {
     bench.install(&guest::version(2));
     loaded.reload().unwrap();
     assert_eq!(numbered(&mut stages[0]), (10, 2));
+}
+
+#[test]
+fn what_was_put_back_begins_after_a_trap_with_what_it_knew_when_it_was_put_aside() {
+    let mut bench = with_window("count");
+    bench.spec.config_json = bench.spec.config_json.replace(":0", ":666");
+    let loaded = bench.load();
+    let mut stage = loaded.instance();
+    assert_eq!(numbered(&mut stage), (1, 1));
+    bench.install(&guest::version(9));
+    loaded.reload().unwrap();
+    assert_eq!((numbered(&mut stage), numbered(&mut stage)), ((4, 9), (7, 9)));
+    assert_eq!((numbered(&mut stage), numbered(&mut stage)), ((4, 1), (7, 1)));
+    assert!(stage.process(batch_of(&[("192.0.2.1", 666)])).out.is_none());
+    assert_eq!(numbered(&mut stage), (4, 1));
 }
 
 #[test]
@@ -177,7 +192,9 @@ fn a_candidate_runs_beside_without_effect_and_the_report_says_what_differs() {
 #[test]
 fn a_candidate_that_filters_routes_alerts_or_traps_is_reported() {
     let report = |running: &str, arg: u32, candidate: &str, candidate_arg: u32| {
-        let bench = Bench::new(running, arg);
+        let mut bench = Bench::new(running, arg);
+        // What is over the rate is compared all the same.
+        bench.spec.limits.alerts_per_min = 1;
         let loaded = bench.load();
         let mut stage = loaded.instance();
         let mut spec = bench.spec.clone();
@@ -191,6 +208,8 @@ fn a_candidate_that_filters_routes_alerts_or_traps_is_reported() {
         loaded.shadow_report().unwrap()
     };
     let same = report("pass", 0, "pass", 0);
+    assert!(same.is_same() && same.batches == 3, "{same:?}");
+    let same = report("alerts", 5, "alerts", 5);
     assert!(same.is_same() && same.batches == 3, "{same:?}");
     let traps = report("pass", 0, "trap", 20);
     assert_eq!((traps.failures, traps.batches), (3, 0));

@@ -7,7 +7,7 @@ use sluice_plugin::keys::{KeySpec, Keys};
 use sluice_plugin::tables::{TableSpec, Tables};
 use sluice_plugin::{Limits, OnError};
 
-use crate::{Bench, batch};
+use crate::{Bench, batch, batch_of};
 
 fn tables(bench: &Bench) -> Arc<Tables> {
     let path = bench.dir.path().join("customers.csv");
@@ -174,6 +174,53 @@ fn alerts_carry_stage_and_batch_time_and_a_flood_is_counted() {
     .assert_eq(&format!("{:#?}", events[0]));
     assert_eq!(bench.metric("sluice_stage_plugin_alerts_total{stage=\"tag\"}"), 10.0);
     assert_eq!(bench.metric("sluice_stage_plugin_alerts_suppressed_total{stage=\"tag\"}"), 1990.0);
+}
+
+#[test]
+fn every_alert_is_raised_or_counted_as_beyond_the_rate_or_as_that_of_a_call_that_failed() {
+    let counts = |bench: &Bench| {
+        ["alerts", "alerts_suppressed", "alerts_withdrawn"]
+            .map(|what| bench.metric(&format!("sluice_stage_plugin_{what}_total{{stage=\"tag\"}}")))
+    };
+    // So few a minute that none comes back while this runs.
+    let limited = |mode: &str, arg: u32| {
+        let mut bench = Bench::new(mode, arg);
+        bench.spec.limits.alerts_per_min = 30;
+        bench.spec.failure.bisect = false;
+        bench
+    };
+    let bench = limited("alerts", 20);
+    let loaded = bench.load();
+    // The rate is that of all instances.
+    let mut stages = [loaded.instance(), loaded.instance()];
+    let mut raised = Vec::new();
+    for turn in 0..4 {
+        assert!(stages[turn % 2].process(batch()).out.is_some());
+        raised.push(bench.events.try_iter().count());
+    }
+    let [kept, suppressed, withdrawn] = counts(&bench);
+    assert_eq!(raised[0], 20);
+    assert!((30.0..40.0).contains(&kept), "{kept}");
+    assert_eq!((raised.iter().sum::<usize>() as f64, kept + suppressed, withdrawn), (kept, 80.0, 0.0));
+    // One call traps after it, and another answers with an error.
+    let bench = limited("trap", 20);
+    let mut stage = bench.load().instance();
+    stage.process(batch());
+    assert_eq!(counts(&bench), [0.0, 0.0, 1.0]);
+    assert!(stage.process(batch_of(&[("192.0.2.1", 1)])).out.is_some());
+    assert_eq!((counts(&bench), bench.events.try_iter().count()), ([1.0, 0.0, 1.0], 1));
+    let bench = limited("alerts-refuse", 20);
+    bench.process(batch());
+    assert_eq!((counts(&bench), bench.events.try_iter().count()), ([0.0, 0.0, 20.0], 0));
+}
+
+#[test]
+fn a_text_of_an_alert_is_cut_where_a_character_ends() {
+    let bench = Bench::new("alert-of", 2000);
+    bench.process(batch());
+    let event = bench.events.try_recv().unwrap();
+    assert_eq!((event.kind.as_str(), event.subject.len()), ("long", 1023));
+    assert!(event.subject.chars().all(|c| c == '€'), "three bytes each");
 }
 
 #[test]

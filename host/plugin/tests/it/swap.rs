@@ -1,10 +1,11 @@
 //! Exchange of a plugin while batches flow.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use expect_test::expect;
 use sluice_flow::col;
-use sluice_plugin::Reloaded;
+use sluice_plugin::{Limits, Loaded, Reloaded, StageSpec};
 
 use crate::{Bench, batch, batch_of, guest};
 
@@ -119,6 +120,141 @@ fn an_instance_that_trapped_takes_up_the_new_version() {
     bench.install(&guest::version(2));
     loaded.reload().unwrap();
     assert_eq!(numbered(&mut stage), (1, 2));
+}
+
+/// A bench for each way that a state can take: copied where nothing is put aside, else from memory to memory.
+fn both_ways(mode: &str, arg: u32, then: impl Fn(&mut Bench)) {
+    for window in [Duration::ZERO, Duration::from_secs(3600)] {
+        let mut bench = Bench::new(mode, arg);
+        bench.spec.rollback_window = window;
+        then(&mut bench);
+    }
+}
+
+/// Publishes the same plugin with another configuration and other limits.
+fn publish(bench: &Bench, loaded: &Loaded, config_json: &str, limits: Limits) {
+    let spec = StageSpec { config_json: config_json.to_owned(), limits, ..bench.spec.clone() };
+    loaded.publish(loaded.candidate(&spec).unwrap());
+}
+
+fn traps(bench: &Bench) -> f64 {
+    bench.metric("sluice_stage_plugin_traps_total{stage=\"tag\",kind=\"trap\"}")
+}
+
+#[test]
+fn a_large_state_goes_over_whole_again_and_again() {
+    const BYTES: u32 = 3_000_000;
+    both_ways("pattern", BYTES, |bench| {
+        let loaded = bench.load();
+        let mut stage = loaded.instance();
+        for exchange in 0..4 {
+            let out = stage.process(batch()).out.unwrap();
+            assert_eq!(out.number(col::CUSTOMER_ID, 0), u64::from(BYTES), "exchange {exchange}");
+            // Of itself it knows nothing from now on.
+            publish(bench, &loaded, r#"{"mode":"pattern","arg":0}"#, bench.spec.limits.clone());
+        }
+        assert_eq!(bench.metric("sluice_stage_plugin_swaps_total{stage=\"tag\"}"), 3.0);
+    });
+}
+
+#[test]
+fn an_instance_that_has_no_room_for_the_state_leaves_it_with_the_old_one() {
+    both_ways("pattern", 3_000_000, |bench| {
+        let loaded = bench.load();
+        let mut stage = loaded.instance();
+        publish(bench, &loaded, r#"{"mode":"pattern","arg":0}"#, Limits { memory: 3 << 20, ..Limits::default() });
+        for _ in 0..2 {
+            assert_eq!(stage.process(batch()).out.unwrap().number(col::CUSTOMER_ID, 0), 3_000_000);
+        }
+        assert_eq!(bench.metric("sluice_stage_plugin_swaps_refused_total{stage=\"tag\"}"), 1.0);
+        assert_eq!(traps(bench), 0.0, "it is not the old one's fault");
+    });
+}
+
+#[test]
+fn a_state_that_is_larger_than_it_may_be_ends_the_old_instance_and_the_new_one_starts_empty() {
+    both_ways("count", 0, |bench| {
+        bench.spec.limits.snapshot_bytes = 7;
+        let loaded = bench.load();
+        let mut stage = loaded.instance();
+        assert_eq!(numbered(&mut stage), (1, 1));
+        bench.install(&guest::version(2));
+        loaded.reload().unwrap();
+        assert_eq!((numbered(&mut stage), traps(bench)), ((1, 2), 1.0));
+    });
+}
+
+#[test]
+fn a_new_version_that_traps_before_anybody_asked_what_it_knows_begins_with_what_it_was_given() {
+    both_ways("count", 666, |bench| {
+        let trapping = || batch_of(&[("192.0.2.1", 666)]);
+        let loaded = bench.load();
+        let mut stage = loaded.instance();
+        assert_eq!(numbered(&mut stage), (1, 1));
+        bench.install(&guest::version(2));
+        loaded.reload().unwrap();
+        assert_eq!(numbered(&mut stage), (4, 2));
+        loaded.settle();
+        assert!(stage.process(trapping()).out.is_none());
+        assert_eq!((numbered(&mut stage), numbered(&mut stage)), ((4, 2), (7, 2)));
+        // The same, where the next version comes before the next batch.
+        bench.install(&guest::version(1));
+        loaded.reload().unwrap();
+        assert_eq!(numbered(&mut stage), (10, 1));
+        loaded.settle();
+        assert!(stage.process(trapping()).out.is_none());
+        bench.install(&guest::version(2));
+        loaded.reload().unwrap();
+        assert_eq!(numbered(&mut stage), (10, 2));
+    });
+}
+
+/// `tiny.wat` with a state of four bytes, which it frees with `free`. As another version it traps unless it was given them.
+fn with_state(free: &str, is_new: bool) -> Vec<u8> {
+    let state = format!(
+        r#"
+        (global $known (mut i32) (i32.const {known}))
+        (func (export "sluice:plugin/state@0.1.0#snapshot") (result i32) (i32.const 400))
+        (func (export "cabi_post_sluice:plugin/state@0.1.0#snapshot") (param i32) {free})
+        (func (export "sluice:plugin/state@0.1.0#restore") (param $at i32) (param $len i32) (result i32)
+          (global.set $known (i32.eq (i32.load (local.get $at)) (i32.const 0x64636261)))
+          (i32.const 500))
+        (data (i32.const 400) "\98\01\00\00\04\00\00\00abcd")
+        (data (i32.const 500) "\00\00\00\00\01")
+        (memory (export"#,
+        known = i32::from(!is_new),
+    );
+    let process = r##"#process") (result i32) (if (i32.eqz (global.get $known)) (then unreachable)) (i32.const 300))"##;
+    guest::tiny(&[("(memory (export", &state), (r##"#process") (result i32) (i32.const 300))"##, process)])
+}
+
+/// Rows that the new version keeps, and traps of both, where the old one frees its state with `free`.
+fn freed(bench: &Bench, free: &str) -> (usize, f64) {
+    bench.install(&with_state(free, false));
+    let loaded = bench.load();
+    let mut stage = loaded.instance();
+    assert_eq!(stage.process(batch()).out.unwrap().rows(), 3);
+    bench.install(&with_state("", true));
+    loaded.reload().unwrap();
+    loaded.settle();
+    let processed = stage.process(batch());
+    (processed.out.map_or(0, |out| out.rows()), traps(bench))
+}
+
+#[test]
+fn a_state_is_read_before_it_is_freed() {
+    both_ways("pass", 0, |bench| {
+        assert_eq!(freed(bench, "(memory.fill (i32.const 408) (i32.const 0) (i32.const 4))"), (3, 0.0));
+    });
+}
+
+#[test]
+fn an_instance_that_traps_after_it_gave_its_state_takes_nothing_back() {
+    let mut bench = Bench::new("pass", 0);
+    bench.spec.rollback_window = Duration::from_secs(3600);
+    // From another process it comes when all of the call is over.
+    bench.spec.isolation = None;
+    assert_eq!(freed(&bench, "unreachable"), (3, 1.0));
 }
 
 #[test]

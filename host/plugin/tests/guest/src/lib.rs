@@ -37,12 +37,17 @@ struct State {
     rows: u64,
     calls: u32,
     table: Option<tables::Table>,
-    /// As many bytes as `arg` says, in mode `ballast`: a large state.
+    /// As many bytes as `arg` says, in modes `ballast` and `pattern`: a large state.
     ballast: Vec<u8>,
 }
 
 thread_local! {
     static STATE: RefCell<State> = RefCell::default();
+}
+
+/// A byte that tells where it is.
+fn pattern(at: u32) -> u8 {
+    (at ^ at >> 8 ^ at >> 16) as u8
 }
 
 fn version() -> u8 {
@@ -92,10 +97,14 @@ impl stage::Guest for Guest {
             writes.extend([SRC_HI, SRC_LO]);
         }
         let name = if mode == "bad-name" { "a\nb".to_owned() } else { "guest".to_owned() };
-        let keeps_state = ["count", "count-to", "half-state", "brittle-state", "ballast"].contains(&mode.as_str());
+        let keeps_state = ["count", "count-to", "half-state", "brittle-state", "ballast", "pattern"].contains(&mode.as_str());
         let stateful = keeps_state || version() == 8;
         let tick_ms = (mode == "tick").then_some(100);
-        let ballast = if mode == "ballast" { vec![1; arg as usize] } else { Vec::new() };
+        let ballast = match mode.as_str() {
+            "ballast" => vec![1; arg as usize],
+            "pattern" => (0..arg).map(pattern).collect(),
+            _ => Vec::new(),
+        };
         STATE.with_borrow_mut(|state| *state = State { mode, arg, ballast, ..State::default() });
         Ok(Manifest { name, version: VERSION.to_owned(), reads, writes, stateful, tick_ms })
     }
@@ -169,6 +178,14 @@ fn run(mode: &str, arg: u32) -> Result<(), String> {
             });
             assert!(arg == 0 || from + u64::from(rows) < u64::from(arg), "{arg} rows");
             batch::set_u32s(CUSTOMER, &vec![from as u32 + 1; rows as usize]).map_err(failed)
+        }
+        // How many bytes it knows, or 0 if one of them is not what it was.
+        "pattern" => {
+            let bytes = STATE.with_borrow(|state| {
+                let is_whole = (0..).zip(&state.ballast).all(|(at, byte)| *byte == pattern(at));
+                if is_whole { state.ballast.len() as u32 } else { 0 }
+            });
+            batch::set_u32s(CUSTOMER, &vec![bytes; rows as usize]).map_err(failed)
         }
         // Says that it is stateless, and counts its calls.
         "calls" => {
@@ -393,10 +410,15 @@ fn run(mode: &str, arg: u32) -> Result<(), String> {
             }
             Ok(())
         }
-        "alerts" => {
+        "alerts" | "alerts-refuse" => {
             for _ in 0..arg {
                 emit("flood");
             }
+            if mode == "alerts" { Ok(()) } else { Err("these rows are not for me".to_owned()) }
+        }
+        // One about so many characters.
+        "alert-of" => {
+            emit_about("long", "€".repeat(arg as usize));
             Ok(())
         }
         "wasi" => {
@@ -423,10 +445,14 @@ fn run(mode: &str, arg: u32) -> Result<(), String> {
 }
 
 fn emit(kind: &str) {
+    emit_about(kind, "192.0.2.1".to_owned());
+}
+
+fn emit_about(kind: &str, subject: String) {
     events::emit(&events::Alert {
         kind: kind.to_owned(),
         severity: 4,
-        subject: "192.0.2.1".to_owned(),
+        subject,
         value: 2.0,
         threshold: 1.0,
         note: "two\nlines".to_owned(),
@@ -444,7 +470,8 @@ impl timer::Guest for Guest {
 impl state::Guest for Guest {
     fn snapshot() -> Vec<u8> {
         STATE.with_borrow(|state| {
-            if state.mode == "ballast" { state.ballast.clone() } else { state.rows.to_le_bytes().to_vec() }
+            let is_large = ["ballast", "pattern"].contains(&state.mode.as_str());
+            if is_large { state.ballast.clone() } else { state.rows.to_le_bytes().to_vec() }
         })
     }
 
@@ -456,7 +483,7 @@ impl state::Guest for Guest {
             _ => {}
         }
         let mode = STATE.with_borrow(|state| state.mode.clone());
-        if mode == "ballast" {
+        if ["ballast", "pattern"].contains(&mode.as_str()) {
             STATE.with_borrow_mut(|state| state.ballast = data);
             return Ok(true);
         }
