@@ -22,6 +22,15 @@ pub fn to_read<T>(place: *const T) {
     let _: *const T = place;
 }
 
+/// Asks for the values from the `first` on, as many as `count`, which will be read.
+#[inline(always)]
+pub fn rows_to_read<T>(values: &[T], first: usize, count: usize) {
+    let next = values.get(first..).unwrap_or_default();
+    for line in next.get(..count).unwrap_or(next).chunks((LINE / size_of::<T>()).max(1)) {
+        to_read(line.as_ptr());
+    }
+}
+
 /// Asks for the lines behind the one that `place` is in, up to `bytes` further on, which will be written.
 #[inline(always)]
 pub(crate) fn to_write<T>(place: *const T, bytes: usize) {

@@ -8,6 +8,8 @@
 
 use std::ops::Range;
 
+use sluice_flow::fetch;
+
 use super::table::{MILLI, SECOND};
 use super::varint;
 
@@ -49,6 +51,25 @@ pub(crate) enum Values<'b> {
     Seconds(&'b [u64]),
     /// Halves of an address; one may be missing.
     Address(&'b [u64], &'b [u64]),
+}
+
+impl Values<'_> {
+    /// Asks for the rows of the next block, from `first` on: there are more columns than the processor sees through.
+    #[inline(always)]
+    fn fetch(self, first: usize) {
+        match self {
+            Values::U8(values) | Values::MinusOne(values) => fetch::rows_to_read(values, first, ROWS),
+            Values::U16(values) => fetch::rows_to_read(values, first, ROWS),
+            Values::U32(values) => fetch::rows_to_read(values, first, ROWS),
+            Values::U64(values) | Values::Millis(values) | Values::Seconds(values) => {
+                fetch::rows_to_read(values, first, ROWS);
+            }
+            Values::Address(hi, lo) => {
+                fetch::rows_to_read(hi, first, ROWS);
+                fetch::rows_to_read(lo, first, ROWS);
+            }
+        }
+    }
 }
 
 /// Bytes of a line: all numbers and addresses of the dialect that has most take fewer, as a test says, and
@@ -109,6 +130,7 @@ impl<'b> Block<'b> {
         let range = first..first + self.rows;
         for (key, values) in &self.columns {
             let key = *key;
+            values.fetch(range.end);
             let scratch = &mut self.values;
             let numbers = match values {
                 Values::U8(values) => widen(scratch, values, &range, u64::from),
