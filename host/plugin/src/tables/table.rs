@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 
-use super::exact::Exact;
+use super::exact::{Exact, KeyKind};
 use super::prefixes::Prefixes;
 use super::{TableError, TableSpec, csv, mmdb, values};
 
@@ -137,6 +137,14 @@ impl Table {
         match &self.places {
             Places::Keys(exact) => Some(exact),
             Places::Prefixes(_) => None,
+        }
+    }
+
+    /// What is found in it; none if that cannot be known, because it is empty.
+    pub(crate) fn key_kind(&self) -> Option<KeyKind> {
+        match &self.places {
+            Places::Keys(exact) => exact.kind,
+            Places::Prefixes(_) => Some(KeyKind::Address),
         }
     }
 

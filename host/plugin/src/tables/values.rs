@@ -5,28 +5,8 @@ use std::net::IpAddr;
 use sluice_flow::halves_of;
 
 use super::csv::{self, BadLine};
-use super::exact::{Exact, Key};
+use super::exact::{Exact, Key, KeyKind};
 use super::{MAX_KEYS, Rows};
-
-/// What a line begins with. All lines of a file are of one kind: where a line is not, somebody forgot something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Number,
-    Address,
-    Numbers,
-    AddressAndNumber,
-}
-
-impl Kind {
-    fn name(self) -> &'static str {
-        match self {
-            Kind::Number => "a number",
-            Kind::Address => "an address",
-            Kind::Numbers => "two numbers",
-            Kind::AddressAndNumber => "an address and a number",
-        }
-    }
-}
 
 /// Reads a table of values.
 ///
@@ -40,7 +20,7 @@ impl Kind {
 pub(crate) fn read(text: &str) -> Result<Rows, BadLine> {
     let mut rows = Rows::default();
     let mut exact = Exact::default();
-    let mut first: Option<(Kind, usize)> = None;
+    let mut first: Option<(KeyKind, usize)> = None;
     let mut is_first = true;
     for (line, number) in csv::lines(text) {
         let bad = |problem: String| BadLine { line: number, problem };
@@ -61,6 +41,7 @@ pub(crate) fn read(text: &str) -> Result<Rows, BadLine> {
             continue;
         }
         let (kind, key) = key(keys).map_err(bad)?;
+        // Where a line is of another kind, somebody forgot something.
         match first {
             None => first = Some((kind, number)),
             Some((other, at)) if other != kind => {
@@ -79,11 +60,12 @@ pub(crate) fn read(text: &str) -> Result<Rows, BadLine> {
         }
     }
     exact.finish();
+    exact.kind = first.map(|(kind, _)| kind);
     rows.exact = Some(exact);
     Ok(rows)
 }
 
-fn key(fields: &[&str]) -> Result<(Kind, Key), String> {
+fn key(fields: &[&str]) -> Result<(KeyKind, Key), String> {
     let (first, second) = match fields {
         [first] => (first, None),
         [first, second, ..] => {
@@ -96,16 +78,16 @@ fn key(fields: &[&str]) -> Result<(Kind, Key), String> {
     };
     if let Some(number) = number(first) {
         return Ok(match second {
-            None => (Kind::Number, [0, 0, number]),
-            Some(second) => (Kind::Numbers, [0, number, second]),
+            None => (KeyKind::Number, [0, 0, number]),
+            Some(second) => (KeyKind::Numbers, [0, number, second]),
         });
     }
     let address: IpAddr =
         first.parse().map_err(|_| format!("`{first}` is no key, e.g. `443`, `0x1bb`, `AS64500` or `192.0.2.1`"))?;
     let (hi, lo) = halves_of(address);
     Ok(match second {
-        None => (Kind::Address, [0, hi, lo]),
-        Some(second) => (Kind::AddressAndNumber, [hi, lo, second]),
+        None => (KeyKind::Address, [0, hi, lo]),
+        Some(second) => (KeyKind::AddressAndNumber, [hi, lo, second]),
     })
 }
 

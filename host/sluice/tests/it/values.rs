@@ -155,30 +155,35 @@ fn a_case_has_tables_of_values_and_a_wrong_name_fails_it() {
 }
 
 #[test]
-fn a_number_in_a_table_of_prefixes_is_answered_with_what_the_table_must_be() {
+fn a_number_in_a_table_of_prefixes_is_answered_by_check_with_what_the_table_must_be() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     file("nets.csv", "192.0.2.0/24,here\n");
-    fs::write(folder.path().join("a.bin"), netflow5(0, &[1, 2])).unwrap();
-    file(
-        "sluice.toml",
-        r#"
-        [sources.old]
-        type = "capture"
-        paths = ["a.bin"]
-        [tables.nets]
-        type = "prefix"
-        path = "nets.csv"
-        [stages.named]
-        inputs = ["old"]
-        plugin = "enricher"
-        config = { names = [{ table = "nets", key = ["dst_port"], column = "note" }] }
-        [sinks.rows]
-        type = "null"
-        inputs = ["named"]
-        "#,
-    );
-    let ended = Running::start(&folder.path().join("sluice.toml")).end();
-    assert_eq!(ended.books("named"), (2, 0, 2));
-    assert!(ended.log.contains("names[0]: the table `nets` must be one of values"), "{}", ended.log);
+    for isolation in ["", "isolation = \"process\""] {
+        let text = format!(
+            r#"
+            [sources.old]
+            type = "udp"
+            listen = "127.0.0.1:0"
+            [tables.nets]
+            type = "prefix"
+            path = "nets.csv"
+            [stages.named]
+            inputs = ["old"]
+            plugin = "enricher"
+            config = {{ names = [{{ table = "nets", key = ["dst_port"], column = "note" }}] }}
+            {isolation}
+            [sinks.rows]
+            type = "null"
+            inputs = ["named"]
+            "#
+        );
+        file("sluice.toml", &text);
+        let output = sluice().current_dir(folder.path()).args(["--log=warn", "check", "sluice.toml"]).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        let problem = "`names[0].table` does not fit: the table `nets` is of type `prefix`; \
+                       to look up a number takes `values` with a number a line";
+        assert!(said.contains(problem), "{said}");
+    }
 }
