@@ -12,7 +12,7 @@ use crate::{Bench, batch, batch_of};
 fn tables(bench: &Bench) -> Arc<Tables> {
     let path = bench.dir.path().join("customers.csv");
     std::fs::write(&path, "192.0.2.0/24,100\n2001:db8::/32,200\n").unwrap();
-    let spec = |path: &std::path::Path| TableSpec::Prefix { path: path.to_owned() };
+    let spec = |path: &std::path::Path| TableSpec::prefix(path.to_owned());
     let specs = [("customers".to_owned(), spec(&path)), ("hidden".to_owned(), spec(&path))];
     Arc::new(Tables::load(specs).unwrap())
 }
@@ -46,7 +46,7 @@ fn found(lines: &str) -> String {
     let mut bench = Bench::new("values", 0);
     let path = bench.dir.path().join("values.csv");
     std::fs::write(&path, lines).unwrap();
-    let tables = Tables::load([("customers".to_owned(), TableSpec::Values { path })]).unwrap();
+    let tables = Tables::load([("customers".to_owned(), TableSpec::values(path))]).unwrap();
     bench.spec.services.tables = Arc::new(tables);
     bench.report() + "\n"
 }
@@ -96,6 +96,21 @@ fn values_are_found_by_columns_of_any_width_and_by_lists() {
 }
 
 #[test]
+fn values_of_one_column_are_found_by_keys_of_two() {
+    let mut bench = Bench::new("values", 0);
+    let path = bench.dir.path().join("interfaces.csv");
+    std::fs::write(&path, "exporter,index,name,speed\n192.0.2.1,10,one,1000\n2001:db8::1,30,six,\n").unwrap();
+    let spec = |column: &str| TableSpec::Values { path: path.clone(), column: Some(column.to_owned()), key_columns: 2 };
+    let mut found = |column: &str| {
+        let tables = Tables::load([("customers".to_owned(), spec(column))]).unwrap();
+        bench.spec.services.tables = Arc::new(tables);
+        bench.report().lines().find(|line| line.starts_with("address, bytes")).unwrap().to_owned()
+    };
+    assert_eq!(found("name"), r#"address, bytes Ok(["one", "", "six"]) ["one", "", ""]"#);
+    assert_eq!(found("speed"), r#"address, bytes Ok(["1000", "", ""]) ["1000", "", ""]"#);
+}
+
+#[test]
 fn what_no_row_has_counts_as_zeros_where_the_table_has_a_value_for_zero() {
     expect![[r#"
         proto Ok(["tcp", "tcp", "tcp"])
@@ -130,7 +145,7 @@ fn fits(bench: &mut Bench, lines: Option<&str>) -> String {
         Some(lines) => {
             let path = bench.dir.path().join("values.csv");
             std::fs::write(&path, lines).unwrap();
-            Arc::new(Tables::load([("customers".to_owned(), TableSpec::Values { path })]).unwrap())
+            Arc::new(Tables::load([("customers".to_owned(), TableSpec::values(path))]).unwrap())
         }
         None => tables(bench),
     };
