@@ -297,7 +297,9 @@ impl Local {
             let config: Arc<str> = Arc::from(shared.config_json.as_str());
             Ok(this.init.call(&mut this.store, (config,))?.0)
         })?;
-        let misfit = self.store.data_mut().misfit.take();
+        let state = self.store.data_mut();
+        state.is_first = false;
+        let misfit = state.misfit.take();
         // The plugin knows what in its configuration is wrong, and not what the table is instead.
         Ok(answer.map_err(|message| match misfit {
             Some(misfit) => format!("{message}: {misfit}"),

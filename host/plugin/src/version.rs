@@ -190,7 +190,10 @@ impl Version {
 
     /// Starts instances until there are `count` that nobody has taken: whoever exchanges one then need not wait for `init`, nor
     /// for pages where it is given a state.
-    pub(crate) fn start_spares(&self, count: usize) {
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), with the first that could not be started.
+    pub(crate) fn start_spares(&self, count: usize) -> Result<(), LoadErrorKind> {
         let there = self.spares().len();
         for spare in there..count {
             // What instances of the stage took up before, the new one will too. Not for many: few of them are so large.
@@ -200,10 +203,10 @@ impl Version {
             {
                 host.memories().make_ready(self.shared.memory.largest().min(self.shared.limits.memory));
             }
-            // The one who needs it tries again, and says why it failed.
-            let Ok(instance) = self.start() else { return };
+            let instance = self.start()?;
             self.spares().push(instance);
         }
+        Ok(())
     }
 
     /// An instance that was started before, or a new one.
