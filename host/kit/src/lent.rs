@@ -97,9 +97,15 @@ impl TableConfig {
     #[must_use]
     pub fn spec(&self) -> TableSpec {
         match self {
-            TableConfig::Prefix(prefix) => TableSpec::Prefix { path: prefix.path.clone() },
+            TableConfig::Prefix(prefix) => {
+                TableSpec::Prefix { path: prefix.path.clone(), column: prefix.column.clone() }
+            }
             TableConfig::Mmdb(mmdb) => TableSpec::Mmdb { path: mmdb.path.clone(), field: mmdb.field.clone() },
-            TableConfig::Values(values) => TableSpec::Values { path: values.path.clone() },
+            TableConfig::Values(values) => TableSpec::Values {
+                path: values.path.clone(),
+                column: values.column.clone(),
+                key_columns: usize::from(values.key_columns.unwrap_or(1)),
+            },
         }
     }
 }
@@ -108,8 +114,11 @@ impl TableConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PrefixConfig {
-    /// The file; relative to the configuration file.
+    /// The file, relative to the configuration file: `prefix,value` a line, or `value,v4 prefixes,v6 prefixes`.
     pub path: PathBuf,
+    /// Which column has the values, where a line has a prefix and several: its name in the first line, e.g. `"site"`, or its
+    /// number, e.g. `"3"`, the prefix being `"1"`. Several tables may be of one file. Default: a line has one value.
+    pub column: Option<String>,
 }
 
 /// `type = "mmdb"`.
@@ -129,6 +138,11 @@ pub struct ValuesConfig {
     /// The file, relative to the configuration file: `key,value` a line, where the key is a number (`443`, `0x1bb`, `AS64500`) or
     /// an address, or `key,number,value`, e.g. an exporter and an interface index. All lines alike, each key once.
     pub path: PathBuf,
+    /// Which column has the values, where a line has several: its name in the first line, e.g. `"speed"`, or its number, e.g.
+    /// `"4"`. Several tables may be of one file. Default: a line has one value, the last field.
+    pub column: Option<String>,
+    /// With `column`, how many columns make the key, from the first: 1 or 2. Default 1.
+    pub key_columns: Option<u8>,
 }
 
 /// `[keys.NAME]`: a secret that plugins use without seeing it.
@@ -356,6 +370,16 @@ fn lookup_table(doc: &Document, table: &mut Table<'_>, base: &Path) -> Result<Ta
         }
         "values" => {
             let mut config: ValuesConfig = table.rest(doc)?;
+            let problem = match (&config.column, config.key_columns) {
+                (_, None) | (Some(_), Some(1 | 2)) => None,
+                (Some(_), Some(_)) => Some("`key_columns` must be 1 or 2"),
+                (None, Some(_)) => {
+                    Some("`key_columns` says what of a line is the key where `column` says what is the value")
+                }
+            };
+            if let Some(problem) = problem {
+                return Err(doc.error(table.span("key_columns"), &table.path, problem));
+            }
             config.path = base.join(&config.path);
             Ok(TableConfig::Values(config))
         }

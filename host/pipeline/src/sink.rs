@@ -12,7 +12,7 @@ use tokio::time;
 use tracing::{error, info, warn};
 
 use crate::run::Failures;
-use crate::{Account, BoxError, Parcel, Stop};
+use crate::{Account, BoxError, Parcel, Provisional, Stop};
 
 /// Delay before the first retry of an unavailable sink; it doubles up to [`LONGEST_RETRY`].
 const FIRST_RETRY: Duration = Duration::from_millis(100);
@@ -31,6 +31,11 @@ pub trait Sink: Send + 'static {
     /// [`MOST_UNDER_WAY`] deliveries go on at a time.
     fn begin(&mut self, batch: &Batch) -> impl Future<Output = Result<Option<Delivery>, SinkError>> + Send {
         async { self.write(batch).await.map(|()| None) }
+    }
+
+    /// Who decides later whether what was taken arrives, if somebody does; then `Ok` is no more than that it was taken. Asked once.
+    fn provisional(&self) -> Option<Provisional> {
+        None
     }
 
     /// Flushes what may be held back, when no batch has come for a while.
@@ -114,7 +119,8 @@ impl SinkEntry {
     pub fn new<S: Sink>(sink: S, account: Arc<Account>, queue: usize) -> SinkEntry {
         let books = Arc::clone(&account);
         let start: Start = Box::new(move |parcels, failures, abort| {
-            let driver = Driver { sink, account: books, failures, abort, under_way: VecDeque::new(), is_broken: false };
+            let (provisional, under_way) = (sink.provisional(), VecDeque::new());
+            let driver = Driver { sink, account: books, provisional, failures, abort, under_way, is_broken: false };
             Box::pin(driver.run(parcels))
         });
         SinkEntry { account, queue, start }
@@ -143,6 +149,7 @@ struct Missing {
 struct Driver<S> {
     sink: S,
     account: Arc<Account>,
+    provisional: Option<Provisional>,
     failures: Arc<Failures>,
     abort: Stop,
     /// In the order in which they began.
@@ -265,16 +272,24 @@ impl<S: Sink> Driver<S> {
     fn settle(&self, parcel: &Parcel, began: Instant, outcome: Result<(), Missing>) {
         let rows = parcel.batch.rows();
         match outcome {
-            Ok(()) => self.account.rows_out(rows),
+            Ok(()) => self.taken(rows),
             Err(Missing { reason, rows: missing, is_failure }) => {
                 if is_failure {
                     parcel.ack.fail();
                 }
                 self.account.dropped(reason, missing.min(rows));
-                self.account.rows_out(rows - missing.min(rows));
+                self.taken(rows - missing.min(rows));
             }
         }
         self.account.batch(began.elapsed().as_secs_f64());
+    }
+
+    /// Counts rows that the sink has taken.
+    fn taken(&self, rows: usize) {
+        match &self.provisional {
+            Some(provisional) => provisional.add(&self.account, rows),
+            None => self.account.rows_out(rows),
+        }
     }
 
     /// Counts everything under way as lost: there is no more time to wait for it.

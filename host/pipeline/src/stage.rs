@@ -45,6 +45,9 @@ pub struct Processed {
     pub dead: Option<Batch>,
     /// What follows, in the order of the rows, where a batch was taken apart.
     pub more: Vec<Piece>,
+    /// Parts that are still to be processed, in the order of the rows: what the stage may use was used up between two of them. They
+    /// wait, each until [`wait`](Stage::wait) says that it may come, and those of the next batch behind them.
+    pub later: Vec<Batch>,
     /// Rows that end here, by reason.
     pub dropped: Vec<(&'static str, usize)>,
     /// Why the whole pipeline has to stop, if it has to.
@@ -126,11 +129,16 @@ impl Processed {
         self.dead.iter().chain(more)
     }
 
+    /// Rows that are still to be processed.
+    pub(crate) fn rows_later(&self) -> usize {
+        self.later.iter().map(Batch::rows).sum()
+    }
+
     /// Rows accounted for.
     #[must_use]
     pub fn rows(&self) -> usize {
         let out = self.out.as_ref().map_or(0, Batch::rows) + self.dead.as_ref().map_or(0, Batch::rows);
-        let more = self.more.iter().map(Piece::rows).sum::<usize>();
+        let more = self.more.iter().map(Piece::rows).sum::<usize>() + self.rows_later();
         out + more + self.dropped.iter().map(|(_, rows)| rows).sum::<usize>()
     }
 }

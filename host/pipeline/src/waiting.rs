@@ -20,7 +20,10 @@ const SETTLING: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(crate) struct Waiting(Vec<(Arc<Slot>, Queue)>);
 
-type Queue = VecDeque<(Batch, Ack)>;
+type Queue = VecDeque<(Parts, Ack)>;
+
+/// A batch, or what is left of one that was taken apart.
+type Parts = VecDeque<Batch>;
 
 impl Waiting {
     pub(crate) fn is_empty(&self) -> bool {
@@ -34,27 +37,43 @@ impl Waiting {
 
     /// Has a batch wait; gives it back if there is no room.
     pub(crate) fn push(&mut self, slot: &Arc<Slot>, batch: Batch, ack: &Ack) -> Option<Batch> {
+        let queue = self.queue(slot);
+        if queue.len() >= MAX_WAITING {
+            return Some(batch);
+        }
+        queue.push_back((Parts::from([batch]), ack.clone()));
+        None
+    }
+
+    /// Has the rest of a batch wait in front of everything else: it was in already, so that there is room.
+    pub(crate) fn put_back(&mut self, slot: &Arc<Slot>, rest: Vec<Batch>, ack: &Ack) {
+        if !rest.is_empty() {
+            self.queue(slot).push_front((rest.into(), ack.clone()));
+        }
+    }
+
+    fn queue(&mut self, slot: &Arc<Slot>) -> &mut Queue {
         let at = self.0.iter().position(|(waiting, _)| Arc::ptr_eq(waiting, slot));
         let at = at.unwrap_or_else(|| {
             self.0.push((Arc::clone(slot), Queue::new()));
             self.0.len() - 1
         });
-        let queue = &mut self.0[at].1;
-        if queue.len() >= MAX_WAITING {
-            return Some(batch);
-        }
-        queue.push_back((batch, ack.clone()));
-        None
+        &mut self.0[at].1
     }
 
     /// The oldest that waits for `slot`.
     fn pop(&mut self, slot: &Arc<Slot>) -> Option<(Batch, Ack)> {
         let at = self.0.iter().position(|(waiting, _)| Arc::ptr_eq(waiting, slot))?;
-        let oldest = self.0[at].1.pop_front();
-        if self.0[at].1.is_empty() {
+        let queue = &mut self.0[at].1;
+        let (parts, ack) = queue.front_mut()?;
+        let oldest = (parts.pop_front()?, ack.clone());
+        if parts.is_empty() {
+            queue.pop_front();
+        }
+        if queue.is_empty() {
             self.0.swap_remove(at);
         }
-        oldest
+        Some(oldest)
     }
 
     fn slots(&self) -> Vec<Arc<Slot>> {

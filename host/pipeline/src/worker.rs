@@ -179,9 +179,7 @@ impl Worker {
         let plan = Arc::clone(&self.plan);
         let (slot, edges) = &plan.stages[stage];
         let account = &*slot.account;
-        let rows = batch.rows();
-        account.rows_in(rows);
-        account.bytes(batch.bytes());
+        let (rows, bytes) = (batch.rows(), batch.bytes());
         let began = Instant::now();
         let processed = match &mut self.stages[stage].1 {
             Own::Mine(stage, _) => call.on(&mut **stage, batch),
@@ -189,7 +187,11 @@ impl Worker {
         };
         account.batch(began.elapsed().as_secs_f64());
         debug_assert_eq!(processed.rows(), rows, "{} loses rows without saying so", account.name());
-        let Processed { out, dead, more, dropped, stop } = processed;
+        // Parts that come later count when they do.
+        account.rows_in(rows - processed.rows_later());
+        account.bytes(bytes.saturating_sub(processed.later.iter().map(Batch::bytes).sum()));
+        let Processed { out, dead, more, later, dropped, stop } = processed;
+        self.waiting.put_back(slot, later, ack);
         for (reason, rows) in dropped {
             account.dropped(reason, rows);
         }

@@ -93,7 +93,7 @@ fn tables(c: &mut Criterion) {
         writeln!(text, "2001:db8:{:x}:{:x}::/64,{}", number >> 8, number & 0xff, number % 5000).expect("text");
     }
     std::fs::write(&path, text).expect("written");
-    let spec = TableSpec::Prefix { path };
+    let spec = TableSpec::prefix(path);
     let mut group = c.benchmark_group("tables");
     group.throughput(Throughput::Elements(100_000));
     group.sample_size(10);
@@ -128,7 +128,7 @@ fn values(c: &mut Criterion) {
         let path = dir.path().join(name);
         let text: String = keys.enumerate().map(|(number, key)| format!("{key},{}\n", number % 5000)).collect();
         std::fs::write(&path, text).expect("written");
-        TableSpec::Values { path }
+        TableSpec::values(path)
     };
     let load = |spec: &TableSpec| Table::load(spec).expect("good");
     let port_spec = table("ports", &mut (0..6000).map(|port| (port * 10).to_string()));

@@ -160,7 +160,7 @@ fn compare<P: Plugin>(c: &mut Criterion, name: &'static str, config: &str) {
     // 10.0.X.0/24 is customer X + 1; nothing else is known.
     let text: String = (0..64).map(|net| format!("10.0.{net}.0/24,{}\n", net + 1)).collect();
     std::fs::write(&path, text).expect("written");
-    let spec = |name: &str| (name.to_owned(), TableSpec::Prefix { path: path.clone() });
+    let spec = |name: &str| (name.to_owned(), TableSpec::prefix(path.clone()));
     let tables = Arc::new(Tables::load([spec("customers"), spec("countries")]).expect("good tables"));
     let keys = Arc::new(Keys::load([("key".to_owned(), KeySpec::literal(KEY))]).expect("a good key"));
     let rows = rows();

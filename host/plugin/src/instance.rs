@@ -287,14 +287,24 @@ impl Local {
         self.store.data_mut().end_call();
     }
 
-    /// `stage.init`.
-    pub(crate) fn init(&mut self) -> Result<Result<Manifest, String>, Trapped> {
+    /// `stage.init`, the first of the version or a later one.
+    pub(crate) fn init(&mut self, is_first: bool) -> Result<Result<Manifest, String>, Trapped> {
         let shared = Arc::clone(&self.store.data().shared);
-        self.store.data_mut().begin_call();
-        self.call(shared.limits.init_deadline_ms, 1, |this| {
+        let state = self.store.data_mut();
+        state.is_first = is_first;
+        state.begin_call();
+        let answer = self.call(shared.limits.init_deadline_ms, 1, |this| {
             let config: Arc<str> = Arc::from(shared.config_json.as_str());
             Ok(this.init.call(&mut this.store, (config,))?.0)
-        })
+        })?;
+        let state = self.store.data_mut();
+        state.is_first = false;
+        let misfit = state.misfit.take();
+        // The plugin knows what in its configuration is wrong, and not what the table is instead.
+        Ok(answer.map_err(|message| match misfit {
+            Some(misfit) => format!("{message}: {misfit}"),
+            None => message,
+        }))
     }
 
     /// `stage.process`, on the batch that the state was given.

@@ -314,6 +314,8 @@ impl Loaded {
         let (new, _) = Version::prepare(&self.host, &old.shared, &old.trust, &presented)?;
         check_exchange(old, &new)?;
         check_hides(old, &new)?;
+        // A plugin that starts the first time only must not have the workers wait for the deadline of `init`.
+        new.start_spares(self.runners.load(Ordering::Relaxed))?;
         let reloaded = self.publish_version(Arc::new(new));
         lock(&self.seen).refused = None;
         Ok(reloaded)
@@ -350,7 +352,8 @@ impl Loaded {
     }
 
     fn publish_version(&self, new: Arc<Version>) -> Reloaded {
-        new.start_spares(self.runners.load(Ordering::Relaxed));
+        // The one who needs one that could not be started tries again, and says why it failed.
+        new.start_spares(self.runners.load(Ordering::Relaxed)).unwrap_or_default();
         let mut previous = lock(&self.previous);
         let old = self.current.load_full();
         let reloaded = Reloaded::Swapped {

@@ -17,7 +17,7 @@ use crate::wasi::Wasi;
 /// A table that a plugin has opened.
 #[derive(Debug)]
 pub(crate) struct OpenTable {
-    name: String,
+    pub(crate) name: String,
     /// As it was when the call began: it does not change within one.
     pub(crate) table: Arc<Table>,
 }
@@ -183,6 +183,11 @@ pub(crate) struct State {
     pub(crate) used: Used,
     /// The column that was refused first in this call: it is not granted.
     pub(crate) denied: Cell<Option<ColumnId>>,
+    /// Whether this is the first `init` of a version, which finds out whether its configuration fits: a table is then asked, and
+    /// answers, what can be looked up in it. Later ones must not fail because a file has other keys by then.
+    pub(crate) is_first: bool,
+    /// The first thing that a table was asked for and cannot do.
+    pub(crate) misfit: RefCell<Option<String>>,
     /// Which columns were touched, if somebody wants to know.
     pub(crate) touched: Option<RefCell<Touched>>,
 }
@@ -230,6 +235,8 @@ impl State {
             cpu_until_ns: 0,
             used: Used::default(),
             denied: Cell::new(None),
+            is_first: false,
+            misfit: RefCell::default(),
             touched: None,
         }
     }

@@ -116,7 +116,7 @@ impl Version {
         let linker = admit::link(host, component, shared.grant.linkable())?;
         let misfit = |error: wasmtime::Error| LoadErrorKind::Link { error: format!("{error:#}") };
         let pre = linker.instantiate_pre(component).map_err(misfit)?;
-        let (instance, manifest) = start(host, shared, &pre, &exports)?;
+        let (instance, manifest) = start(host, shared, &pre, &exports, true)?;
         let code = Code::Here { host: Arc::clone(host), pre, exports };
         let version = Version::checked(shared, papers, manifest, code)?;
         let instance = version.granted(instance);
@@ -179,7 +179,7 @@ impl Version {
     pub(crate) fn start(&self) -> Result<Instance, LoadErrorKind> {
         match &self.code {
             Code::Here { host, pre, exports } => {
-                let (instance, manifest) = start(host, &self.shared, pre, exports)?;
+                let (instance, manifest) = start(host, &self.shared, pre, exports, false)?;
                 check_grant(&self.shared.schema, &manifest, self.ceiling)?;
                 Ok(self.granted(instance))
             }
@@ -190,7 +190,10 @@ impl Version {
 
     /// Starts instances until there are `count` that nobody has taken: whoever exchanges one then need not wait for `init`, nor
     /// for pages where it is given a state.
-    pub(crate) fn start_spares(&self, count: usize) {
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), with the first that could not be started.
+    pub(crate) fn start_spares(&self, count: usize) -> Result<(), LoadErrorKind> {
         let there = self.spares().len();
         for spare in there..count {
             // What instances of the stage took up before, the new one will too. Not for many: few of them are so large.
@@ -200,10 +203,10 @@ impl Version {
             {
                 host.memories().make_ready(self.shared.memory.largest().min(self.shared.limits.memory));
             }
-            // The one who needs it tries again, and says why it failed.
-            let Ok(instance) = self.start() else { return };
+            let instance = self.start()?;
             self.spares().push(instance);
         }
+        Ok(())
     }
 
     /// An instance that was started before, or a new one.
@@ -243,18 +246,19 @@ impl Version {
     }
 }
 
-/// Instantiates and calls `init`.
+/// Instantiates and calls `init`, the first of the version or a later one.
 fn start(
     host: &Host,
     shared: &Arc<Shared>,
     pre: &InstancePre<State>,
     exports: &Exports,
+    is_first: bool,
 ) -> Result<(Instance, Manifest), LoadErrorKind> {
     let mut instance = Local::new(host.engine(), pre, exports, shared).map_err(|error| match error {
         NoInstance::Misfit(error) => LoadErrorKind::Link { error },
         NoInstance::Trapped(trapped) => LoadErrorKind::Start { error: trapped.text, backtrace: trapped.backtrace },
     })?;
-    let manifest = match instance.init() {
+    let manifest = match instance.init(is_first) {
         Ok(Ok(manifest)) => checked(&shared.schema, manifest)?,
         Ok(Err(message)) => return Err(LoadErrorKind::Config { message }),
         Err(trapped) => return Err(init_trapped(shared, trapped)),

@@ -1,10 +1,5 @@
 //! Big-endian numbers at a place in a slice, `None` where the slice ends before them.
 
-/// The byte at `at`.
-pub(crate) fn u8_at(bytes: &[u8], at: usize) -> Option<u8> {
-    bytes.get(at).copied()
-}
-
 /// The two-byte number at `at`.
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..)?.first_chunk().map(|chunk| u16::from_be_bytes(*chunk))

@@ -11,13 +11,13 @@ use crate::bytes::{is_zero, u16_at, u32_at};
 use crate::compile::Wish;
 use crate::exporter::{ExporterKey, Exporters};
 use crate::pending::Pending;
-use crate::plan::{Common, Plan};
+use crate::plan::Common;
 use crate::sampling::Sampling;
 use crate::sequence::Unit;
 use crate::sflow::SflowDecoder;
 use crate::stats::{Faults, Protocol};
 use crate::template::TemplateReader;
-use crate::{DecodeError, DecodeStats, ipfix, netflow5};
+use crate::{DecodeError, DecodeStats, fixed, ipfix};
 
 /// What exporters may make a decoder keep. Each decoder has limits of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ pub struct Decoder {
     /// Room to note where records and their fields are.
     pub(crate) anchors: Vec<u32>,
     pub(crate) reverse_anchors: Vec<u32>,
-    netflow5: Plan,
+    fixed: fixed::Plans,
     pub(crate) sflow: SflowDecoder,
 }
 
@@ -86,7 +86,7 @@ impl Decoder {
     /// A decoder that fills those columns of `schema` that are `wanted`.
     #[must_use]
     pub fn new(schema: Arc<Schema>, wanted: ColumnSet, limits: Limits) -> Decoder {
-        let netflow5 = netflow5::plan(Wish { schema: &schema, wanted: &wanted });
+        let fixed = fixed::Plans::new(Wish { schema: &schema, wanted: &wanted });
         Decoder {
             schema,
             wanted,
@@ -96,7 +96,7 @@ impl Decoder {
             stats: DecodeStats::default(),
             anchors: Vec::new(),
             reverse_anchors: Vec::new(),
-            netflow5,
+            fixed,
             sflow: SflowDecoder::default(),
         }
     }
@@ -106,14 +106,14 @@ impl Decoder {
     pub fn want(&mut self, wanted: ColumnSet) {
         self.wanted = wanted;
         let wish = Wish { schema: &self.schema, wanted: &self.wanted };
-        self.netflow5 = netflow5::plan(wish);
+        self.fixed = fixed::Plans::new(wish);
         self.exporters.plan_anew(&mut self.reader, wish);
     }
 
     /// Decodes one datagram and appends its rows to `out`, which must be of the decoder's schema.
     ///
-    /// The protocol is found by inspection: a first number of two bytes 5, 9 or 10 is NetFlow v5,
-    /// NetFlow v9 or IPFIX, one of four bytes 5 is sFlow v5. `exporter` is the datagram's source
+    /// The protocol is found by inspection: a first number of two bytes 1, 5, 7, 9 or 10 is NetFlow v1, v5, v7,
+    /// v9 or IPFIX, one of four bytes 5 is sFlow v5. `exporter` is the datagram's source
     /// address, an IPv4-mapped one the same as the IPv4 one. `received_ns` is the time of receipt in
     /// nanoseconds since the Unix epoch; the decoder has no other clock.
     ///
@@ -129,7 +129,9 @@ impl Decoder {
             Ok(protocol) => {
                 self.stats.protocol(protocol);
                 match protocol {
-                    Protocol::NetFlow5 => self.netflow5(exporter, received_ns, datagram, out, &mut faults),
+                    Protocol::NetFlow1 | Protocol::NetFlow5 | Protocol::NetFlow7 => {
+                        self.fixed(protocol, exporter, received_ns, datagram, out, &mut faults);
+                    }
                     Protocol::NetFlow9 => self.netflow9(exporter, received_ns, datagram, out, &mut faults),
                     Protocol::Ipfix => self.ipfix(exporter, received_ns, datagram, out, &mut faults),
                     Protocol::Sflow => {
@@ -151,8 +153,10 @@ impl Decoder {
         &self.stats
     }
 
-    fn netflow5(
+    /// Decodes the records of NetFlow v1, v5 or v7.
+    fn fixed(
         &mut self,
+        protocol: Protocol,
         exporter: IpAddr,
         received_ns: u64,
         datagram: &[u8],
@@ -161,9 +165,9 @@ impl Decoder {
     ) {
         let mut rest = datagram;
         loop {
-            match netflow5::parse(rest) {
+            match fixed::parse(protocol, rest) {
                 Ok((message, missing)) => {
-                    self.netflow5_records(exporter, received_ns, &message, out);
+                    self.fixed_records(exporter, received_ns, &message, out);
                     if let Some(error) = missing {
                         faults.add(&mut self.stats, error);
                         return;
@@ -178,7 +182,7 @@ impl Decoder {
             // What follows is padding or another message.
             match u16_at(rest, 0) {
                 _ if is_zero(rest) => return,
-                Some(5) => {}
+                _ if protocol_of(rest) == Ok(protocol) => {}
                 version => {
                     let version = version.unwrap_or(0);
                     faults.add(&mut self.stats, DecodeError::UnknownVersion { version });
@@ -188,18 +192,19 @@ impl Decoder {
         }
     }
 
-    fn netflow5_records(
+    fn fixed_records(
         &mut self,
         exporter: IpAddr,
         received_ns: u64,
-        message: &netflow5::Message<'_>,
+        message: &fixed::Message<'_>,
         out: &mut BatchBuilder,
     ) {
-        let (rows, _) = self.netflow5.rows(message.records, &mut self.anchors);
+        let plan = self.fixed.of(message);
+        let (rows, _) = plan.rows(message.records, &mut self.anchors);
         let common = Common {
-            flow_type: Protocol::NetFlow5.flow_type(),
+            flow_type: message.protocol.flow_type(),
             received_ns,
-            sequence: message.sequence,
+            sequence: message.sequence.unwrap_or(0),
             domain: message.engine,
             exporter: halves_of(exporter),
             clock: message.clock(),
@@ -207,14 +212,16 @@ impl Decoder {
             default_rate: message.sampling_rate,
         };
         let records = rows.len();
-        self.netflow5.fill(&rows, &common, out);
+        plan.fill(&rows, &common, out);
         out.advance(records);
         self.stats.records += records as u64;
         self.stats.rows += records as u64;
-        let key = ExporterKey { addr: exporter, protocol: Protocol::NetFlow5, domain: message.engine };
+        let key = ExporterKey { addr: exporter, protocol: message.protocol, domain: message.engine };
         let slot = self.exporters.slot(key, &mut self.stats);
         let sequence = &mut self.exporters.at(slot).sequence;
-        sequence.observe(message.sequence, u32::try_from(records).ok(), Unit::Records, &mut self.stats);
+        if let Some(number) = message.sequence {
+            sequence.observe(number, u32::try_from(records).ok(), Unit::Records, &mut self.stats);
+        }
         sequence.came(received_ns, records as u64);
         sequence.seen.header_rate = message.sampling_rate;
     }
@@ -228,7 +235,9 @@ fn protocol_of(datagram: &[u8]) -> Result<Protocol, DecodeError> {
         left: datagram.len(),
     })?;
     match (version, u32_at(datagram, 0)) {
+        (1, _) => Ok(Protocol::NetFlow1),
         (5, _) => Ok(Protocol::NetFlow5),
+        (7, _) => Ok(Protocol::NetFlow7),
         (9, _) => Ok(Protocol::NetFlow9),
         (ipfix::VERSION, _) => Ok(Protocol::Ipfix),
         (0, Some(5)) => Ok(Protocol::Sflow),

@@ -21,12 +21,12 @@ pub enum DecodeError {
         left: usize,
     },
     /// None of NetFlow v5, NetFlow v9, IPFIX and sFlow v5.
-    #[error("version {version} is none of NetFlow 5 and 9, IPFIX (10) and sFlow 5")]
+    #[error("version {version} is none of NetFlow 1, 5, 7 and 9, IPFIX (10) and sFlow 5")]
     UnknownVersion {
         /// The first two bytes of the datagram.
         version: u16,
     },
-    /// A NetFlow v5 header announces no record or more than a datagram may have (30).
+    /// A header of NetFlow v1, v5 or v7 announces no record or more than a datagram may have (30).
     #[error("{count} records, 1 to 30 are possible")]
     BadCount {
         /// Records announced.

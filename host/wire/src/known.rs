@@ -22,7 +22,7 @@ const MOST_RATES: usize = 32;
 pub struct KnownExporter {
     /// Its address.
     pub addr: IpAddr,
-    /// `netflow5`, `netflow9`, `ipfix` or `sflow`.
+    /// `netflow1`, `netflow5`, `netflow7`, `netflow9`, `ipfix` or `sflow`.
     pub protocol: &'static str,
     /// Observation domain; engine type and id of NetFlow v5, sub-agent of sFlow.
     pub domain: u32,
@@ -30,8 +30,8 @@ pub struct KnownExporter {
     pub datagrams: u64,
     /// Flow records decoded.
     pub records: u64,
-    /// What sequence numbers say was sent and did not come: datagrams of NetFlow v9 and sFlow, records of NetFlow v5
-    /// and IPFIX.
+    /// What sequence numbers say was sent and did not come: datagrams of NetFlow v9 and sFlow, records of NetFlow v5,
+    /// v7 and IPFIX.
     pub missing: u64,
     /// Places in the sequence where something is missing.
     pub gaps: u64,

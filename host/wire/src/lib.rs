@@ -1,11 +1,11 @@
-//! Export datagrams to columns: NetFlow v5 and v9, IPFIX and sFlow v5.
+//! Export datagrams to columns: NetFlow v1, v5, v7 and v9, IPFIX and sFlow v5.
 //!
 //! A [`Decoder`] takes datagrams and appends rows to a
 //! [`BatchBuilder`](sluice_flow::BatchBuilder). It reads no clock and opens nothing. The way of a
 //! NetFlow v9 or IPFIX datagram: the sets are found (`netflow9`, `ipfix`, `sets`); a template becomes
 //! a plan once (`template`, `compile`); a data set runs its plan, a column at a time (`plan`,
 //! `kernel`, `source`, `gather`); options data gives sampling rates (`options`, `sampling`); a data set without
-//! template waits (`pending`). NetFlow v5 has one plan for all datagrams (`netflow5`). sFlow samples
+//! template waits (`pending`). NetFlow v1, v5 and v7 have a plan for all datagrams (`fixed`). sFlow samples
 //! go through a dissector of packet headers (`sflow`, `packet`).
 //!
 //! Templates and options data are parsed by netflow_parser, which also fills the rare column that no
@@ -20,11 +20,11 @@ mod element;
 mod error;
 pub mod export;
 mod exporter;
+mod fixed;
 mod gather;
 mod ipfix;
 mod kernel;
 mod known;
-mod netflow5;
 mod netflow9;
 mod options;
 mod packet;

@@ -14,7 +14,7 @@ const MAX_MISSING: u32 = 1 << 20;
 pub(crate) enum Unit {
     /// Datagrams: NetFlow v9 (RFC 3954, section 5.1) and sFlow.
     Datagrams,
-    /// Data records: NetFlow v5 and IPFIX (RFC 7011, section 3.1).
+    /// Data records: NetFlow v5, v7 and IPFIX (RFC 7011, section 3.1).
     Records,
 }
 

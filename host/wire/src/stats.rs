@@ -6,7 +6,9 @@ use crate::{DecodeError, SflowSamples};
 /// Protocols, for counting datagrams by protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Protocol {
+    NetFlow1,
     NetFlow5,
+    NetFlow7,
     NetFlow9,
     Ipfix,
     Sflow,
@@ -16,20 +18,24 @@ impl Protocol {
     /// As metrics and people call it.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Protocol::NetFlow1 => "netflow1",
             Protocol::NetFlow5 => "netflow5",
+            Protocol::NetFlow7 => "netflow7",
             Protocol::NetFlow9 => "netflow9",
             Protocol::Ipfix => "ipfix",
             Protocol::Sflow => "sflow",
         }
     }
 
-    /// Value of the `flow_type` column.
+    /// Value of the `flow_type` column, 0 for none.
     pub(crate) fn flow_type(self) -> u8 {
         match self {
             Protocol::Sflow => 1,
             Protocol::NetFlow5 => 2,
             Protocol::NetFlow9 => 3,
             Protocol::Ipfix => 4,
+            // Programs that read flows have no number for them.
+            Protocol::NetFlow1 | Protocol::NetFlow7 => 0,
         }
     }
 }
@@ -49,8 +55,12 @@ pub struct DecodeStats {
     pub records: u64,
     /// Records of which some column was filled by the slow general decoder.
     pub records_general: u64,
+    /// Datagrams of NetFlow v1.
+    pub netflow1: u64,
     /// Datagrams of NetFlow v5.
     pub netflow5: u64,
+    /// Datagrams of NetFlow v7.
+    pub netflow7: u64,
     /// Datagrams of NetFlow v9.
     pub netflow9: u64,
     /// Datagrams of IPFIX.
@@ -77,7 +87,7 @@ pub struct DecodeStats {
     pub options_dropped: u64,
     /// Datagrams that sequence numbers say were sent and did not come (NetFlow v9, sFlow).
     pub missing_datagrams: u64,
-    /// Records that sequence numbers say were sent and did not come (NetFlow v5, IPFIX).
+    /// Records that sequence numbers say were sent and did not come (NetFlow v5 and v7, IPFIX).
     pub missing_records: u64,
     /// Datagrams that came after later ones; they were counted as missing before.
     pub sequence_late: u64,
@@ -112,7 +122,9 @@ impl DecodeStats {
     /// Counts a datagram of `protocol`.
     pub(crate) fn protocol(&mut self, protocol: Protocol) {
         match protocol {
+            Protocol::NetFlow1 => self.netflow1 += 1,
             Protocol::NetFlow5 => self.netflow5 += 1,
+            Protocol::NetFlow7 => self.netflow7 += 1,
             Protocol::NetFlow9 => self.netflow9 += 1,
             Protocol::Ipfix => self.ipfix += 1,
             Protocol::Sflow => self.sflow += 1,

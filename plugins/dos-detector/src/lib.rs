@@ -16,7 +16,7 @@ mod meter;
 mod sketch;
 mod state;
 
-use sluice_sdk::{Batch, Failure, Manifest, Plugin, Table, columns};
+use sluice_sdk::{Batch, Failure, KeyColumns, Manifest, Plugin, Table, columns};
 
 use aggregate::{Addr, Aggregate, Rows};
 pub use config::{Config, Learn, Prefixes, Rates, Thresholds};
@@ -41,7 +41,11 @@ impl Plugin for DosDetector {
         let detector = Detector::new(&config)?;
         let protect = match &config.protect {
             Some(name) => {
-                Some(Table::open(name).map_err(|error| format!("`protect`: cannot open table `{name}`: {error}"))?)
+                let table =
+                    Table::open(name).map_err(|error| format!("`protect`: cannot open table `{name}`: {error}"))?;
+                // The host says what the table is instead.
+                table.check(KeyColumns::address(columns::DST_ADDR)).map_err(|_| "`protect` does not fit")?;
+                Some(table)
             }
             None => None,
         };

@@ -3,6 +3,7 @@
 use sluice_sdk::{Address, Batch, Denied, Table, columns};
 
 use crate::config::DirectionMode;
+use crate::memo;
 
 /// Values of the columns `direction` and `remote_side`.
 const UNKNOWN: u8 = 0;
@@ -41,7 +42,9 @@ impl Decider {
     pub(crate) fn open(mode: DirectionMode, table: Option<&str>) -> Result<Decider, String> {
         match (mode, table) {
             (DirectionMode::User, _) => Ok(Decider::Exported([UNKNOWN, OUT, IN])),
-            (DirectionMode::Prefixes, Some(name)) => Ok(Decider::Local(crate::memo::open("direction.table", name)?)),
+            (DirectionMode::Prefixes, Some(name)) => {
+                Ok(Decider::Local(memo::open("direction.table", name, memo::ADDRESS)?))
+            }
             (DirectionMode::Border | DirectionMode::Prefixes, _) => Ok(Decider::Exported([UNKNOWN, IN, OUT])),
         }
     }

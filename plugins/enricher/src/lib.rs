@@ -14,7 +14,7 @@ use sluice_sdk::{Address, Batch, Bitmap, Column, Denied, Failure, Manifest, Plug
 
 pub use config::{AutonomousSystem, Config, Country, Customers, Direction, DirectionMode, Interfaces, Name, Scale};
 use direction::{Decider, REMOTE_DESTINATION, REMOTE_SOURCE, SideCodes, Sides};
-use memo::{Numbers, Words};
+use memo::{ADDRESS, Numbers, Words};
 use names::Named;
 
 /// The plugin.
@@ -58,12 +58,13 @@ impl Plugin for Enricher {
             let local = config.direction.as_ref().filter(|direction| direction.mode == DirectionMode::Prefixes);
             self.is_one_table = local.is_some_and(|direction| direction.table.as_ref() == Some(&customers.table));
             self.customers =
-                Some((Numbers::open("customers.table", &customers.table)?, Drops(customers.drop_unmatched)));
+                Some((Numbers::open("customers.table", &customers.table, ADDRESS)?, Drops(customers.drop_unmatched)));
             manifest.read(columns::SRC_ADDR).read(columns::DST_ADDR).write(columns::CUSTOMER_ID);
             manifest.write(columns::SRC_CUSTOMER_ID).write(columns::DST_CUSTOMER_ID);
         }
         if let Some(country) = &config.country {
-            self.country = Some((Words::open("country.table", &country.table)?, Drops(country.drop_unmatched)));
+            self.country =
+                Some((Words::open("country.table", &country.table, ADDRESS)?, Drops(country.drop_unmatched)));
             manifest.read(columns::SRC_ADDR).read(columns::DST_ADDR).write(columns::REMOTE_COUNTRY);
             manifest.write(columns::SRC_COUNTRY).write(columns::DST_COUNTRY);
         }
@@ -74,12 +75,12 @@ impl Plugin for Enricher {
         if let Some(system) = &config.autonomous_system {
             manifest.read(columns::SRC_ADDR).read(columns::DST_ADDR);
             if let Some(table) = &system.table {
-                self.as_numbers = Some(Numbers::open("as.table", table)?);
+                self.as_numbers = Some(Numbers::open("as.table", table, ADDRESS)?);
                 self.as_overwrite = system.overwrite;
                 manifest.read(columns::SRC_AS).read(columns::DST_AS).write(columns::SRC_AS).write(columns::DST_AS);
             }
             if let Some(names) = &system.names {
-                self.as_names = Some(Words::open("as.names", names)?);
+                self.as_names = Some(Words::open("as.names", names, ADDRESS)?);
                 manifest.write(columns::SRC_AS_NAME).write(columns::DST_AS_NAME);
             }
         }

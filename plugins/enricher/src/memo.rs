@@ -1,10 +1,16 @@
 //! What is remembered of a table, so that a value crosses once per generation and not once per row.
 
-use sluice_sdk::Table;
+use sluice_sdk::{KeyColumns, Table, columns};
 
-/// Opens the table that `key` of the configuration names.
-pub(crate) fn open(key: &str, name: &str) -> Result<Table, String> {
-    Table::open(name).map_err(|error| format!("`{key}`: cannot open table `{name}`: {error}"))
+/// What tables are looked up by where it is the addresses of a flow.
+pub(crate) const ADDRESS: KeyColumns = KeyColumns::address(columns::SRC_ADDR);
+
+/// Opens the table that `key` of the configuration names, to be looked up by `by`.
+pub(crate) fn open(key: &str, name: &str, by: KeyColumns) -> Result<Table, String> {
+    let table = Table::open(name).map_err(|error| format!("`{key}`: cannot open table `{name}`: {error}"))?;
+    // The host says what the table is instead.
+    table.check(by).map_err(|_| format!("`{key}` does not fit"))?;
+    Ok(table)
 }
 
 /// What no number is: none has more than 32 bits.
@@ -25,8 +31,8 @@ pub(crate) struct Numbers {
 }
 
 impl Numbers {
-    pub(crate) fn open(key: &str, name: &str) -> Result<Numbers, String> {
-        let table = open(key, name)?;
+    pub(crate) fn open(key: &str, name: &str, by: KeyColumns) -> Result<Numbers, String> {
+        let table = open(key, name, by)?;
         let (key, max) = (key.to_owned(), u32::MAX);
         Ok(Numbers { table, key, max, generation: None, numbers: Vec::new(), complained: false })
     }
@@ -108,8 +114,8 @@ struct Known {
 }
 
 impl Words {
-    pub(crate) fn open(key: &str, name: &str) -> Result<Words, String> {
-        let table = open(key, name)?;
+    pub(crate) fn open(key: &str, name: &str, by: KeyColumns) -> Result<Words, String> {
+        let table = open(key, name, by)?;
         Ok(Words { table, generation: None, known: Vec::new(), batch: 0, words: vec![String::new()], used: 1 })
     }
 

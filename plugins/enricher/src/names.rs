@@ -68,7 +68,7 @@ impl Named {
     fn open(at: String, table: &str, key: KeyColumns, column: ColumnId) -> Result<Named, String> {
         // What an operator's own column holds is known only with a batch.
         let width = Field::numbered(column).map_or(Width::Text, |field| field.width);
-        let values = Values::open(&at, table, width)?;
+        let values = Values::open(&at, table, key, width)?;
         Ok(Named { at, table: table.to_owned(), key, column, values })
     }
 
@@ -81,7 +81,7 @@ impl Named {
             Reason::WrongWidth(width)
                 if denied.column == Some(self.column) && matches!(self.values, Values::Texts(_)) =>
             {
-                self.values = Values::open(&self.at, &self.table, width).map_err(Failure::Fatal)?;
+                self.values = Values::open(&self.at, &self.table, self.key, width).map_err(Failure::Fatal)?;
                 Ok(self.values.write(batch, self.key, self.column)?)
             }
             Reason::WrongWidth(_) => Err(Failure::Fatal(format!(
@@ -94,17 +94,17 @@ impl Named {
 }
 
 impl Values {
-    fn open(at: &str, table: &str, width: Width) -> Result<Values, String> {
+    fn open(at: &str, table: &str, by: KeyColumns, width: Width) -> Result<Values, String> {
         let key = format!("{at}.table");
         // `interfaces.names` is the key itself.
         let key = if at.contains('[') { key.as_str() } else { at };
         let max = match width {
-            Width::Text => return Words::open(key, table).map(Values::Texts),
+            Width::Text => return Words::open(key, table, by).map(Values::Texts),
             Width::U8 => u8::MAX.into(),
             Width::U16 => u16::MAX.into(),
             Width::U32 | Width::U64 | Width::Lists => u32::MAX,
         };
-        Ok(Values::Numbers(Numbers::open(key, table)?.up_to(max), width))
+        Ok(Values::Numbers(Numbers::open(key, table, by)?.up_to(max), width))
     }
 
     fn write(&mut self, batch: &mut Batch, key: KeyColumns, column: ColumnId) -> Result<(), Denied> {

@@ -180,6 +180,19 @@ impl Table {
         sys::Table::open(name).map(Table)
     }
 
+    /// Whether anything can be found in the table by these columns: for `init`, so that a table of another type is an error in the
+    /// configuration. What is wrong with it is added by the host to the error of `init`. With a batch it costs as much as a lookup.
+    ///
+    /// # Errors
+    /// Wrong-width: the table has other keys, or a column is not numeric.
+    pub fn check(&self, key: KeyColumns) -> Result<(), Denied> {
+        let (hi, lo) = key.pair();
+        match self.0.lookup_columns(hi, lo) {
+            Err(reason @ Reason::WrongWidth(_)) => Err(Denied::of(lo, reason)),
+            _ => Ok(()),
+        }
+    }
+
     /// Codes of the longest prefixes that cover the addresses given as halves, which are of one length. In a table of
     /// values, codes of keys in two numbers: a number is `(0, n)`, an address its halves, an IPv4 address beside a number its
     /// low half and the number.

@@ -10,7 +10,7 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::producer::Producer as _;
-use sluice_pipeline::{BoxError, Stop};
+use sluice_pipeline::{BoxError, Provisional, Stop};
 
 use super::KafkaError;
 use super::flight::{Deliveries, Producer};
@@ -35,6 +35,8 @@ pub struct Transactions {
     aborts: Counter,
     /// Why the open transaction must not be committed.
     spoiled: Mutex<Option<BoxError>>,
+    /// Rows in the open transaction.
+    rows: Provisional,
 }
 
 impl std::fmt::Debug for Transactions {
@@ -84,11 +86,23 @@ impl Transactions {
             reason: error.to_string(),
             remedy: "transactions need brokers that answer, and the right to write with the `transactional_id`",
         })?;
-        Ok(Arc::new(Transactions { producer, id: id.to_owned(), commits, aborts, spoiled: Mutex::default() }))
+        Ok(Arc::new(Transactions {
+            producer,
+            id: id.to_owned(),
+            commits,
+            aborts,
+            spoiled: Mutex::default(),
+            rows: Provisional::default(),
+        }))
     }
 
     pub(crate) fn producer(&self) -> &Producer {
         &self.producer
+    }
+
+    /// Rows in the open transaction: delivered once it is committed.
+    pub(crate) fn rows(&self) -> &Provisional {
+        &self.rows
     }
 
     /// Says that a row could not be written: the open transaction will be taken back.
@@ -118,13 +132,18 @@ impl Transactions {
         let committed = self.apart(stop, move |producer| {
             retrying(|| producer.send_offsets_to_transaction(&offsets, &group, STEP))?;
             retrying(|| producer.commit_transaction(STEP))
-        })?;
-        match committed {
+        });
+        // Where nobody answered it may have been committed all the same: then it is the next run that does not find its rows.
+        match committed.inspect_err(|_| self.rows.taken_back())? {
             Ok(()) => {
                 self.commits.inc();
+                self.rows.delivered();
                 self.begin()
             }
-            Err(error) if is_fatal(&error) => Err(self.fatal(error)),
+            Err(error) if is_fatal(&error) => {
+                self.rows.taken_back();
+                Err(self.fatal(error))
+            }
             Err(error) => {
                 self.abort(stop)?;
                 Err(TransactionError::Aborted(error.into()))
@@ -139,6 +158,7 @@ impl Transactions {
     pub(crate) fn abort(self: &Arc<Self>, stop: &Stop) -> Result<(), TransactionError> {
         self.take_spoiled();
         self.aborts.inc();
+        self.rows.taken_back();
         let aborted = self.apart(stop, |producer| retrying(|| producer.abort_transaction(STEP)))?;
         aborted.map_err(|error| self.fatal(error))?;
         self.begin()

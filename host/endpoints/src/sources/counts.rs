@@ -43,7 +43,9 @@ const fn event(name: &'static str, help: &'static str, event: &'static str, read
 
 /// Everything but errors and levels.
 const COUNTERS: &[Series] = &[
+    datagrams("netflow1", |stats| stats.netflow1),
     datagrams("netflow5", |stats| stats.netflow5),
+    datagrams("netflow7", |stats| stats.netflow7),
     datagrams("netflow9", |stats| stats.netflow9),
     datagrams("ipfix", |stats| stats.ipfix),
     datagrams("sflow", |stats| stats.sflow),

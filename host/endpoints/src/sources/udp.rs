@@ -38,7 +38,7 @@ const BURST: f64 = 2.5e9;
 /// Time between two publications of what the decoder counts.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(500);
 
-/// `[sources.NAME]` with `type = "udp"`: receives NetFlow v5 and v9, IPFIX and sFlow v5, told apart by
+/// `[sources.NAME]` with `type = "udp"`: receives NetFlow v1, v5, v7 and v9, IPFIX and sFlow v5, told apart by
 /// their first bytes.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -13,8 +13,9 @@ use std::time::Duration;
 use expect_test::{Expect, expect};
 use sluice_flow::{Batch, Column, Pool, Routes, Schema, col};
 use sluice_pipeline::{
-    Ack, Delivery, Edge, Grace, Kind, MOST_UNDER_WAY, Metrics, Outcome, Outlet, Parcel, Pipeline, Processed, RunError,
-    Selection, Sink, SinkEntry, SinkError, Source, SourceEntry, SourceError, Stage, StageEntry, StageSet, Stop, Target,
+    Ack, Delivery, Edge, Grace, Kind, MOST_UNDER_WAY, Metrics, Outcome, Outlet, Parcel, Pipeline, Processed,
+    Provisional, RunError, Selection, Sink, SinkEntry, SinkError, Source, SourceEntry, SourceError, Stage, StageEntry,
+    StageSet, Stop, Target,
 };
 use tokio::sync::oneshot;
 
@@ -157,6 +158,29 @@ impl Sink for Late {
     }
 }
 
+/// Takes everything; the transaction that is open when batch 2 comes is committed, the one when batch 5 comes taken back.
+#[derive(Default)]
+struct InTransactions(Provisional);
+
+impl Sink for InTransactions {
+    async fn write(&mut self, batch: &Batch) -> Result<(), SinkError> {
+        match batch.id() {
+            2 => self.0.delivered(),
+            5 => self.0.taken_back(),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn provisional(&self) -> Option<Provisional> {
+        Some(self.0.clone())
+    }
+
+    async fn close(self) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
 /// Never takes anything.
 struct Away;
 
@@ -250,6 +274,18 @@ impl Case {
 fn kept() -> (Kept, Arc<Mutex<Vec<u64>>>) {
     let rows = Arc::default();
     (Kept { rows: Arc::clone(&rows), refusals: VecDeque::new() }, rows)
+}
+
+#[test]
+fn rows_of_a_transaction_are_delivered_when_it_is_committed_and_dropped_when_it_is_not() {
+    let mut case = Case::new(10, Target::Sink(0)).sink("out", InTransactions::default());
+    case.pipeline.workers = 1;
+    // Nobody will commit the last five batches any more.
+    case.check(expect![[r#"
+        ten: 100 in, 100 out
+        out: 100 in, 20 out, 80 taken_back
+        10 settled, 0 failed
+    "#]]);
 }
 
 #[test]

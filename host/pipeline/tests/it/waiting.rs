@@ -127,6 +127,54 @@ fn what_has_no_room_to_wait_goes_by_the_policy_of_the_stage() {
     assert_eq!(*rows.lock().unwrap(), (0..320).collect::<Vec<_>>());
 }
 
+/// Processes three rows of what it is given, and then has to wait until somebody asked so many times.
+struct ThreeAtATime {
+    asked: AtomicUsize,
+    calls: Arc<AtomicUsize>,
+}
+
+impl Stage for ThreeAtATime {
+    fn process(&mut self, batch: Batch) -> Processed {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.asked.store(0, Ordering::Relaxed);
+        let rows: Vec<u32> = (0..batch.rows() as u32).collect();
+        let mut parts = rows.chunks(3).map(|rows| batch.select(rows));
+        Processed { out: parts.next(), later: parts.collect(), ..Processed::default() }
+    }
+
+    fn wait(&self) -> Option<Duration> {
+        (self.asked.fetch_add(1, Ordering::Relaxed) < 3).then_some(Duration::from_millis(1))
+    }
+
+    fn refuse(&mut self, batch: Batch) -> Processed {
+        Processed::drop("no_room", batch.rows())
+    }
+}
+
+#[test]
+fn parts_that_come_later_wait_before_the_next_batch_and_count_when_they_come() {
+    for is_stopped in [false, true] {
+        let (out, rows) = kept();
+        let calls = Arc::new(AtomicUsize::new(0));
+        let stage = ThreeAtATime { asked: AtomicUsize::new(0), calls: Arc::clone(&calls) };
+        let mut case = Case::new(20, Target::Stage(0))
+            .stage("slow", StageSet::one(Box::new(stage)), vec![all(Target::Sink(0))])
+            .sink("out", out);
+        case.pipeline.workers = 1;
+        let stop = Stop::new();
+        if is_stopped {
+            stop.cancel();
+        }
+        let (result, text) =
+            Case { pipeline: sluice_pipeline::Pipeline { grace: crate::LONG, ..case.pipeline }, ..case }.run(stop);
+        result.unwrap();
+        assert!(text.contains("slow: 200 in, 200 out\n"), "{text}");
+        assert!(text.contains("20 settled, 0 failed\n"), "{text}");
+        assert_eq!(*rows.lock().unwrap(), (0..200).collect::<Vec<_>>());
+        assert_eq!(calls.load(Ordering::Relaxed), 80, "three, three, three and one of each batch");
+    }
+}
+
 #[test]
 fn a_pipeline_that_stops_waits_for_no_budget() {
     // Nothing will ever come that it waits for.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use sluice_flow::{ADDRESSES, Column, ColumnId, Width};
 
 use crate::abi::Denied;
-use crate::state::State;
-use crate::tables::Table;
+use crate::state::{OpenTable, State};
+use crate::tables::{KeyKind, Table, TableSpec};
 
 /// Stands for a column of zeros: the standard ones are numbered from 1.
 const NO_COLUMN: ColumnId = 0;
@@ -17,7 +17,13 @@ const NO_COLUMN: ColumnId = 0;
 /// In a table of values, a number alone comes with [`NO_COLUMN`], and the high half of an address stands for all of it when
 /// the other column is not its low half. What is absent counts as zeros, in every row the same; only where nothing has
 /// the key of zeros is the answer that there is none.
-pub(super) fn columns(state: &State, table: &Table, hi: ColumnId, lo: ColumnId) -> Result<Vec<u32>, Denied> {
+///
+/// In the first `init`, where there is no batch, the answer is wrong-width if the table finds nothing by such columns.
+pub(super) fn columns(state: &State, open: &OpenTable, hi: ColumnId, lo: ColumnId) -> Result<Vec<u32>, Denied> {
+    let table = &*open.table;
+    if state.current.is_none() {
+        return Err(misfit(state, open, hi, lo).unwrap_or(Denied::NoBatch));
+    }
     let mut codes = Vec::new();
     if table.exact().is_none() {
         if hi == NO_COLUMN {
@@ -66,6 +72,39 @@ pub(super) fn columns(state: &State, table: &Table, hi: ColumnId, lo: ColumnId) 
             Ok(codes)
         }
     }
+}
+
+/// Why a table will find nothing by columns, as far as their widths and the keys in it tell; what is wrong with it is noted for people.
+fn misfit(state: &State, open: &OpenTable, hi: ColumnId, lo: ColumnId) -> Option<Denied> {
+    let width = |column| state.shared.schema.width(column);
+    let last = width(lo).filter(|_| state.is_first)?;
+    if matches!(last, Width::Text | Width::Lists) {
+        return Some(Denied::WrongWidth(last.into()));
+    }
+    let asked = match ADDRESSES.iter().find(|address| address.hi == hi) {
+        _ if hi == NO_COLUMN => KeyKind::Number,
+        Some(address) if address.lo == lo => KeyKind::Address,
+        Some(_) => KeyKind::AddressAndNumber,
+        None => KeyKind::Numbers,
+    };
+    let found = open.table.key_kind().filter(|found| *found != asked)?;
+    // An operator's own two columns may well be the halves of an address.
+    let are_halves = asked == KeyKind::Numbers && [width(hi), width(lo)] == [Some(Width::U64); 2];
+    if are_halves && found == KeyKind::Address {
+        return None;
+    }
+    let by = |kind: KeyKind| format!("`values` with {} a line", kind.name());
+    let is = match state.shared.services.tables.spec(&open.name).map_or("values", TableSpec::kind) {
+        "values" => by(found),
+        prefixes => format!("`{prefixes}`"),
+    };
+    let takes = match asked {
+        KeyKind::Address => format!("`prefix`, `mmdb` or {}", by(asked)),
+        _ => by(asked),
+    };
+    let problem = format!("the table `{}` is of type {is}; to look up {} takes {takes}", open.name, asked.name());
+    state.misfit.borrow_mut().get_or_insert(problem);
+    Some(Denied::WrongWidth(last.into()))
 }
 
 /// What is found where no row has the columns of a key.

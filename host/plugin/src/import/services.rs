@@ -102,7 +102,7 @@ pub(super) fn tables(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result
         "[method]table.lookup-columns",
         |cx: Context<'_>, (table, hi, lo): (Resource<OpenTable>, ColumnId, ColumnId)| {
             let open = opened(&cx.data().tables, table.rep())?;
-            Ok((super::lookup::columns(cx.data(), &open.table, hi, lo),))
+            Ok((super::lookup::columns(cx.data(), open, hi, lo),))
         },
     )?;
     linker.func_wrap("[method]table.value", |cx: Context<'_>, (table, code): (Resource<OpenTable>, u32)| {

@@ -35,8 +35,8 @@ pub(super) struct Head {
     is_paid_for: bool,
     /// Columns that the operator added: name and width.
     columns: Vec<(String, String)>,
-    /// Tables whose contents follow the code: name, type, and for MMDB files the field.
-    tables: Vec<(String, String, Option<String>)>,
+    /// Tables whose contents follow the code: name, type, field, and columns of the key.
+    tables: Vec<(String, String, Option<String>, Option<usize>)>,
     /// Keys that follow the tables.
     keys: Vec<String>,
     /// Assets that follow the keys.
@@ -77,7 +77,7 @@ impl Material {
         };
         let tables = services.tables.names().filter(|name| shared.grant.allows_table(name)).filter_map(|name| {
             let spec = services.tables.spec(name)?;
-            Some((name.to_owned(), spec.kind().to_owned(), spec.field().map(str::to_owned)))
+            Some((name.to_owned(), spec.kind().to_owned(), spec.field().map(str::to_owned), spec.key_columns()))
         });
         let columns = shared.schema.custom();
         let head = Head {
@@ -145,10 +145,10 @@ pub(super) fn receive(head: &[u8], from: &mut impl Read) -> io::Result<Sent> {
     let mut part = || frame::read(from, MAX_FILE_BYTES as usize).map(|frame| frame.bytes);
     let code = part()?;
     let mut tables = Vec::new();
-    for (name, kind, field) in head.tables {
+    for (name, kind, field, key_columns) in head.tables {
         // What messages call it.
         let path = PathBuf::from(&name);
-        let spec = TableSpec::of(&kind, field.as_deref(), path);
+        let spec = TableSpec::of(&kind, field.as_deref(), key_columns, path);
         let spec = spec.ok_or_else(|| io::Error::other(format!("a table of the type `{kind}`")))?;
         tables.push((name, spec, part()?));
     }

@@ -220,6 +220,7 @@ fn tables(shared: &Shared, used: &Used) -> (Vec<TableUsed>, Enclosed) {
             name: name.clone(),
             kind: Some(spec.kind().to_owned()),
             field: spec.field().map(str::to_owned),
+            key_columns: spec.key_columns(),
             file: std::path::absolute(spec.path()).unwrap_or_else(|_| spec.path().to_owned()),
             sha256: hex(&table.digest()),
             enclosed: bytes.is_some(),

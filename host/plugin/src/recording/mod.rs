@@ -153,8 +153,11 @@ pub struct TableUsed {
     /// Its `type` in the TOML. Recordings of sluice before there were tables of values have none.
     #[serde(default, rename = "type")]
     pub kind: Option<String>,
-    /// Field of an MMDB file; none for others.
+    /// Field of an MMDB file, or the column of a text file with several; none for others.
     pub field: Option<String>,
+    /// Columns of a text file that make the key, if they are not as many as they are by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_columns: Option<usize>,
     /// Its file.
     pub file: PathBuf,
     /// SHA-256 of the file, in hexadecimal.
@@ -170,7 +173,7 @@ impl TableUsed {
     /// If there is no such type of table.
     pub fn spec(&self, path: PathBuf) -> Result<TableSpec, String> {
         let kind = self.kind.as_deref().unwrap_or(if self.field.is_some() { "mmdb" } else { "prefix" });
-        let spec = TableSpec::of(kind, self.field.as_deref(), path);
+        let spec = TableSpec::of(kind, self.field.as_deref(), self.key_columns, path);
         spec.ok_or_else(|| format!("table `{}` is of the type `{kind}`, which this sluice does not know", self.name))
     }
 }

@@ -178,6 +178,13 @@ impl Runner {
         let is_taken_apart = apart.first.is_some() && !left.is_empty();
         while let Some(batch) = left.pop() {
             let rows = batch.rows();
+            // One that was asked for by the batch. Once something failed, the time that the parts may take is the limit: each
+            // for itself would have a whole deadline again.
+            if apart.saved > 0 && apart.first.is_none() && self.version.shared.wait().is_some() {
+                left.push(batch);
+                processed.later.extend(left.drain(..).rev());
+                break;
+            }
             // The parts of a batch must not use the time of others either.
             if apart.is_over() || self.is_over_budget().is_some() {
                 apart.gave_up = true;

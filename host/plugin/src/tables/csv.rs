@@ -22,27 +22,40 @@ pub(crate) struct BadLine {
 /// lines and lines that begin with `#` mean nothing; so does a first line of names. An address
 /// without a length is a prefix of full length; bits beyond the length are ignored.
 ///
+/// With a `column` a line has a prefix and any number of fields, of which that one is the value. Where it is empty, nothing is
+/// found, not even under a shorter prefix: an address has what its own line says.
+///
 /// # Errors
 /// The first bad line: another number of fields, something that is no prefix, a prefix that an
-/// earlier line gives another value, more than [`MAX_PREFIXES`].
-pub(crate) fn read(text: &str) -> Result<Rows, BadLine> {
+/// earlier line gives another value, more than [`MAX_PREFIXES`]; or a first line without the `column`.
+pub(crate) fn read(text: &str, column: Option<&str>) -> Result<Rows, BadLine> {
     let mut rows = Rows::default();
     let mut seen: HashMap<IpNet, (u32, usize)> = HashMap::new();
     let mut is_first = true;
+    let mut picked = column.map(|column| Picked::new(column, 1));
     for (line, number) in lines(text) {
         let bad = |problem: String| BadLine { line: number, problem };
         let fields = fields(line).ok_or_else(|| bad("a quote is not closed".into()))?;
         let fields: Vec<&str> = fields.iter().map(|field| field.trim()).collect();
-        let (value, prefixes): (&str, Vec<&str>) = match fields[..] {
-            [prefix, value] => (value, vec![prefix]),
-            [value, v4, v6] => {
+        let pick = picked.as_mut().map(|picked| picked.pick(&fields)).transpose().map_err(bad)?;
+        let (value, prefixes): (&str, Vec<&str>) = match (pick, &fields[..]) {
+            (Some(Pick::Names), _) => {
+                is_first = false;
+                continue;
+            }
+            (Some(Pick::Value(value)), fields) => (value, fields.iter().take(1).copied().collect()),
+            (None, [prefix, value]) => (value, vec![prefix]),
+            (None, [value, v4, v6]) => {
                 let split = |list: &'static [char]| list;
                 let separators = split(&[',', ';', ' ', '\t']);
                 let each = v4.split(separators).chain(v6.split(separators));
                 (value, each.filter(|prefix| !prefix.is_empty()).collect())
             }
             _ => {
-                return Err(bad(format!("{} fields where `prefix,value` has 2 and `value,v4,v6` has 3", fields.len())));
+                return Err(bad(format!(
+                    "{} fields where `prefix,value` has 2 and `value,v4,v6` has 3; `column` picks a value of several",
+                    fields.len()
+                )));
             }
         };
         let is_header = std::mem::take(&mut is_first)
@@ -51,7 +64,7 @@ pub(crate) fn read(text: &str) -> Result<Rows, BadLine> {
         if is_header {
             continue;
         }
-        let code = rows.code(self::value(value).map_err(bad)?);
+        let code = if pick.is_some() && value.is_empty() { 0 } else { rows.code(self::value(value).map_err(bad)?) };
         for text in prefixes {
             let prefix = prefix(text).ok_or_else(|| bad(format!("`{text}` is no prefix, e.g. `192.0.2.0/24`")))?;
             match seen.insert(prefix, (code, number)) {
@@ -75,6 +88,54 @@ pub(super) fn lines(text: &str) -> impl Iterator<Item = (&str, usize)> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = text.lines().map(str::trim).zip(1..);
     lines.filter(|(line, _)| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// Which column of several has the values.
+pub(super) struct Picked<'a> {
+    column: &'a str,
+    /// Columns in front that make the key.
+    keys: usize,
+    /// Where it is, and how many columns there are: known from the first line on.
+    found: Option<(usize, usize)>,
+}
+
+/// What a line has in the column.
+#[derive(Clone, Copy)]
+pub(super) enum Pick<'a> {
+    /// It is the line of names.
+    Names,
+    Value(&'a str),
+}
+
+impl<'a> Picked<'a> {
+    /// The column of this name in the first line; one of digits is a number, from 1.
+    pub(super) fn new(column: &'a str, keys: usize) -> Picked<'a> {
+        Picked { column, keys, found: None }
+    }
+
+    /// What is in the column of the next line.
+    pub(super) fn pick<'f>(&mut self, fields: &[&'f str]) -> Result<Pick<'f>, String> {
+        let Some((at, count)) = self.found else {
+            let number = self.column.parse::<usize>().ok();
+            let at = match number {
+                Some(number) => number.checked_sub(1).filter(|at| *at < fields.len()),
+                None => fields.iter().position(|name| *name == self.column),
+            };
+            let column = self.column;
+            let at = at.ok_or_else(|| {
+                format!("there is no column `{column}` in the first line, which has `{}`", fields.join("`, `"))
+            })?;
+            if at < self.keys {
+                return Err(format!("the column `{column}` is of the key, which comes first"));
+            }
+            self.found = Some((at, fields.len()));
+            return if number.is_none() { Ok(Pick::Names) } else { self.pick(fields) };
+        };
+        if fields.len() != count {
+            return Err(format!("{} fields where the first line has {count}", fields.len()));
+        }
+        Ok(Pick::Value(fields.get(at).copied().unwrap_or_default()))
+    }
 }
 
 /// The value, if there is one and it is no longer than it may be.
@@ -130,7 +191,11 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: Expect) {
-        let found = match read(text) {
+        check_column(text, None, expected);
+    }
+
+    fn check_column(text: &str, column: Option<&str>, expected: Expect) {
+        let found = match read(text, column) {
             Ok(rows) => {
                 let each = rows.prefixes.iter().map(|(net, code)| format!("{net} {}\n", rows.value(*code)));
                 each.collect()
@@ -166,6 +231,81 @@ mod tests {
         );
     }
 
+    const SITES: &str =
+        "prefix,cid,site,vlan\n10.0.0.0/8,100,north,7\n10.1.0.0/16,100,,8\n2001:db8::/32,200,\"a, b\",\n";
+
+    #[test]
+    fn one_column_of_several_is_named_in_the_first_line_or_has_a_number() {
+        for column in ["site", "3"] {
+            check_column(
+                SITES,
+                Some(column),
+                expect![[r#"
+                    10.0.0.0/8 north
+                    10.1.0.0/16 
+                    2001:db8::/32 a, b
+                "#]],
+            );
+        }
+        // Without a line of names.
+        check_column(
+            "10.0.0.0/8,100,north\n",
+            Some("2"),
+            expect![[r#"
+            10.0.0.0/8 100
+        "#]],
+        );
+        check_column(
+            SITES,
+            Some("rack"),
+            expect![[r#"
+            line 1: there is no column `rack` in the first line, which has `prefix`, `cid`, `site`, `vlan`
+        "#]],
+        );
+        check_column(
+            SITES,
+            Some("prefix"),
+            expect![[r#"
+            line 1: the column `prefix` is of the key, which comes first
+        "#]],
+        );
+        check_column(
+            SITES,
+            Some("5"),
+            expect![[r#"
+            line 1: there is no column `5` in the first line, which has `prefix`, `cid`, `site`, `vlan`
+        "#]],
+        );
+        check_column(
+            SITES,
+            Some("0"),
+            expect![[r#"
+            line 1: there is no column `0` in the first line, which has `prefix`, `cid`, `site`, `vlan`
+        "#]],
+        );
+        check_column(
+            "prefix,site\n10.0.0.0/8,a, b\n",
+            Some("site"),
+            expect![[r#"
+            line 2: 3 fields where the first line has 2
+        "#]],
+        );
+        check_column(
+            "prefix,site\n10.0.0.0/8,a\n10.0.0.0/8,\n",
+            Some("site"),
+            expect![[r#"
+            line 3: 10.0.0.0/8 is `` here and `a` in line 2
+        "#]],
+        );
+        check_column(
+            "prefix,site\nnorth,10.0.0.0/8\n",
+            Some("site"),
+            expect![[r#"
+            line 2: `north` is no prefix, e.g. `192.0.2.0/24`
+        "#]],
+        );
+    }
+
     #[test]
     fn a_mapped_prefix_is_an_ipv4_prefix() {
         check(
@@ -187,7 +327,7 @@ mod tests {
         check(
             "prefix,cid\n10.0.0.0/8\n",
             expect![[r#"
-                line 2: 1 fields where `prefix,value` has 2 and `value,v4,v6` has 3
+                line 2: 1 fields where `prefix,value` has 2 and `value,v4,v6` has 3; `column` picks a value of several
             "#]],
         );
         check(

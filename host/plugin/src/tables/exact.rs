@@ -12,9 +12,31 @@ const SMALL: u64 = 1 << 16;
 /// counts as a number.
 pub(crate) type Key = [u64; 3];
 
+/// What the keys of a table are. All keys of one are of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyKind {
+    Number,
+    Address,
+    Numbers,
+    AddressAndNumber,
+}
+
+impl KeyKind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            KeyKind::Number => "a number",
+            KeyKind::Address => "an address",
+            KeyKind::Numbers => "two numbers",
+            KeyKind::AddressAndNumber => "an address and a number",
+        }
+    }
+}
+
 /// Codes above 0, by key.
 #[derive(Debug, Default)]
 pub(crate) struct Exact {
+    /// None while there are no keys.
+    pub(crate) kind: Option<KeyKind>,
     /// By the last number, up to the highest that occurs; 0 where there is none.
     small: Vec<u32>,
     pairs: AHashMap<(u64, u64), u32>,

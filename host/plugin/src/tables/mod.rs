@@ -23,6 +23,7 @@ use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
 
 use crate::stamp::Stamp;
+pub(crate) use exact::KeyKind;
 pub use spec::{MAX_KEYS, MAX_PREFIXES, MAX_TABLE_BYTES, MAX_VALUE_BYTES, TableError, TableSpec};
 pub(crate) use table::Rows;
 pub use table::Table;

@@ -18,6 +18,8 @@ pub enum TableSpec {
     Prefix {
         /// Path of the file.
         path: PathBuf,
+        /// The column of the value where there are several, by its name in the first line or its number, from 1; the first is the prefix.
+        column: Option<String>,
     },
     /// A file in MaxMind's format.
     Mmdb {
@@ -30,15 +32,31 @@ pub enum TableSpec {
     Values {
         /// Path of the file.
         path: PathBuf,
+        /// The column of the value where there are several, as of prefixes.
+        column: Option<String>,
+        /// With a `column`, how many columns in front are the key: 1 or 2.
+        key_columns: usize,
     },
 }
 
 impl TableSpec {
+    /// A text file of prefixes and one value each.
+    #[must_use]
+    pub fn prefix(path: PathBuf) -> TableSpec {
+        TableSpec::Prefix { path, column: None }
+    }
+
+    /// A text file of keys and one value each.
+    #[must_use]
+    pub fn values(path: PathBuf) -> TableSpec {
+        TableSpec::Values { path, column: None, key_columns: 1 }
+    }
+
     /// The file.
     #[must_use]
     pub fn path(&self) -> &Path {
         match self {
-            TableSpec::Prefix { path } | TableSpec::Mmdb { path, .. } | TableSpec::Values { path } => path,
+            TableSpec::Prefix { path, .. } | TableSpec::Mmdb { path, .. } | TableSpec::Values { path, .. } => path,
         }
     }
 
@@ -52,22 +70,34 @@ impl TableSpec {
         }
     }
 
-    /// Its `field` in the TOML.
+    /// What of the file is the value: its `field` in the TOML, for text files its `column`.
     #[must_use]
     pub fn field(&self) -> Option<&str> {
         match self {
             TableSpec::Mmdb { field, .. } => Some(field),
-            TableSpec::Prefix { .. } | TableSpec::Values { .. } => None,
+            TableSpec::Prefix { column, .. } | TableSpec::Values { column, .. } => column.as_deref(),
+        }
+    }
+
+    /// Its `key_columns` in the TOML, where they are not as many as they are by default.
+    #[must_use]
+    pub fn key_columns(&self) -> Option<usize> {
+        match self {
+            TableSpec::Values { column: Some(_), key_columns, .. } => {
+                Some(*key_columns).filter(|columns| *columns != 1)
+            }
+            _ => None,
         }
     }
 
     /// The table whose `type` is `kind`, of another file; none if there is no such type, or it lacks its field.
     #[must_use]
-    pub fn of(kind: &str, field: Option<&str>, path: PathBuf) -> Option<TableSpec> {
+    pub fn of(kind: &str, field: Option<&str>, key_columns: Option<usize>, path: PathBuf) -> Option<TableSpec> {
+        let column = field.map(str::to_owned);
         match (kind, field) {
-            ("prefix", _) => Some(TableSpec::Prefix { path }),
+            ("prefix", _) => Some(TableSpec::Prefix { path, column }),
             ("mmdb", Some(field)) => Some(TableSpec::Mmdb { path, field: field.to_owned() }),
-            ("values", _) => Some(TableSpec::Values { path }),
+            ("values", _) => Some(TableSpec::Values { path, column, key_columns: key_columns.unwrap_or(1) }),
             _ => None,
         }
     }

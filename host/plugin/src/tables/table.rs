@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 
-use super::exact::Exact;
+use super::exact::{Exact, KeyKind};
 use super::prefixes::Prefixes;
 use super::{TableError, TableSpec, csv, mmdb, values};
 
@@ -81,14 +81,19 @@ impl Table {
 
     pub(super) fn parse(spec: &TableSpec, bytes: &[u8]) -> Result<Table, TableError> {
         let rows = match spec {
-            TableSpec::Prefix { path } | TableSpec::Values { path } => {
+            TableSpec::Prefix { path, .. } | TableSpec::Values { path, .. } => {
                 let line = |line, problem| TableError::Line { path: path.clone(), line, problem };
                 let text = std::str::from_utf8(bytes).map_err(|error| {
                     let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
                     line(before.iter().filter(|byte| **byte == b'\n').count() + 1, "not UTF-8 text".to_owned())
                 })?;
-                let read = if matches!(spec, TableSpec::Values { .. }) { values::read } else { csv::read };
-                read(text).map_err(|bad| line(bad.line, bad.problem))?
+                let read = match spec {
+                    TableSpec::Values { column, key_columns, .. } => {
+                        values::read(text, column.as_deref().map(|column| (column, *key_columns)))
+                    }
+                    _ => csv::read(text, spec.field()),
+                };
+                read.map_err(|bad| line(bad.line, bad.problem))?
             }
             TableSpec::Mmdb { path, field } => {
                 mmdb::read(bytes, field).map_err(|problem| TableError::Mmdb { path: path.clone(), problem })?
@@ -137,6 +142,14 @@ impl Table {
         match &self.places {
             Places::Keys(exact) => Some(exact),
             Places::Prefixes(_) => None,
+        }
+    }
+
+    /// What is found in it; none if that cannot be known, because it is empty.
+    pub(crate) fn key_kind(&self) -> Option<KeyKind> {
+        match &self.places {
+            Places::Keys(exact) => exact.kind,
+            Places::Prefixes(_) => Some(KeyKind::Address),
         }
     }
 

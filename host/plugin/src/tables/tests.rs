@@ -27,7 +27,7 @@ fn check(table: &Table, addrs: &[&str], expected: Expect) {
 #[test]
 fn the_longest_prefix_counts_in_both_families() {
     let (_dir, path) = file("10.0.0.0/8,a\n10.1.0.0/16,b\n10.1.2.3,c\n2001:db8::/32,d\n2001:db8:1::/48,e\n::/0,six\n");
-    let table = Table::load(&TableSpec::Prefix { path }).unwrap();
+    let table = Table::load(&TableSpec::prefix(path)).unwrap();
     check(
         &table,
         &["10.2.0.1", "10.1.2.2", "10.1.2.3", "11.0.0.0", "2001:db8::1", "2001:db8:1::1", "fe80::1", "::"],
@@ -48,19 +48,46 @@ fn the_longest_prefix_counts_in_both_families() {
 }
 
 #[test]
+fn an_address_has_what_the_line_of_its_longest_prefix_says_in_a_column() {
+    let (_dir, path) = file("prefix,cid,site\n10.0.0.0/8,100,north\n10.1.0.0/16,101,\n10.1.2.0/24,,south\n");
+    let of =
+        |column: &str| Table::load(&TableSpec::Prefix { path: path.clone(), column: Some(column.to_owned()) }).unwrap();
+    let addrs = ["10.2.0.1", "10.1.1.1", "10.1.2.3"];
+    check(
+        &of("cid"),
+        &addrs,
+        expect![[r#"
+        10.2.0.1 100
+        10.1.1.1 101
+        10.1.2.3 -
+    "#]],
+    );
+    check(
+        &of("site"),
+        &addrs,
+        expect![[r#"
+        10.2.0.1 north
+        10.1.1.1 -
+        10.1.2.3 south
+    "#]],
+    );
+    assert_eq!((of("site").codes(), of("site").prefixes()), (3, 3));
+}
+
+#[test]
 fn a_bad_line_is_named_with_its_file() {
     let (_dir, path) = file("10.0.0.0/8,a\n10.0.0.0/40,b\n");
-    let error = Table::load(&TableSpec::Prefix { path: path.clone() }).unwrap_err();
+    let error = Table::load(&TableSpec::prefix(path.clone())).unwrap_err();
     assert_eq!(error.to_string(), format!("{}:2: `10.0.0.0/40` is no prefix, e.g. `192.0.2.0/24`", path.display()));
     let (_dir, path) = file(b"10.0.0.0/8,a\n\xff");
-    let error = Table::load(&TableSpec::Prefix { path: path.clone() }).unwrap_err();
+    let error = Table::load(&TableSpec::prefix(path.clone())).unwrap_err();
     assert_eq!(error.to_string(), format!("{}:2: not UTF-8 text", path.display()));
 }
 
 #[test]
 fn a_table_is_exchanged_when_its_file_changed_and_kept_when_it_is_bad() {
     let (_dir, path) = file("10.0.0.0/8,a\n");
-    let tables = Tables::load([("t".to_owned(), TableSpec::Prefix { path: path.clone() })]).unwrap();
+    let tables = Tables::load([("t".to_owned(), TableSpec::prefix(path.clone()))]).unwrap();
     let before = tables.get("t").unwrap();
     assert!(!tables.reload("t").unwrap());
     std::fs::write(&path, "10.0.0.0/8,b\n").unwrap();
@@ -92,7 +119,7 @@ fn a_table_is_exchanged_when_its_file_changed_and_kept_when_it_is_bad() {
 #[test]
 fn a_table_of_values_finds_what_is_there_and_is_exchanged_like_any() {
     let (_dir, path) = file("192.0.2.1,3,ge-0/0/3\n2001:db8::1,3,ge-0/0/4\n");
-    let tables = Tables::load([("t".to_owned(), TableSpec::Values { path: path.clone() })]).unwrap();
+    let tables = Tables::load([("t".to_owned(), TableSpec::values(path.clone()))]).unwrap();
     let before = tables.get("t").unwrap();
     assert_eq!((before.codes(), before.prefixes(), before.keys()), (3, 0, 2));
     let words = |table: &Table| {
@@ -125,7 +152,7 @@ fn a_hundred_thousand_keys_are_looked_up_by_column() {
         writeln!(text, "{},{}", number * 3, number % 5000).unwrap();
     }
     let (_dir, path) = file(text);
-    let table = Table::load(&TableSpec::Values { path }).unwrap();
+    let table = Table::load(&TableSpec::values(path)).unwrap();
     assert_eq!((table.keys(), table.codes()), (100_000, 5001));
     let numbers: Vec<u32> = (0..310_000).collect();
     let mut codes = Vec::new();
@@ -145,7 +172,7 @@ fn a_hundred_thousand_prefixes_are_looked_up_by_column() {
         writeln!(text, "{addr}/28,{}", number % 5000).unwrap();
     }
     let (_dir, path) = file(text);
-    let table = Table::load(&TableSpec::Prefix { path }).unwrap();
+    let table = Table::load(&TableSpec::prefix(path)).unwrap();
     let lo: Vec<u64> = (0..4096_u64).map(|row| 0xffff_0a00_0000 | (row * 24 * 16)).collect();
     let mut codes = Vec::new();
     table.lookup_all(&vec![0; lo.len()], &lo, &mut codes);
@@ -207,10 +234,14 @@ proptest! {
     #[test]
     fn any_bytes_are_a_table_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..300), text in "[0-9a-f.:/,\"# \n]{0,80}") {
         let path = PathBuf::from("t");
-        drop(Table::parse(&TableSpec::Prefix { path: path.clone() }, &bytes));
-        drop(Table::parse(&TableSpec::Prefix { path: path.clone() }, text.as_bytes()));
-        drop(Table::parse(&TableSpec::Values { path: path.clone() }, &bytes));
-        drop(Table::parse(&TableSpec::Values { path: path.clone() }, text.as_bytes()));
+        drop(Table::parse(&TableSpec::prefix(path.clone()), &bytes));
+        drop(Table::parse(&TableSpec::prefix(path.clone()), text.as_bytes()));
+        drop(Table::parse(&TableSpec::values(path.clone()), &bytes));
+        drop(Table::parse(&TableSpec::values(path.clone()), text.as_bytes()));
+        for column in ["2", "a"].map(|column| Some(column.to_owned())) {
+            drop(Table::parse(&TableSpec::Prefix { path: path.clone(), column: column.clone() }, text.as_bytes()));
+            drop(Table::parse(&TableSpec::Values { path: path.clone(), column, key_columns: 2 }, text.as_bytes()));
+        }
         let mut mmdb = country().finish();
         drop(Table::parse(&TableSpec::Mmdb { path: path.clone(), field: "a.b".into() }, &bytes));
         // Damage somewhere in a good file.

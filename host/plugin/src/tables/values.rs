@@ -1,32 +1,13 @@
 //! Tables of values as text: `key,value` a line, or `key,number,value`.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use sluice_flow::halves_of;
 
-use super::csv::{self, BadLine};
-use super::exact::{Exact, Key};
+use super::csv::{self, BadLine, Pick, Picked};
+use super::exact::{Exact, Key, KeyKind};
 use super::{MAX_KEYS, Rows};
-
-/// What a line begins with. All lines of a file are of one kind: where a line is not, somebody forgot something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Number,
-    Address,
-    Numbers,
-    AddressAndNumber,
-}
-
-impl Kind {
-    fn name(self) -> &'static str {
-        match self {
-            Kind::Number => "a number",
-            Kind::Address => "an address",
-            Kind::Numbers => "two numbers",
-            Kind::AddressAndNumber => "an address and a number",
-        }
-    }
-}
 
 /// Reads a table of values.
 ///
@@ -34,24 +15,36 @@ impl Kind {
 /// AS number with its `AS`, or an address. Fields may be quoted; `""` in quotes is a quote. Empty lines and lines that begin
 /// with `#` mean nothing; so does a first line of names (with neither digits nor colons before the value).
 ///
+/// With a `column` and the number of columns that make the key, a line has any number of fields, of which that one is the value;
+/// where it is empty, the key has none.
+///
 /// # Errors
 /// The first bad line: another number of fields or kind of key than the lines before, something that is no key, a key that an
-/// earlier line has, more than [`MAX_KEYS`].
-pub(crate) fn read(text: &str) -> Result<Rows, BadLine> {
+/// earlier line has, more than [`MAX_KEYS`]; or a first line without the `column`.
+pub(crate) fn read(text: &str, column: Option<(&str, usize)>) -> Result<Rows, BadLine> {
     let mut rows = Rows::default();
     let mut exact = Exact::default();
-    let mut first: Option<(Kind, usize)> = None;
+    let mut first: Option<(KeyKind, usize)> = None;
     let mut is_first = true;
+    let mut picked = column.map(|(column, keys)| Picked::new(column, keys));
+    // Keys without a value, which are there once too.
+    let mut empty: HashSet<Key> = HashSet::new();
     for (line, number) in csv::lines(text) {
         let bad = |problem: String| BadLine { line: number, problem };
         let fields = csv::fields(line).ok_or_else(|| bad("a quote is not closed".into()))?;
         let fields: Vec<&str> = fields.iter().map(|field| field.trim()).collect();
-        let (keys, value) = match &fields[..] {
-            [key, value] => (std::slice::from_ref(key), *value),
-            [keys @ .., value] if keys.len() == 2 => (keys, *value),
+        let pick = picked.as_mut().map(|picked| picked.pick(&fields)).transpose().map_err(bad)?;
+        let (keys, value) = match (pick, &fields[..]) {
+            (Some(Pick::Names), _) => {
+                is_first = false;
+                continue;
+            }
+            (Some(Pick::Value(value)), fields) => (key_fields(fields, column), value),
+            (None, [keys @ .., value]) if matches!(keys.len(), 1 | 2) => (keys, *value),
             _ => {
                 return Err(bad(format!(
-                    "{} fields where `key,value` has 2 and `key,number,value` has 3; a value with a comma needs quotes",
+                    "{} fields where `key,value` has 2 and `key,number,value` has 3; a value with a comma needs quotes, \
+                     and `column` picks one of several",
                     fields.len()
                 )));
             }
@@ -61,6 +54,7 @@ pub(crate) fn read(text: &str) -> Result<Rows, BadLine> {
             continue;
         }
         let (kind, key) = key(keys).map_err(bad)?;
+        // Where a line is of another kind, somebody forgot something.
         match first {
             None => first = Some((kind, number)),
             Some((other, at)) if other != kind => {
@@ -68,9 +62,13 @@ pub(crate) fn read(text: &str) -> Result<Rows, BadLine> {
             }
             Some(_) => {}
         }
-        let code = rows.code(csv::value(value).map_err(bad)?);
-        if exact.insert(key, code).is_err() {
-            let at = line_of(text, key).unwrap_or(number);
+        let is_known = if pick.is_some() && value.is_empty() {
+            exact.lookup(key) != 0 || !empty.insert(key)
+        } else {
+            exact.insert(key, rows.code(csv::value(value).map_err(bad)?)).is_err() || empty.contains(&key)
+        };
+        if is_known {
+            let at = line_of(text, column, key).unwrap_or(number);
             return Err(bad(format!("line {at} has the key `{}` already", keys.join(","))));
         }
         rows.keys += 1;
@@ -79,11 +77,18 @@ pub(crate) fn read(text: &str) -> Result<Rows, BadLine> {
         }
     }
     exact.finish();
+    exact.kind = first.map(|(kind, _)| kind);
     rows.exact = Some(exact);
     Ok(rows)
 }
 
-fn key(fields: &[&str]) -> Result<(Kind, Key), String> {
+/// What is the key of a line.
+fn key_fields<'a, 'f>(fields: &'a [&'f str], column: Option<(&str, usize)>) -> &'a [&'f str] {
+    let keys = column.map_or(fields.len().saturating_sub(1), |(_, keys)| keys);
+    fields.get(..keys).unwrap_or(fields)
+}
+
+fn key(fields: &[&str]) -> Result<(KeyKind, Key), String> {
     let (first, second) = match fields {
         [first] => (first, None),
         [first, second, ..] => {
@@ -96,16 +101,16 @@ fn key(fields: &[&str]) -> Result<(Kind, Key), String> {
     };
     if let Some(number) = number(first) {
         return Ok(match second {
-            None => (Kind::Number, [0, 0, number]),
-            Some(second) => (Kind::Numbers, [0, number, second]),
+            None => (KeyKind::Number, [0, 0, number]),
+            Some(second) => (KeyKind::Numbers, [0, number, second]),
         });
     }
     let address: IpAddr =
         first.parse().map_err(|_| format!("`{first}` is no key, e.g. `443`, `0x1bb`, `AS64500` or `192.0.2.1`"))?;
     let (hi, lo) = halves_of(address);
     Ok(match second {
-        None => (Kind::Address, [0, hi, lo]),
-        Some(second) => (Kind::AddressAndNumber, [hi, lo, second]),
+        None => (KeyKind::Address, [0, hi, lo]),
+        Some(second) => (KeyKind::AddressAndNumber, [hi, lo, second]),
     })
 }
 
@@ -119,11 +124,11 @@ fn number(text: &str) -> Option<u64> {
 }
 
 /// The first line with a key: looked for when another has it too, so that lines need not be remembered.
-fn line_of(text: &str, wanted: Key) -> Option<usize> {
+fn line_of(text: &str, column: Option<(&str, usize)>, wanted: Key) -> Option<usize> {
     let is_it = |line: &str| {
         let fields = csv::fields(line)?;
         let fields: Vec<&str> = fields.iter().map(|field| field.trim()).collect();
-        let (_, key) = key(fields.split_last()?.1).ok()?;
+        let (_, key) = key(key_fields(&fields, column)).ok()?;
         Some(key == wanted)
     };
     csv::lines(text).find(|(line, _)| is_it(line) == Some(true)).map(|(_, number)| number)
@@ -137,7 +142,11 @@ mod tests {
 
     /// What is found under `keys`, or what is wrong.
     fn check(text: &str, keys: &[Key], expected: Expect) {
-        let found = match read(text) {
+        check_column(text, None, keys, expected);
+    }
+
+    fn check_column(text: &str, column: Option<(&str, usize)>, keys: &[Key], expected: Expect) {
+        let found = match read(text, column) {
             Ok(rows) => {
                 let exact = rows.exact.as_ref().unwrap();
                 let each = keys.iter().map(|key| format!("{key:x?} {}\n", rows.value(exact.lookup(*key))));
@@ -200,6 +209,66 @@ mod tests {
     }
 
     #[test]
+    fn one_column_of_several_is_named_in_the_first_line_or_has_a_number() {
+        let vlans = "vlan,site,rack\n7,north,12\n8,,13\n";
+        for column in ["site", "2"] {
+            check_column(
+                vlans,
+                Some((column, 1)),
+                &[[0, 0, 7], [0, 0, 8]],
+                expect![[r#"
+                [0, 0, 7] north
+                [0, 0, 8] 
+            "#]],
+            );
+        }
+        let interfaces = "exporter,index,name,speed\n192.0.2.1,3,ge-0/0/3,10000\n";
+        let key = [0, 0xffff_c000_0201, 3];
+        check_column(
+            interfaces,
+            Some(("name", 2)),
+            &[key],
+            expect![[r#"
+            [0, ffffc0000201, 3] ge-0/0/3
+        "#]],
+        );
+        check_column(
+            interfaces,
+            Some(("speed", 2)),
+            &[key],
+            expect![[r#"
+            [0, ffffc0000201, 3] 10000
+        "#]],
+        );
+        check_column(
+            interfaces,
+            Some(("index", 2)),
+            &[key],
+            expect![[r#"
+            line 1: the column `index` is of the key, which comes first
+        "#]],
+        );
+        for again in ["7,a,1\n7,b,1\n", "7,a,1\n7,,1\n", "7,,1\n7,b,1\n", "7,,1\n7,,1\n"] {
+            check_column(
+                again,
+                Some(("2", 1)),
+                &[],
+                expect![[r#"
+                line 2: line 1 has the key `7` already
+            "#]],
+            );
+        }
+        check_column(
+            "7,a,1\n8,a\n",
+            Some(("2", 1)),
+            &[],
+            expect![[r#"
+            line 2: 2 fields where the first line has 3
+        "#]],
+        );
+    }
+
+    #[test]
     fn a_bad_line_is_named_with_what_is_wrong() {
         let wrong = |text: &str, expected: Expect| check(text, &[], expected);
         wrong(
@@ -235,14 +304,14 @@ mod tests {
         wrong(
             "64500,Example, Inc., Springfield\n",
             expect![[r#"
-            line 1: 4 fields where `key,value` has 2 and `key,number,value` has 3; a value with a comma needs quotes
-        "#]],
+                line 1: 4 fields where `key,value` has 2 and `key,number,value` has 3; a value with a comma needs quotes, and `column` picks one of several
+            "#]],
         );
         wrong(
             "64500\n",
             expect![[r#"
-            line 1: 1 fields where `key,value` has 2 and `key,number,value` has 3; a value with a comma needs quotes
-        "#]],
+                line 1: 1 fields where `key,value` has 2 and `key,number,value` has 3; a value with a comma needs quotes, and `column` picks one of several
+            "#]],
         );
         wrong(
             "key1,value\n",

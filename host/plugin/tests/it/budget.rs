@@ -215,6 +215,34 @@ fn batches_become_as_small_as_the_memory_asks_and_grow_again() {
 }
 
 #[test]
+fn each_part_of_a_batch_that_is_too_large_for_the_memory_waits_for_the_budget() {
+    let parts = |cpu_ms_per_s: u32| {
+        let mut bench = Bench::new("hungry", 100_000);
+        bench.spec.limits = Limits { memory: 32 << 20, deadline_ms: 60_000, ..Limits::default() };
+        bench.spec.budget = Some(Budget::new("tag", cpu_ms_per_s, OverBudget::Delay));
+        let mut stage = bench.load().instance();
+        let rows: Vec<_> = (0..1000).map(|row| ("192.0.2.1", row)).collect();
+        // Finds out how many rows are too many, and with a budget of a millisecond is in debt for long.
+        assert_eq!(processed_rows(&stage.process(batch_of(&rows))), 1000);
+        let calls = || metric(&bench, "calls_total");
+        let (mut counts, mut bytes) = (Vec::new(), Vec::new());
+        let mut waiting = std::collections::VecDeque::from([batch_of(&rows)]);
+        while let Some(batch) = waiting.pop_front() {
+            let (before, rows) = (calls(), batch.rows());
+            let processed = stage.process(batch);
+            assert_eq!(processed.rows(), rows, "what waits is not lost");
+            counts.push((calls() - before, processed_rows(&processed)));
+            bytes.extend(processed.outs().flat_map(|batch| batch.u64s(col::BYTES).unwrap().to_vec()));
+            waiting.extend(processed.later);
+        }
+        assert_eq!(bytes, (0..1000).collect::<Vec<_>>(), "in their order, each once");
+        counts
+    };
+    assert_eq!(parts(60_000), [(4.0, 1000)]);
+    assert_eq!(parts(1), [(1.0, 250); 4]);
+}
+
+#[test]
 fn one_row_that_wants_all_the_memory_does_not_make_the_batches_small() {
     let bench = Bench::new("poison-memory", 20);
     let processed = bench.process(batch());

@@ -191,10 +191,11 @@ fn stages_of_a_group_share_a_process_and_others_do_not() {
 
 #[test]
 fn a_table_that_changed_is_seen_in_the_process_soon_after() {
-    let spec = |path| TableSpec::Prefix { path };
-    changed_is_seen(spec, "192.0.2.0/24,100\n", "192.0.2.0/24,everyone\n198.51.100.0/24,everyone\n");
-    let spec = |path| TableSpec::Values { path };
-    changed_is_seen(spec, "192.0.2.1,100\n", "192.0.2.1,everyone\n198.51.100.7,everyone\n");
+    changed_is_seen(TableSpec::prefix, "192.0.2.0/24,100\n", "192.0.2.0/24,everyone\n198.51.100.0/24,everyone\n");
+    changed_is_seen(TableSpec::values, "192.0.2.1,100\n", "192.0.2.1,everyone\n198.51.100.7,everyone\n");
+    let spec = |path| TableSpec::Prefix { path, column: Some("cid".to_owned()) };
+    let after = "net,site,cid\n192.0.2.0/24,x,everyone\n198.51.100.0/24,y,everyone\n";
+    changed_is_seen(spec, "net,cid,site\n192.0.2.0/24,100,x\n198.51.100.0/24,,y\n", after);
 }
 
 /// A table of `before`, which has a value for the first address only, is exchanged for `after`.

@@ -188,7 +188,7 @@ fn a_table_of_values_is_recorded_as_one_and_older_recordings_say_prefix_or_mmdb(
     let mut bench = bench("tables", 0, |record| record.every = 1);
     let table = bench.dir.path().join("values.csv");
     fs::write(&table, "192.0.2.1,one\n").unwrap();
-    let spec = sluice_plugin::tables::TableSpec::Values { path: table };
+    let spec = sluice_plugin::tables::TableSpec::values(table);
     bench.spec.services.tables = sluice_plugin::tables::Tables::load([("customers".to_owned(), spec)]).unwrap().into();
     bench.process(batch());
     let recording = Recording::read(&files(&bench).pop().unwrap()).unwrap();
@@ -214,7 +214,7 @@ fn tables_and_assets_that_were_used_are_enclosed_and_keys_are_not() {
     let mut bench = bench("tables", 0, |record| record.every = 1);
     let (table, names) = (bench.dir.path().join("customers.csv"), std::sync::Arc::new(b"a,b".to_vec()));
     fs::write(&table, "192.0.2.0/24,seven\n").unwrap();
-    let spec = sluice_plugin::tables::TableSpec::Prefix { path: table };
+    let spec = sluice_plugin::tables::TableSpec::prefix(table);
     let tables = sluice_plugin::tables::Tables::load([("customers".to_owned(), spec)]).unwrap();
     let secret = sluice_plugin::keys::KeySpec::literal("5e".repeat(32));
     let keys = sluice_plugin::keys::Keys::load([("secret".to_owned(), secret)]).unwrap();

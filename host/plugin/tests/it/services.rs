@@ -5,14 +5,14 @@ use std::sync::Arc;
 use expect_test::expect;
 use sluice_plugin::keys::{KeySpec, Keys};
 use sluice_plugin::tables::{TableSpec, Tables};
-use sluice_plugin::{Limits, OnError};
+use sluice_plugin::{Limits, Loaded, OnError};
 
 use crate::{Bench, batch, batch_of};
 
 fn tables(bench: &Bench) -> Arc<Tables> {
     let path = bench.dir.path().join("customers.csv");
     std::fs::write(&path, "192.0.2.0/24,100\n2001:db8::/32,200\n").unwrap();
-    let spec = |path: &std::path::Path| TableSpec::Prefix { path: path.to_owned() };
+    let spec = |path: &std::path::Path| TableSpec::prefix(path.to_owned());
     let specs = [("customers".to_owned(), spec(&path)), ("hidden".to_owned(), spec(&path))];
     Arc::new(Tables::load(specs).unwrap())
 }
@@ -46,7 +46,7 @@ fn found(lines: &str) -> String {
     let mut bench = Bench::new("values", 0);
     let path = bench.dir.path().join("values.csv");
     std::fs::write(&path, lines).unwrap();
-    let tables = Tables::load([("customers".to_owned(), TableSpec::Values { path })]).unwrap();
+    let tables = Tables::load([("customers".to_owned(), TableSpec::values(path))]).unwrap();
     bench.spec.services.tables = Arc::new(tables);
     bench.report() + "\n"
 }
@@ -96,6 +96,21 @@ fn values_are_found_by_columns_of_any_width_and_by_lists() {
 }
 
 #[test]
+fn values_of_one_column_are_found_by_keys_of_two() {
+    let mut bench = Bench::new("values", 0);
+    let path = bench.dir.path().join("interfaces.csv");
+    std::fs::write(&path, "exporter,index,name,speed\n192.0.2.1,10,one,1000\n2001:db8::1,30,six,\n").unwrap();
+    let spec = |column: &str| TableSpec::Values { path: path.clone(), column: Some(column.to_owned()), key_columns: 2 };
+    let mut found = |column: &str| {
+        let tables = Tables::load([("customers".to_owned(), spec(column))]).unwrap();
+        bench.spec.services.tables = Arc::new(tables);
+        bench.report().lines().find(|line| line.starts_with("address, bytes")).unwrap().to_owned()
+    };
+    assert_eq!(found("name"), r#"address, bytes Ok(["one", "", "six"]) ["one", "", ""]"#);
+    assert_eq!(found("speed"), r#"address, bytes Ok(["1000", "", ""]) ["1000", "", ""]"#);
+}
+
+#[test]
 fn what_no_row_has_counts_as_zeros_where_the_table_has_a_value_for_zero() {
     expect![[r#"
         proto Ok(["tcp", "tcp", "tcp"])
@@ -122,6 +137,81 @@ fn a_table_of_prefixes_has_no_numbers() {
         absent Err(Denied::WrongWidth(Width::W32)) Err(Denied::WrongWidth(Width::W8))
         refused Err(Denied::WrongWidth(Width::Text)) Err(Denied::WrongWidth(Width::W8)) Err(Denied::WrongWidth(Width::W8))
     "#]].assert_eq(&(bench.report() + "\n"));
+}
+
+/// What the first `init` is told of each kind of key, in a table that has these lines.
+fn fits(bench: &mut Bench, lines: Option<&str>) -> String {
+    bench.spec.services.tables = match lines {
+        Some(lines) => {
+            let path = bench.dir.path().join("values.csv");
+            std::fs::write(&path, lines).unwrap();
+            Arc::new(Tables::load([("customers".to_owned(), TableSpec::values(path))]).unwrap())
+        }
+        None => tables(bench),
+    };
+    let mut said = String::new();
+    for arg in 0..6 {
+        bench.spec.config_json = format!("{{\"mode\":\"fits\",\"arg\":{arg}}}");
+        match Loaded::load(&bench.host, bench.spec.clone()) {
+            Ok(_) => said.push_str("fits\n"),
+            Err(error) => said.push_str(&format!("{}\n", sluice_pipeline::chain(&error))),
+        }
+    }
+    said
+}
+
+#[test]
+fn what_cannot_be_looked_up_in_a_table_is_known_at_the_first_init() {
+    let mut bench = Bench::new("fits", 0);
+    expect![[r#"
+        stage tag: the plugin refused its configuration: `table`: Err(Denied::WrongWidth(Width::W8)): the table `customers` is of type `prefix`; to look up a number takes `values` with a number a line
+        fits
+        stage tag: the plugin refused its configuration: `table`: Err(Denied::WrongWidth(Width::W8)): the table `customers` is of type `prefix`; to look up an address and a number takes `values` with an address and a number a line
+        stage tag: the plugin refused its configuration: `table`: Err(Denied::WrongWidth(Width::W64)): the table `customers` is of type `prefix`; to look up two numbers takes `values` with two numbers a line
+        fits
+        stage tag: the plugin refused its configuration: `table`: Err(Denied::WrongWidth(Width::Text))
+    "#]].assert_eq(&fits(&mut bench, None));
+    expect![[r#"
+        fits
+        stage tag: the plugin refused its configuration: `table`: Err(Denied::WrongWidth(Width::W64)): the table `customers` is of type `values` with a number a line; to look up an address takes `prefix`, `mmdb` or `values` with an address a line
+        stage tag: the plugin refused its configuration: `table`: Err(Denied::WrongWidth(Width::W8)): the table `customers` is of type `values` with a number a line; to look up an address and a number takes `values` with an address and a number a line
+        stage tag: the plugin refused its configuration: `table`: Err(Denied::WrongWidth(Width::W64)): the table `customers` is of type `values` with a number a line; to look up two numbers takes `values` with two numbers a line
+        stage tag: the plugin refused its configuration: `table`: Err(Denied::WrongWidth(Width::W64)): the table `customers` is of type `values` with a number a line; to look up two numbers takes `values` with two numbers a line
+        stage tag: the plugin refused its configuration: `table`: Err(Denied::WrongWidth(Width::Text))
+    "#]].assert_eq(&fits(&mut bench, Some("6,tcp\n")));
+    expect![[r#"
+        stage tag: the plugin refused its configuration: `table`: Err(Denied::WrongWidth(Width::W8)): the table `customers` is of type `values` with an address and a number a line; to look up a number takes `values` with a number a line
+        stage tag: the plugin refused its configuration: `table`: Err(Denied::WrongWidth(Width::W64)): the table `customers` is of type `values` with an address and a number a line; to look up an address takes `prefix`, `mmdb` or `values` with an address a line
+        fits
+        stage tag: the plugin refused its configuration: `table`: Err(Denied::WrongWidth(Width::W64)): the table `customers` is of type `values` with an address and a number a line; to look up two numbers takes `values` with two numbers a line
+        stage tag: the plugin refused its configuration: `table`: Err(Denied::WrongWidth(Width::W64)): the table `customers` is of type `values` with an address and a number a line; to look up two numbers takes `values` with two numbers a line
+        stage tag: the plugin refused its configuration: `table`: Err(Denied::WrongWidth(Width::Text))
+    "#]].assert_eq(&fits(&mut bench, Some("2001:db8::1,6,tcp\n")));
+    // What will be in it nobody knows.
+    expect![[r#"
+        fits
+        fits
+        fits
+        fits
+        fits
+        stage tag: the plugin refused its configuration: `table`: Err(Denied::WrongWidth(Width::Text))
+    "#]]
+    .assert_eq(&fits(&mut bench, Some("")));
+}
+
+#[test]
+fn a_later_instance_does_not_fail_because_a_table_has_other_keys_by_then() {
+    let mut bench = Bench::new("fits", 0);
+    assert!(fits(&mut bench, Some("6,tcp\n")).starts_with("fits\n"));
+    bench.spec.config_json = "{\"mode\":\"fits\",\"arg\":0}".to_owned();
+    let loaded = bench.load();
+    std::fs::write(bench.dir.path().join("values.csv"), "192.0.2.1,one\n").unwrap();
+    assert!(bench.spec.services.tables.reload("customers").unwrap());
+    let instances = [loaded.instance(), loaded.instance()];
+    for mut instance in instances {
+        assert_eq!(instance.process(batch()).out.map(|out| out.rows()), Some(3));
+    }
+    assert!(bench.error().contains("`values` with an address a line"), "a new version is told");
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! Exchange of a plugin while batches flow.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use expect_test::expect;
 use sluice_flow::col;
+use sluice_plugin::tables::{TableSpec, Tables};
 use sluice_plugin::{Limits, Loaded, Reloaded, StageSpec};
 
 use crate::{Bench, batch, batch_of, guest};
@@ -63,6 +66,51 @@ fn a_bad_file_leaves_the_old_one_running_and_says_why() {
     bench.install(&guest::version(2));
     assert!(matches!(loaded.reload().unwrap(), Reloaded::Swapped { .. }));
     assert_eq!(numbered(&mut stage), (7, 2));
+}
+
+#[test]
+fn a_version_that_starts_the_first_time_only_is_refused_before_a_worker_has_to_start_it() {
+    let mut bench = Bench::new("starts-once", 0);
+    let path = bench.dir.path().join("customers.csv");
+    std::fs::write(&path, "192.0.2.0/24,100\n").unwrap();
+    bench.spec.services.tables = Arc::new(Tables::load([("customers".to_owned(), TableSpec::prefix(path))]).unwrap());
+    bench.spec.limits.init_deadline_ms = 50;
+    let loaded = bench.load();
+    let mut stages = [loaded.instance(), loaded.instance()];
+    bench.install(&guest::version(7));
+    let error = loaded.reload().unwrap_err().to_string();
+    assert!(error.ends_with("the plugin did not start: init did not return within 50 ms"), "{error}");
+    for stage in &mut stages {
+        assert_eq!(stage.process(batch()).out.map(|out| out.rows()), Some(3));
+    }
+    assert_eq!((loaded.generation(), bench.metric("sluice_stage_plugin_swaps_total{stage=\"tag\"}")), (1, 0.0));
+}
+
+#[test]
+fn batches_go_on_while_a_new_version_loops_in_init() {
+    let bench = Bench::new("count", 0);
+    let loaded = bench.load();
+    let mut stage = loaded.instance();
+    let mut spec = bench.spec.clone();
+    spec.config_json = "{\"mode\":\"init-loops\"}".to_owned();
+    spec.limits.init_deadline_ms = 300;
+    let (begun, is_begun) = std::sync::mpsc::channel();
+    thread::scope(|scope| {
+        let candidate = scope.spawn(|| {
+            begun.send(()).unwrap();
+            loaded.candidate(&spec).unwrap_err().to_string()
+        });
+        is_begun.recv().unwrap();
+        let mut during = 0;
+        while !candidate.is_finished() {
+            assert_eq!(stage.process(batch()).out.map(|out| out.rows()), Some(3));
+            during += 1;
+        }
+        let error = candidate.join().unwrap();
+        assert_eq!(error, "stage tag: the plugin did not start: init did not return within 300 ms");
+        // One may have been before it, and one after.
+        assert!(during > 2, "{during} batches in the time of init");
+    });
 }
 
 #[test]

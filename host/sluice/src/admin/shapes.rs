@@ -352,7 +352,7 @@ pub(crate) struct Exporter {
     pub(crate) socket: u32,
     /// Source address; of sFlow the agent's.
     pub(crate) exporter: IpAddr,
-    /// `netflow5`, `netflow9`, `ipfix` or `sflow`.
+    /// `netflow1`, `netflow5`, `netflow7`, `netflow9`, `ipfix` or `sflow`.
     pub(crate) protocol: String,
     /// Observation domain; engine type and id of NetFlow v5, sub-agent of sFlow.
     pub(crate) domain: u32,

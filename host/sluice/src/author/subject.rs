@@ -78,7 +78,11 @@ impl With {
 
 /// A table in TOML, of the file `path`; `name` is quoted where it has to be.
 pub(super) fn table_toml(name: &str, spec: &TableSpec, path: &str) -> String {
-    let field = spec.field().map_or(String::new(), |field| format!("field = {}\n", toml_text(field)));
+    let key = if matches!(spec, TableSpec::Mmdb { .. }) { "field" } else { "column" };
+    let mut field = spec.field().map_or(String::new(), |field| format!("{key} = {}\n", toml_text(field)));
+    if let Some(columns) = spec.key_columns() {
+        field.push_str(&format!("key_columns = {columns}\n"));
+    }
     format!("\n[tables.{name}]\ntype = \"{}\"\npath = {}\n{field}", spec.kind(), toml_text(path))
 }
 

@@ -12,8 +12,9 @@ use crate::tool::{Running, netflow5, sluice};
 fn rows(folder: &Path, more: &str) -> Vec<Value> {
     let file = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
     // A raw datagram is of the exporter 127.0.0.1; input and output interface are 1 and 2, the port is 443, by TCP.
-    file("interfaces.csv", "exporter,in_if,name\n127.0.0.1,1,ge-0/0/1\n127.0.0.1,3,ge-0/0/3\n2001:db8::1,2,ge-0/0/2\n");
-    file("speeds.csv", "127.0.0.1,2,10000\n127.0.0.1,1,fast\n");
+    let interfaces = "exporter,in_if,name,speed\n127.0.0.1,1,ge-0/0/1,fast\n127.0.0.1,3,ge-0/0/3,\n";
+    file("interfaces.csv", &format!("{interfaces}127.0.0.1,2,,10000\n2001:db8::1,2,ge-0/0/2,\n"));
+    file("nets.csv", "prefix,cid,site\n192.0.2.0/24,7,south\n192.0.2.7,7,\n");
     file("services.csv", "# by hand\n0x1bb,\"https, \"\"tls\"\"\"\n80,http\n");
     file("uses.csv", "17,443,quic\n6,443,web\n");
     file("racks.csv", "192.0.2.7,12\n192.0.2.8,300\n192.0.2.9,A\n");
@@ -22,7 +23,7 @@ fn rows(folder: &Path, more: &str) -> Vec<Value> {
         let hosts: Vec<u8> = (0..10).collect();
         fs::write(folder.join(format!("old/{sequence}.bin")), netflow5(sequence * 10, &hosts)).unwrap();
     }
-    let tables = ["interfaces", "speeds", "services", "uses", "racks"];
+    let tables = ["services", "uses", "racks"];
     let tables = tables.map(|name| format!("[tables.{name}]\ntype = \"values\"\npath = \"{name}.csv\"\n")).concat();
     let text = format!(
         r#"
@@ -38,17 +39,40 @@ fn rows(folder: &Path, more: &str) -> Vec<Value> {
         width = "u8"
 
         {tables}
+        [tables.interfaces]
+        type = "values"
+        path = "interfaces.csv"
+        column = "name"
+        key_columns = 2
+        [tables.speeds]
+        type = "values"
+        path = "interfaces.csv"
+        column = "4"
+        key_columns = 2
+        [tables.customers]
+        type = "prefix"
+        path = "nets.csv"
+        column = "cid"
+        [tables.sites]
+        type = "prefix"
+        path = "nets.csv"
+        column = "site"
+
+        [columns.site]
+        width = "text"
         [stages.named]
         inputs = ["old"]
         plugin = "enricher"
-        grant = {{ read = ["*"], write = ["*"], tables = ["interfaces", "speeds", "services", "uses", "racks"] }}
+        grant = {{ read = ["*"], write = ["*"], tables = ["interfaces", "speeds", "services", "uses", "racks", "customers", "sites"] }}
         {more}
         [stages.named.config]
         interfaces = {{ names = "interfaces", speeds = "speeds" }}
+        customers = {{ table = "customers" }}
         names = [
             {{ table = "services", key = ["dst_port"], column = "note" }},
             {{ table = "uses", key = ["proto", "dst_port"], column = "use" }},
             {{ table = "racks", key = ["dst_addr"], column = "rack" }},
+            {{ table = "sites", key = ["dst_addr"], column = "site" }},
         ]
 
         [sinks.rows]
@@ -77,7 +101,8 @@ fn numbers_and_addresses_become_names_and_numbers() {
     let rows = rows(folder.path(), "");
     assert_eq!(rows.len(), 40);
     for row in &rows {
-        let rack = if row["dst_addr"] == "192.0.2.7" { 12 } else { 0 };
+        let (rack, site) = if row["dst_addr"] == "192.0.2.7" { (12, "") } else { (0, "south") };
+        assert_eq!((&row["dst_customer_id"], row["site"].as_str().unwrap_or("")), (&json!(7), site), "{row}");
         let of = |name: &str| row.get(name).cloned().unwrap_or(Value::Null);
         let is_nothing = |value: Value| [Value::Null, json!(""), json!(0)].contains(&value);
         assert_eq!(
@@ -102,7 +127,7 @@ fn a_call_is_recorded_with_its_tables_replayed_and_kept_as_a_case() {
     rows(path, "record = { dir = \"recordings\", every = 2 }");
     let recording = fs::read_dir(path.join("recordings")).unwrap().next().unwrap().unwrap().path();
     // What was looked up is in it: the files may go.
-    for table in ["interfaces", "speeds", "services", "uses", "racks"] {
+    for table in ["interfaces", "services", "uses", "racks", "nets"] {
         fs::remove_file(path.join(format!("{table}.csv"))).unwrap();
     }
     let say = |args: &[&str]| {
@@ -118,6 +143,8 @@ fn a_call_is_recorded_with_its_tables_replayed_and_kept_as_a_case() {
     let case = case.into_iter().find(|file| file.extension().is_some_and(|extension| extension == "toml")).unwrap();
     let text = fs::read_to_string(case).unwrap();
     assert_eq!(text.matches("type = \"values\"").count(), 5, "{text}");
+    assert_eq!(text.matches("column = \"cid\"").count(), 1, "{text}");
+    assert_eq!(text.matches("key_columns = 2").count(), 2, "{text}");
 }
 
 #[test]
@@ -155,30 +182,35 @@ fn a_case_has_tables_of_values_and_a_wrong_name_fails_it() {
 }
 
 #[test]
-fn a_number_in_a_table_of_prefixes_is_answered_with_what_the_table_must_be() {
+fn a_number_in_a_table_of_prefixes_is_answered_by_check_with_what_the_table_must_be() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     file("nets.csv", "192.0.2.0/24,here\n");
-    fs::write(folder.path().join("a.bin"), netflow5(0, &[1, 2])).unwrap();
-    file(
-        "sluice.toml",
-        r#"
-        [sources.old]
-        type = "capture"
-        paths = ["a.bin"]
-        [tables.nets]
-        type = "prefix"
-        path = "nets.csv"
-        [stages.named]
-        inputs = ["old"]
-        plugin = "enricher"
-        config = { names = [{ table = "nets", key = ["dst_port"], column = "note" }] }
-        [sinks.rows]
-        type = "null"
-        inputs = ["named"]
-        "#,
-    );
-    let ended = Running::start(&folder.path().join("sluice.toml")).end();
-    assert_eq!(ended.books("named"), (2, 0, 2));
-    assert!(ended.log.contains("names[0]: the table `nets` must be one of values"), "{}", ended.log);
+    for isolation in ["", "isolation = \"process\""] {
+        let text = format!(
+            r#"
+            [sources.old]
+            type = "udp"
+            listen = "127.0.0.1:0"
+            [tables.nets]
+            type = "prefix"
+            path = "nets.csv"
+            [stages.named]
+            inputs = ["old"]
+            plugin = "enricher"
+            config = {{ names = [{{ table = "nets", key = ["dst_port"], column = "note" }}] }}
+            {isolation}
+            [sinks.rows]
+            type = "null"
+            inputs = ["named"]
+            "#
+        );
+        file("sluice.toml", &text);
+        let output = sluice().current_dir(folder.path()).args(["--log=warn", "check", "sluice.toml"]).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        let problem = "`names[0].table` does not fit: the table `nets` is of type `prefix`; \
+                       to look up a number takes `values` with a number a line";
+        assert!(said.contains(problem), "{said}");
+    }
 }

@@ -110,6 +110,29 @@ pub(crate) fn netflow5(sequence: u32, sampling: u16, records: &[Vec<u8>]) -> Vec
     bytes
 }
 
+/// A NetFlow v1 datagram of `records`, each of 48 or 52 bytes.
+pub(crate) fn netflow1(records: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes =
+        numbers(&[(1, 2), (records.len() as u64, 2), (UPTIME_MS.into(), 4), (EXPORTED_S.into(), 4), (500, 4)]);
+    bytes.extend(records.concat());
+    bytes
+}
+
+/// A NetFlow v7 datagram of `records`, each of 52 bytes. What is reserved in its header is not zero.
+pub(crate) fn netflow7(sequence: u32, records: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = numbers(&[
+        (7, 2),
+        (records.len() as u64, 2),
+        (UPTIME_MS.into(), 4),
+        (EXPORTED_S.into(), 4),
+        (500, 4),
+        (sequence.into(), 4),
+        (0x0102_0064, 4),
+    ]);
+    bytes.extend(records.concat());
+    bytes
+}
+
 /// A decoder with a batch that is being filled.
 pub(crate) struct Bench {
     pub(crate) decoder: Decoder,

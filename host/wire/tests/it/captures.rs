@@ -91,10 +91,23 @@ fn sampling_that_an_exporter_announces_is_in_its_rows() {
 
 #[test]
 #[cfg_attr(not(captures), ignore = "needs the captures: set SLUICE_CAPTURES")]
-fn netflow_v1_is_refused_with_a_reason() {
+fn netflow_v1_of_softflowd_is_read() {
+    let mut bench = Bench::new();
     for datagram in payloads(&folder("exporters").join("softflowd-v1.pcap")) {
-        assert_eq!(Bench::new().decode(&datagram).error.unwrap().reason(), "unknown_version");
+        assert_eq!(bench.decode(&datagram).error, None);
     }
+    let (batch, stats) = (bench.batch(), bench.stats());
+    assert_eq!((stats.netflow1, stats.records), (stats.datagrams, batch.rows() as u64));
+    for row in 0..batch.rows() {
+        assert!([0, 1, 6, 17].contains(&batch.number(col::PROTO, row)), "row {row}");
+        assert!(batch.number(col::FIRST_NS, row) <= batch.number(col::LAST_NS, row), "row {row}");
+        assert!(batch.number(col::BYTES, row) >= 20 * batch.number(col::PACKETS, row), "row {row}");
+    }
+    expect_test::expect!["55 rows in 2 datagrams"].assert_eq(&format!(
+        "{} rows in {} datagrams",
+        batch.rows(),
+        stats.datagrams
+    ));
 }
 
 #[test]

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use sluice_flow::{Schema, col};
 
-use crate::build::{Bench, EXPORTER, ipfix, netflow5, netflow9, put, set, template};
+use crate::build::{Bench, EXPORTER, ipfix, netflow1, netflow5, netflow7, netflow9, put, set, template};
 use crate::oracle::{Oracle, Row};
 
 /// Elements with the lengths that exporters give them: full, reduced, and odd ones.
@@ -253,5 +254,35 @@ proptest! {
     #[test]
     fn netflow_v5(flows in vec(vec(any::<u8>(), 48), 1..=30), sequence: u32, sampling: u16) {
         check(&[netflow5(sequence, sampling, &flows)])?;
+    }
+
+    #[test]
+    fn netflow_v7(flows in vec(vec(any::<u8>(), 52), 1..=28), sequence: u32) {
+        check(&[netflow7(sequence, &flows)])?;
+    }
+
+    /// What a record of v1 has is where v5 has it, or beside.
+    #[test]
+    fn netflow_v1(flows in vec(vec(any::<u8>(), 48), 1..=28), is_long: bool) {
+        let v1: Vec<Vec<u8>> = flows.iter().map(|flow| {
+            let last = [0, 0, flow[38], flow[39], flow[37], 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11];
+            [&flow[..36], &last[..if is_long { 16 } else { 12 }]].concat()
+        }).collect();
+        let v5: Vec<Vec<u8>> = flows.iter().map(|flow| [&flow[..40], &[0; 8]].concat()).collect();
+        let read = |datagram: &[u8]| {
+            let mut bench = Bench::new();
+            let decoded = bench.decode(datagram);
+            (decoded.error, bench.batch())
+        };
+        let ((no_error, found), (_, expected)) = (read(&netflow1(&v1)), read(&netflow5(0, 0, &v5)));
+        prop_assert_eq!((no_error, found.rows()), (None, flows.len()));
+        for column in Schema::standard().all().iter() {
+            // Of v5 these are of the header.
+            if ![col::FLOW_TYPE, col::OBSERVATION_DOMAIN].contains(&column) {
+                for row in 0..flows.len() {
+                    prop_assert_eq!(found.number(column, row), expected.number(column, row), "column {}", column);
+                }
+            }
+        }
     }
 }

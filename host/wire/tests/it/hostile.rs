@@ -6,7 +6,9 @@ use proptest::prelude::*;
 use sluice_flow::{ColumnSet, CustomField, Width};
 use sluice_wire::Limits;
 
-use crate::build::{Bench, ipfix, ipfix_options, netflow5, netflow9, netflow9_options, numbers, set, template};
+use crate::build::{
+    Bench, ipfix, ipfix_options, netflow1, netflow5, netflow7, netflow9, netflow9_options, numbers, set, template,
+};
 
 fn check(datagrams: &[Vec<u8>], expected: Expect) {
     let mut bench = Bench::new();
@@ -23,12 +25,24 @@ fn with_template() -> Vec<u8> {
 #[test]
 fn what_is_no_export_datagram_is_refused() {
     check(
-        &[vec![], vec![9], vec![0, 1, 0, 0], vec![0, 0, 0, 6], vec![0, 9, 0, 1], vec![0, 10, 0, 16], vec![0, 5, 0, 1]],
+        &[
+            vec![],
+            vec![9],
+            vec![0, 6, 0, 0],
+            vec![0, 0, 0, 6],
+            vec![0, 1, 0, 1],
+            vec![0, 7, 0, 1],
+            vec![0, 9, 0, 1],
+            vec![0, 10, 0, 16],
+            vec![0, 5, 0, 1],
+        ],
         expect![[r#"
             0 rows, truncated: version at offset 0 needs 2 bytes, 0 left
             0 rows, truncated: version at offset 0 needs 2 bytes, 1 left
-            0 rows, unknown_version: version 1 is none of NetFlow 5 and 9, IPFIX (10) and sFlow 5
-            0 rows, unknown_version: version 0 is none of NetFlow 5 and 9, IPFIX (10) and sFlow 5
+            0 rows, unknown_version: version 6 is none of NetFlow 1, 5, 7 and 9, IPFIX (10) and sFlow 5
+            0 rows, unknown_version: version 0 is none of NetFlow 1, 5, 7 and 9, IPFIX (10) and sFlow 5
+            0 rows, truncated: NetFlow v1 header at offset 0 needs 16 bytes, 4 left
+            0 rows, truncated: NetFlow v7 header at offset 0 needs 24 bytes, 4 left
             0 rows, truncated: NetFlow v9 header at offset 0 needs 20 bytes, 4 left
             0 rows, truncated: IPFIX header at offset 0 needs 16 bytes, 4 left
             0 rows, truncated: NetFlow v5 header at offset 0 needs 24 bytes, 4 left
@@ -103,7 +117,52 @@ fn zeros_at_the_end_are_padding_and_netflow_v5_may_come_in_several_messages() {
             1 rows
             1 rows
             3 rows
-            1 rows, unknown_version: version 0 is none of NetFlow 5 and 9, IPFIX (10) and sFlow 5
+            1 rows, unknown_version: version 0 is none of NetFlow 1, 5, 7 and 9, IPFIX (10) and sFlow 5
+        "#]],
+    );
+}
+
+#[test]
+fn netflow_v1_and_v7_are_read_as_far_as_they_are_whole() {
+    let two = |record: usize| vec![vec![1; record]; 2];
+    let cut = |mut datagram: Vec<u8>, bytes: usize| {
+        datagram.truncate(datagram.len() - bytes);
+        datagram
+    };
+    let with = |datagram: Vec<u8>, more: &[u8]| [datagram, more.to_vec()].concat();
+    let of_count = |mut datagram: Vec<u8>, count: u8| {
+        datagram[3] = count;
+        datagram
+    };
+    check(
+        &[
+            with(netflow7(0, &two(52)), &[0; 9]),
+            [netflow7(2, &two(52)), netflow7(4, &two(52))].concat(),
+            cut(netflow7(6, &two(52)), 1),
+            of_count(netflow7(8, &two(52)), 31),
+            with(netflow7(8, &two(52)), &netflow1(&two(52))),
+            with(netflow1(&two(48)), &[0; 3]),
+            with(netflow1(&two(52)), &[0; 9]),
+            [netflow1(&two(52)), netflow1(&two(48))].concat(),
+            // Of which length its records were cannot be known.
+            cut(netflow1(&two(52)), 1),
+            cut(netflow1(&two(48)), 1),
+            of_count(netflow1(&two(48)), 0),
+            of_count(netflow1(&two(52)), 1),
+        ],
+        expect![[r#"
+            2 rows
+            4 rows
+            1 rows, truncated: NetFlow v7 records at offset 24 needs 104 bytes, 103 left
+            0 rows, bad_count: 31 records, 1 to 30 are possible
+            2 rows, unknown_version: version 1 is none of NetFlow 1, 5, 7 and 9, IPFIX (10) and sFlow 5
+            2 rows
+            2 rows
+            4 rows
+            0 rows, truncated: NetFlow v1 records at offset 16 needs 96 bytes, 103 left
+            0 rows, truncated: NetFlow v1 records at offset 16 needs 96 bytes, 95 left
+            0 rows, bad_count: 0 records, 1 to 30 are possible
+            1 rows, unknown_version: version 257 is none of NetFlow 1, 5, 7 and 9, IPFIX (10) and sFlow 5
         "#]],
     );
 }
@@ -126,7 +185,7 @@ fn several_messages_in_a_datagram_are_all_read_and_a_bad_one_does_not_cost_those
         expect![[r#"
             3 rows
             2 rows, bad_length: IPFIX message at offset 42 says it is 9 bytes long
-            1 rows, unknown_version: version 5 is none of NetFlow 5 and 9, IPFIX (10) and sFlow 5
+            1 rows, unknown_version: version 5 is none of NetFlow 1, 5, 7 and 9, IPFIX (10) and sFlow 5
             2 rows, truncated: IPFIX message at offset 39 needs 42 bytes, 41 left
         "#]],
     );
@@ -185,6 +244,9 @@ fn seeds() -> Vec<Vec<u8>> {
     sampler.extend([0; 4]);
     vec![
         netflow5(0, 100, &[vec![1; 48], vec![2; 48]]),
+        netflow1(&[vec![1; 48], vec![2; 48]]),
+        netflow1(&[vec![1; 52], vec![2; 52]]),
+        netflow7(0, &[vec![1; 52], vec![2; 52]]),
         netflow9(
             1,
             0,

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
-use netflow_parser::static_versions::v5;
+use netflow_parser::static_versions::{v5, v7};
 use netflow_parser::variable_versions::field_value::DurationValue;
 use netflow_parser::variable_versions::{ipfix, v9};
 use netflow_parser::{FieldValue, NetflowPacket, NetflowParser, V9Field};
@@ -81,6 +81,20 @@ impl Oracle {
                     };
                     rows.extend(packet.flowsets.iter().map(|flow| netflow5(header, flow)));
                 }
+                NetflowPacket::V7(packet) => {
+                    let h = packet.header;
+                    let header = Header {
+                        flow_type: 0,
+                        received_ns,
+                        exporter,
+                        sequence: h.flow_sequence,
+                        domain: 0,
+                        export_ns: i128::from(h.unix_secs) * 1_000_000_000 + i128::from(h.unix_nsecs),
+                        uptime_ms: h.sys_up_time,
+                        sampling_rate: 0,
+                    };
+                    rows.extend(packet.flowsets.iter().map(|flow| netflow5(header, &as_v5(flow))));
+                }
                 NetflowPacket::V9(packet) => {
                     let header = Header {
                         flow_type: 3,
@@ -138,6 +152,33 @@ impl Oracle {
         let elements = template.fields.iter();
         let elements = elements.map(|field| (field.enterprise_number.unwrap_or(0), field.field_type_number)).collect();
         self.templates.insert(template.template_id, elements);
+    }
+}
+
+/// What v5 has of it.
+fn as_v5(flow: &v7::FlowSet) -> v5::FlowSet {
+    v5::FlowSet {
+        src_addr: flow.src_addr,
+        dst_addr: flow.dst_addr,
+        next_hop: flow.next_hop,
+        input: flow.input,
+        output: flow.output,
+        d_pkts: flow.d_pkts,
+        d_octets: flow.d_octets,
+        first: flow.first,
+        last: flow.last,
+        src_port: flow.src_port,
+        dst_port: flow.dst_port,
+        pad1: 0,
+        tcp_flags: flow.tcp_flags,
+        protocol_number: flow.protocol_number,
+        protocol_type: flow.protocol_type,
+        tos: flow.tos,
+        src_as: flow.src_as,
+        dst_as: flow.dst_as,
+        src_mask: flow.src_mask,
+        dst_mask: flow.dst_mask,
+        pad2: 0,
     }
 }
 

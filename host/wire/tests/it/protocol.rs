@@ -4,7 +4,7 @@ use expect_test::{Expect, expect};
 use sluice_flow::{ColumnSet, CustomField, Width, col};
 use sluice_wire::Limits;
 
-use crate::build::{Bench, ipfix, netflow5, netflow9, numbers, set, template};
+use crate::build::{Bench, ipfix, netflow1, netflow5, netflow7, netflow9, numbers, set, template};
 
 const V4: u64 = 0x0a00_0001;
 
@@ -93,6 +93,91 @@ fn every_field_of_netflow_v5_has_its_column() {
         "etype",
         "icmp_type",
     ]));
+}
+
+/// What a record of NetFlow v1, v5 and v7 begins with.
+fn fixed_record() -> Vec<u8> {
+    let numbers = numbers(&[
+        (V4, 4),
+        (0xc000_0202, 4),
+        (0xc000_02fe, 4),
+        (3, 2),
+        (4, 2),
+        (10, 4),
+        (1_500, 4),
+        (999_000, 4),
+        (999_500, 4),
+        (443, 2),
+        (50_000, 2),
+    ]);
+    assert_eq!(numbers.len(), 36);
+    numbers
+}
+
+const OF_FIXED: [&str; 18] = [
+    "flow_type",
+    "first_ns",
+    "last_ns",
+    "sequence",
+    "observation_domain",
+    "sampling_rate",
+    "src_addr",
+    "dst_addr",
+    "next_hop",
+    "in_if",
+    "out_if",
+    "packets",
+    "bytes",
+    "src_port",
+    "dst_port",
+    "proto",
+    "tos",
+    "tcp_flags",
+];
+
+#[test]
+fn every_field_of_netflow_v1_has_its_column_in_records_of_either_length() {
+    for padding in [7, 11] {
+        let last = numbers(&[(0, 2), (6, 1), (0xb8, 1), (0x1b, 1)]);
+        // What is reserved may hold anything.
+        let record = [fixed_record(), last, vec![0xff; padding]].concat();
+        let mut bench = Bench::new();
+        bench.decode(&netflow1(&[record.clone(), record]));
+        assert_eq!(bench.stats().netflow1, 1);
+        let text = bench.text(&OF_FIXED);
+        let mut lines = text.lines();
+        assert_eq!(lines.next(), Some("2 rows"), "{text}");
+        assert_eq!(lines.next(), Some(OF_FIXED.join(" ").as_str()));
+        let row = "0 1699999999000000500 1699999999500000500 0 0 0 10.0.0.1 192.0.2.2 192.0.2.254 3 4 10 1500 443 50000 6 184 27";
+        assert_eq!(lines.collect::<Vec<_>>(), [row, row]);
+    }
+}
+
+#[test]
+fn every_field_of_netflow_v7_has_its_column_and_the_router_can_have_one() {
+    let last = numbers(&[
+        (0x1f, 1),
+        (0x1b, 1),
+        (6, 1),
+        (0xb8, 1),
+        (64_500, 2),
+        (64_501, 2),
+        (8, 1),
+        (24, 1),
+        (0xffff, 2),
+        (0xc000_02fd, 4),
+    ]);
+    let router = CustomField { name: "router".to_owned(), width: Width::U32, element: Some((0, 43)) };
+    let mut bench = Bench::with(vec![router], ColumnSet::ALL, Limits::default());
+    bench.decode(&netflow7(77, &[[fixed_record(), last].concat()]));
+    assert_eq!(bench.stats().netflow7, 1);
+    expect![[r#"
+        1 rows
+        flow_type first_ns last_ns sequence observation_domain sampling_rate src_addr dst_addr next_hop in_if out_if packets bytes src_port dst_port proto tos tcp_flags src_as dst_as src_net dst_net etype router
+        0 1699999999000000500 1699999999500000500 77 0 0 10.0.0.1 192.0.2.2 192.0.2.254 3 4 10 1500 443 50000 6 184 27 64500 64501 8 24 2048 3221226237
+    "#]].assert_eq(
+        &bench.text(&[&OF_FIXED[..], &["src_as", "dst_as", "src_net", "dst_net", "etype", "router"]].concat()),
+    );
 }
 
 #[test]

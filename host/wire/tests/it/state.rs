@@ -6,7 +6,9 @@ use expect_test::expect;
 use sluice_flow::ColumnSet;
 use sluice_wire::{Decoder, Limits};
 
-use crate::build::{Bench, ipfix, ipfix_options, netflow5, netflow9, netflow9_options, numbers, set, template};
+use crate::build::{
+    Bench, ipfix, ipfix_options, netflow1, netflow5, netflow7, netflow9, netflow9_options, numbers, set, template,
+};
 
 /// A template of one protocol byte.
 fn proto_template(id: u16) -> Vec<u8> {
@@ -211,13 +213,27 @@ fn gaps_are_counted_in_the_unit_of_each_protocol() {
 }
 
 #[test]
+fn records_missing_of_netflow_v7_are_counted_and_v1_cannot_tell() {
+    let mut bench = Bench::new();
+    for sequence in [10, 12, 18] {
+        bench.decode(&netflow7(sequence, &[vec![0; 52], vec![0; 52]]));
+        bench.decode(&netflow1(&[vec![0; 52]]));
+    }
+    let stats = bench.stats();
+    assert_eq!((stats.missing_records, stats.missing_datagrams, stats.exporters), (4, 0, 2));
+}
+
+#[test]
 fn datagrams_and_rows_are_counted_by_protocol() {
     let mut bench = Bench::new();
     bench.decode(&netflow5(0, 0, &[vec![0; 48]]));
     bench.decode(&netflow9(1, 0, &[set(0, &proto_template(256)), set(256, &[6, 6])]));
     bench.decode(&ipfix(1, 0, &[set(2, &proto_template(256)), set(256, &[6])]));
+    bench.decode(&netflow1(&[vec![0; 52], vec![0; 52]]));
+    bench.decode(&netflow7(0, &[vec![0; 52]]));
     bench.decode(&[0, 8, 0, 0]);
     let stats = bench.stats();
-    assert_eq!((stats.datagrams, stats.netflow5, stats.netflow9, stats.ipfix, stats.sflow), (4, 1, 1, 1, 0));
-    assert_eq!((stats.rows, stats.records), (4, 4));
+    assert_eq!((stats.datagrams, stats.netflow5, stats.netflow9, stats.ipfix, stats.sflow), (6, 1, 1, 1, 0));
+    assert_eq!((stats.netflow1, stats.netflow7), (1, 1));
+    assert_eq!((stats.rows, stats.records), (7, 7));
 }

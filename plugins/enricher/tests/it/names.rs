@@ -131,12 +131,9 @@ fn the_manifest_asks_for_the_keys_and_what_is_written() {
 fn a_table_of_prefixes_has_names_for_addresses_and_none_for_numbers() {
     let config = r#"{"names": [{"table": "asn", "key": ["src_addr"], "column": "note"}]}"#;
     assert_eq!(texts(&enrich(flows(world()), config), columns::NOTE), ",64500,");
-    let mut plugin = Enricher::default();
-    let mut harness = flows(world());
     let config = r#"{"names": [{"table": "asn", "key": ["src_as"], "column": "note"}]}"#;
-    harness.init(&mut plugin, config).unwrap();
-    let failure = harness.run(&mut plugin).unwrap_err();
-    expect!["names[0]: the table `asn` must be one of values, and what it is looked up by a number: column `src_as`: it holds u32"].assert_eq(failure.message());
+    let error = flows(world()).init(&mut Enricher::default(), config).unwrap_err();
+    expect!["`names[0].table` does not fit"].assert_eq(&error);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, Producer as _};
 use sluice_flow::{Batch, Schema};
-use sluice_pipeline::{Delivery, Metrics, Sink, SinkError};
+use sluice_pipeline::{Delivery, Metrics, Provisional, Sink, SinkError};
 
 use super::KafkaSinkConfig;
 use super::buffer::Buffer;
@@ -293,6 +293,13 @@ impl Sink for KafkaSink {
         });
         sent.await.map_err(|error| self.broken(error))??;
         Ok(Some(delivery))
+    }
+
+    fn provisional(&self) -> Option<Provisional> {
+        match &self.producer {
+            Out::Own(_) => None,
+            Out::Shared(transactions) => Some(transactions.rows().clone()),
+        }
     }
 
     async fn idle(&mut self) -> Result<(), SinkError> {

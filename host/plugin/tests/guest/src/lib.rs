@@ -76,6 +76,18 @@ impl stage::Guest for Guest {
                 let answers = (batch::rows(), batch::u64s(BYTES), batch::keep(&[]), batch::has(BYTES));
                 return Err(format!("{answers:?} {:?}", batch::column_of("bytes")));
             }
+            // A table tells the first from the later ones.
+            "starts-once" if version() == 7 => {
+                while let Err(Denied::NoBatch) = tables::open("customers")?.lookup_columns(0, PROTO) {}
+            }
+            "fits" => {
+                let (hi, lo) =
+                    [(0, PROTO), (SRC_HI, SRC_LO), (SRC_HI, PROTO), (PROTO, BYTES), (BYTES, BYTES), (0, NOTE)][arg as usize];
+                match tables::open("customers")?.lookup_columns(hi, lo) {
+                    Err(Denied::NoBatch) => {}
+                    answer => return Err(format!("`table`: {answer:?}")),
+                }
+            }
             _ => {}
         }
         if version() == 5 {

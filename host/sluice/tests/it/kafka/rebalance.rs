@@ -1,7 +1,7 @@
 //! Processes that come, go, die, and come back when they should not.
 
 use super::cluster::{Cluster, until};
-use super::pipeline::{Config, admin, feed, kafka_to_kafka, until_metric};
+use super::pipeline::{Config, admin, feed, kafka_to_kafka, metric, until_metric};
 use super::row::{delimited, doubled, numbers};
 use crate::tool::Running;
 
@@ -71,6 +71,36 @@ fn exactly_once_is_once_when_processes_come_and_go() {
     assert_eq!(check("rebalanced-once", "exactly-once"), 0);
 }
 
+#[test]
+#[cfg_attr(not(kafka), ignore = "needs Apache Kafka: cargo xtask kafka --fetch")]
+fn rows_of_a_transaction_count_as_delivered_when_it_is_committed_and_not_when_it_is_taken_back() {
+    const ROWS: u64 = 1000;
+    let (cluster, name) = (Cluster::shared(), "taken-back");
+    let (from, to) = (cluster.topic(&format!("{name}-in"), 1), cluster.topic(&format!("{name}-out"), 1));
+    let source = format!("delivery = \"exactly-once\"\n{SOON}");
+    // The first transaction stays open until something else ends it.
+    let text = kafka_to_kafka(name, &cluster.brokers, &cluster.brokers, &source, "")
+        .replace("commit_interval_ms = 100", "commit_interval_ms = 60000");
+    let config = Config::new(&text);
+    let mut run = config.start();
+    let admin = admin(&mut run);
+    cluster.produce(&from, (0..ROWS).map(delimited));
+    until_metric(admin, "sluice_sink_in_rows_total", "sink=\"out\"", ROWS as f64);
+    assert_eq!(metric(admin, "sluice_sink_out_rows_total", "sink=\"out\""), Some(0.0));
+    // The group goes on without it, so that what it read is not its own any more.
+    run.signal("STOP");
+    until("it is missed", || cluster.members(name).is_none_or(|members| members.is_empty()).then_some(()));
+    run.signal("CONT");
+    until_metric(admin, "sluice_sink_in_rows_total", "sink=\"out\"", 2.0 * ROWS as f64);
+    assert_eq!(metric(admin, "sluice_sink_kafka_aborted_transactions_total", "sink=\"out\""), Some(1.0));
+    assert_eq!(metric(admin, "sluice_sink_out_rows_total", "sink=\"out\""), Some(0.0));
+    let ended = run.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(ended.books("out"), (2 * ROWS, ROWS, ROWS), "{}", ended.log);
+    let found = cluster.read(&to).into_iter().flat_map(|record| numbers(&record.value));
+    assert_eq!(doubled(found, ROWS), 0);
+}
+
 /// A process that stands still until another one has its work, and then goes on: in the middle of something, or idle.
 fn zombie(name: &str, is_idle: bool) {
     let cluster = Cluster::shared();
@@ -101,6 +131,7 @@ fn zombie(name: &str, is_idle: bool) {
     });
     let ended = first.end();
     assert_eq!(ended.code, Some(1), "{}", ended.log);
+    let (_, by_first, _) = ended.books("out");
     let errors: Vec<&str> = ended.log.lines().filter(|line| line.starts_with("sluice: ")).collect();
     assert!(errors.len() == 1 && errors[0].contains("fenced"), "{errors:?}\n{}", ended.log);
     assert!(errors[0].contains("every process needs a `transactional_id` of its own"), "{errors:?}");
@@ -111,6 +142,7 @@ fn zombie(name: &str, is_idle: bool) {
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     let found = cluster.read(&to).into_iter().flat_map(|record| numbers(&record.value));
     assert_eq!(doubled(found, sent), 0);
+    assert_eq!(by_first + ended.books("out").1, sent, "what was taken back is delivered by the other one");
 }
 
 #[test]
