@@ -50,7 +50,7 @@ pub struct UdpConfig {
     /// every exporter to one of them. Default 1; 1 to 64.
     #[serde(default = "default_sockets")]
     pub sockets: usize,
-    /// Rows that close a batch, e.g. `4096`. Default 16384; 1 to 65536. A batch can be larger by what one
+    /// Rows that close a batch, e.g. `4096`. Default 32768; 1 to 65536. A batch can be larger by what one
     /// datagram brings.
     #[serde(default = "default_batch_rows")]
     pub batch_rows: usize,
@@ -72,7 +72,7 @@ fn default_sockets() -> usize {
 
 /// Between two batches of a live source the caches go cold: larger ones cost less a row.
 fn default_batch_rows() -> usize {
-    16384
+    32768
 }
 
 fn default_batch_delay_ms() -> u64 {

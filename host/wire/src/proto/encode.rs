@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use sluice_flow::{ADDRESSES, Batch, Column, ColumnId, ColumnSet, Lists, Texts, Unknown, Width};
 
-use super::block::{Block, HEAD, Key, Values};
+use super::block::{Block, HEAD, Key, ShortWords, Values, WORD_ROOM};
 use super::raw::Fields;
 use super::table::{Form, MILLI, SECOND};
 use super::{Dialect, Framing, varint};
@@ -37,7 +37,7 @@ impl Encoder {
     /// not written.
     #[must_use]
     pub fn rows<'b>(&self, batch: &'b Batch) -> Rows<'b> {
-        let (mut columns, mut steps) = (Vec::new(), Vec::new());
+        let (mut columns, mut short, mut steps) = (Vec::new(), Vec::new(), Vec::new());
         for field in self.dialect.fields() {
             let (number, column, form) = (field.number, field.column, field.form);
             if let Some(values) = values_of(batch, column, form) {
@@ -46,7 +46,11 @@ impl Encoder {
             }
             match (form, batch.column(column)) {
                 (Form::Text, Some(Column::Text(texts))) => {
-                    steps.push(Step::Text(Words::new(Key::new(number, 2), texts)))
+                    let words = Words::new(Key::new(number, 2), texts);
+                    match words.short() {
+                        Some(words) => short.push(words),
+                        None => steps.push(Step::Text(words)),
+                    }
                 }
                 (Form::List, Some(Column::Lists(lists))) => steps.push(Step::List(Key::new(number, 2), lists)),
                 _ => {}
@@ -61,7 +65,7 @@ impl Encoder {
         Rows {
             framing: self.framing,
             rows: batch.rows(),
-            block: Block::new(columns),
+            block: Block::new(columns, short),
             steps,
             unknown,
             left_out,
@@ -89,7 +93,7 @@ pub struct Rows<'b> {
     framing: Framing,
     rows: usize,
     block: Block<'b>,
-    /// The columns whose fields may have any length.
+    /// The columns whose fields are long, or lists.
     steps: Vec<Step<'b>>,
     unknown: Option<&'b Unknown>,
     /// Numbers of unknown fields that a column supersedes.
@@ -128,6 +132,18 @@ impl<'b> Words<'b> {
         };
         let places = texts.words.iter().map(|word| field(word)).collect();
         Words { codes: &texts.codes, fields, places }
+    }
+
+    /// The same with fields of one size, if all have room in it.
+    fn short(&self) -> Option<ShortWords<'b>> {
+        let short = |(from, to): &(u32, u32)| {
+            let word = self.fields.get(*from as usize..*to as usize)?;
+            let mut field = [0; WORD_ROOM];
+            field.get_mut(..word.len())?.copy_from_slice(word);
+            Some((field, word.len() as u8))
+        };
+        let fields = self.places.iter().map(short).collect::<Option<Vec<_>>>()?;
+        Some(ShortWords { codes: self.codes, fields })
     }
 
     /// The field of a row, empty where it is not written.

@@ -69,6 +69,7 @@ fn every_column_is_in_some_dialect_and_no_number_means_two_things() {
         let room = |form: Form| match form {
             Form::Address => 3 + 1 + 16,
             Form::Number(Width::U64) | Form::Divided(_) => 3 + 10,
+            Form::Text => block::WORD_ROOM,
             _ => 3 + 5,
         };
         let line: usize = dialect.fields().map(|field| room(field.form)).sum();
