@@ -576,6 +576,20 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_late_is_in_the_bucket_of_its_time() {
+        let mut level = level(4);
+        level.add(host(1), &packets(5), 0);
+        level.rotate(1, false);
+        level.add(host(1), &packets(7), 1);
+        level.add(host(1), &packets(3), 0);
+        assert_eq!(level.subjects(), [(host(1), vec![8, 7])]);
+        level.add(host(1), &packets(2), 1);
+        assert_eq!((level.subjects(), level.sum(0, 0)), (vec![(host(1), vec![8, 9])], 17));
+        level.rotate(0, false);
+        assert_eq!(level.subjects(), [(host(1), vec![0, 9])]);
+    }
+
+    #[test]
     fn a_heavy_subject_takes_the_place_of_a_light_one_and_many_light_ones_take_none() {
         let mut level = level(4);
         for lo in 0..4 {

@@ -445,3 +445,16 @@ fn now_ns() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn datagrams_gather_only_for_as_long_as_there_is_room() {
+        assert_eq!(gather(16 << 20), GATHER);
+        assert_eq!(gather(5_000_000), Duration::from_millis(2));
+        // What a system grants that was not told otherwise.
+        assert_eq!(gather(212_992), Duration::ZERO);
+    }
+}
