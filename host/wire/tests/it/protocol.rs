@@ -25,17 +25,7 @@ fn check_netflow9(fields: &[(u16, u16)], record: &[u8], columns: &[&str], expect
 
 #[test]
 fn every_field_of_netflow_v5_has_its_column() {
-    let last = numbers(&[
-        (0, 1),
-        (0x1b, 1),
-        (6, 1),
-        (0xb8, 1),
-        (64_500, 2),
-        (64_501, 2),
-        (8, 1),
-        (24, 1),
-        (0, 2),
-    ]);
+    let last = numbers(&[(0, 1), (0x1b, 1), (6, 1), (0xb8, 1), (64_500, 2), (64_501, 2), (8, 1), (24, 1), (0, 2)]);
     let mut bench = Bench::new();
     bench.decode(&netflow5(77, 0x4064, &[[fixed_record(), last].concat()]));
     expect![[r#"
