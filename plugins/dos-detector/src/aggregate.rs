@@ -1,5 +1,7 @@
 //! A batch by destination: rows become one set of counts per address.
 
+use sluice_sdk::rows;
+
 use crate::meter::{Counts, MAX_SUM, cells_of, kind};
 
 /// An address as its halves.
@@ -77,14 +79,12 @@ impl Aggregate {
             return;
         }
         add_kinds(&mut self.slots, rows.proto, rows.tcp_flags);
-        let largest = |column: &[u64]| column.iter().fold(0, |or, value| or | value);
-        let all = largest(rows.bytes) | largest(rows.packets) | largest(rows.rate);
         let counts = self.counts.as_flattened_mut();
-        if all <= SMALL && rows.hi.len() <= SMALL_ROWS {
-            count(counts, &self.slots, rows, |counter, rate| counter.wrapping_mul(rate));
+        if rows.are_small() {
+            count(counts, &mut self.slots, rows, |counter, rate| counter.wrapping_mul(rate));
         } else {
             let most = MAX_SUM / rows.hi.len().max(1) as u64;
-            count(counts, &self.slots, rows, |counter, rate| times(counter, rate).min(most));
+            count(counts, &mut self.slots, rows, |counter, rate| times(counter, rate).min(most));
         }
     }
 
@@ -106,59 +106,102 @@ impl Aggregate {
         self.everyone.resize(length, 1);
         self.slots.clear();
         self.slots.resize(length, 0);
+        let mut groups = Places { seed, places: &mut self.places, addrs: &mut self.addrs, count: 1 };
         let protected = rows.protected.unwrap_or(&self.everyone);
-        let mask = size - 1;
-        let mut groups = 1;
-        for (((hi, lo), protected), slot) in rows.hi.iter().zip(rows.lo).zip(protected).zip(&mut self.slots) {
-            if *protected == 0 {
-                continue;
+        rows::each4(&mut self.slots, rows.hi, rows.lo, protected, |slot, hi, lo, protected| {
+            if *protected != 0 {
+                *slot = groups.find(Addr { hi: *hi, lo: *lo }) * size_of::<Counts>() as u32 / size_of::<u64>() as u32;
             }
-            let addr = Addr { hi: *hi, lo: *lo };
-            let mut at = hash(addr, seed) as usize & mask;
-            let mut probes = 0;
-            let group = loop {
-                let Some(place) = self.places.get_mut(at) else { break 0 };
-                if *place != 0 && self.addrs.get(*place as usize) == Some(&addr) {
-                    break *place;
-                }
-                if *place != 0 && probes < MAX_PROBES {
-                    at = (at + 1) & mask;
-                    probes += 1;
-                    continue;
-                }
-                // After too many probes the place stays another's.
-                if *place == 0 {
-                    *place = groups;
-                }
-                if let Some(new) = self.addrs.get_mut(groups as usize) {
-                    *new = addr;
-                }
-                groups += 1;
-                break groups - 1;
-            };
-            *slot = group * size_of::<Counts>() as u32 / size_of::<u64>() as u32;
+        });
+        groups.count as usize
+    }
+}
+
+/// The groups so far, and where they are found.
+struct Places<'a> {
+    seed: u64,
+    places: &'a mut [u32],
+    addrs: &'a mut [Addr],
+    count: u32,
+}
+
+impl Places<'_> {
+    /// The group of an address. Nearly always the first place says which it is, so this has no loop.
+    #[inline(always)]
+    fn find(&mut self, addr: Addr) -> u32 {
+        let at = hash(addr, self.seed) as usize & (self.places.len() - 1);
+        match self.places.get(at) {
+            Some(0) => self.take(at, addr),
+            Some(group) if self.addrs.get(*group as usize) == Some(&addr) => *group,
+            _ => self.search(at, addr),
         }
-        groups as usize
+    }
+
+    /// A new group, in a free place.
+    #[inline(always)]
+    fn take(&mut self, at: usize, addr: Addr) -> u32 {
+        if let Some(place) = self.places.get_mut(at) {
+            *place = self.count;
+        }
+        self.add(addr)
+    }
+
+    #[inline(always)]
+    fn add(&mut self, addr: Addr) -> u32 {
+        let group = self.count;
+        if let Some(new) = self.addrs.get_mut(group as usize) {
+            *new = addr;
+        }
+        self.count += 1;
+        group
+    }
+
+    /// Looks in the places after one that is another's.
+    #[inline(never)]
+    fn search(&mut self, home: usize, addr: Addr) -> u32 {
+        for probe in 1..=MAX_PROBES {
+            let at = (home + probe) & (self.places.len() - 1);
+            match self.places.get(at) {
+                Some(0) => return self.take(at, addr),
+                Some(group) if self.addrs.get(*group as usize) == Some(&addr) => return *group,
+                _ => {}
+            }
+        }
+        // The places stay the others'.
+        self.add(addr)
+    }
+}
+
+impl Rows<'_> {
+    /// Whether no product of a counter and its rate needs a check.
+    fn are_small(&self) -> bool {
+        // Eight sums, which the compiler does several of in one instruction.
+        let mut or = [0; 8];
+        for column in [self.bytes, self.packets, self.rate] {
+            let (eights, rest) = column.as_chunks();
+            eights.iter().for_each(|eight: &[u64; 8]| or.iter_mut().zip(eight).for_each(|(or, value)| *or |= value));
+            or[0] |= rest.iter().fold(0, |or, value| or | value);
+        }
+        let all = or.iter().fold(0, |all, or| all | or);
+        all <= SMALL && self.hi.len() <= SMALL_ROWS
     }
 }
 
 #[inline(never)]
 fn add_kinds(slots: &mut [u32], proto: &[u8], tcp_flags: &[u16]) {
-    for ((slot, proto), flags) in slots.iter_mut().zip(proto).zip(tcp_flags) {
-        *slot += cells_of(kind(*proto, *flags)) as u32;
-    }
+    rows::each3(slots, proto, tcp_flags, |slot, proto, flags| *slot += cells_of(kind(*proto, *flags)) as u32);
 }
 
 /// Adds each row to its count; `times` is counter times rate.
 #[inline(never)]
-fn count(counts: &mut [u64], slots: &[u32], rows: &Rows<'_>, times: impl Fn(u64, u64) -> u64) {
-    for (((slot, bytes), packets), rate) in slots.iter().zip(rows.bytes).zip(rows.packets).zip(rows.rate) {
+fn count(counts: &mut [u64], slots: &mut [u32], rows: &Rows<'_>, times: impl Fn(u64, u64) -> u64) {
+    rows::each4(slots, rows.bytes, rows.packets, rows.rate, |slot, bytes, packets, rate| {
         let rest = counts.get_mut(*slot as usize..).and_then(|rest| rest.first_chunk_mut());
-        let Some([all_bytes, all_packets, flows]) = rest else { continue };
+        let Some([all_bytes, all_packets, flows]) = rest else { return };
         *all_bytes = all_bytes.wrapping_add(times(*bytes, *rate));
         *all_packets = all_packets.wrapping_add(times(*packets, *rate));
         *flows = flows.wrapping_add(times(1, *rate));
-    }
+    });
 }
 
 /// The product, or the largest number. The usual case gets by without the 128-bit product that wasm lacks.

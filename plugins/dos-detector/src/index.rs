@@ -41,6 +41,17 @@ fn has_room(tags: u64) -> bool {
     tags & TOPS != TOPS
 }
 
+/// The highest bit of each byte that is the same in both. (A one above such a byte may be taken for zero too; the subject tells.)
+fn same(tags: u64, wanted: u64) -> u64 {
+    let difference = tags ^ wanted;
+    difference.wrapping_sub(ONES) & !difference & TOPS
+}
+
+/// The first place of a group that [`same`] found.
+fn place(group: usize, same: u64) -> usize {
+    group * GROUP + same.trailing_zeros() as usize / BITS
+}
+
 impl Index {
     /// Room for `max` subjects.
     pub(crate) fn new(max: usize, seed: u64) -> Index {
@@ -73,18 +84,19 @@ impl Index {
     }
 
     /// The place of a subject, if it has one.
-    #[inline]
     fn find(&self, subject: Addr) -> Option<usize> {
         let hash = hash(subject, self.seed);
-        let wanted = tags_of(hash);
-        let mut group = self.home(hash);
+        self.search(subject, tags_of(hash), self.home(hash))
+    }
+
+    /// The place of a subject in the group `group` or one after it.
+    #[inline(never)]
+    fn search(&self, subject: Addr, wanted: u64, mut group: usize) -> Option<usize> {
         loop {
             let tags = self.tags.get(group).copied()?;
-            // Bytes that are zero now were the same. (A one above such a byte may be taken for zero too; the subject tells.)
-            let difference = tags ^ wanted;
-            let mut same = difference.wrapping_sub(ONES) & !difference & TOPS;
+            let mut same = same(tags, wanted);
             while same != 0 {
-                let place = group * GROUP + same.trailing_zeros() as usize / BITS;
+                let place = place(group, same);
                 if self.subject(self.slot(place)) == subject {
                     return Some(place);
                 }
@@ -97,10 +109,23 @@ impl Index {
         }
     }
 
-    /// The slot of a subject.
-    #[inline]
+    /// The slot of a subject. Nearly always the first look says which it is or that there is none, so this has no loop.
+    #[inline(always)]
     pub(crate) fn get(&self, subject: Addr) -> Option<u32> {
-        self.find(subject).map(|place| self.slot(place))
+        let hash = hash(subject, self.seed);
+        let (wanted, group) = (tags_of(hash), self.home(hash));
+        let tags = self.tags.get(group).copied()?;
+        let same = same(tags, wanted);
+        if same == 0 && has_room(tags) {
+            return None;
+        }
+        if same != 0 {
+            let slot = self.slot(place(group, same));
+            if self.subject(slot) == subject {
+                return Some(slot);
+            }
+        }
+        self.search(subject, wanted, group).map(|place| self.slot(place))
     }
 
     /// Adds a subject that is not there. Does nothing if there is no room.

@@ -4,6 +4,8 @@
 //! is counted in a sketch, and takes the place of the lightest one once it weighs more. Windows never hold
 //! more than was seen, so a place gained late delays an alert by a window at most and never makes one up.
 
+use sluice_sdk::rows;
+
 use crate::aggregate::{Addr, Groups};
 use crate::config::{LevelPlan, Scope};
 use crate::index::Index;
@@ -214,16 +216,14 @@ impl Level {
     #[inline(never)]
     fn find_all(&self, addrs: &[Addr], first: u32, missing: &mut Vec<u32>) -> Found {
         let mut found = Found { groups: [0; SIDE_BY_SIDE], slots: [0; SIDE_BY_SIDE], len: 0 };
-        for (addr, group) in addrs.iter().zip(first..) {
-            match self.subject(*addr).and_then(|subject| self.index.get(subject)) {
-                Some(slot) => {
-                    found.groups[found.len % SIDE_BY_SIDE] = group;
-                    found.slots[found.len % SIDE_BY_SIDE] = slot;
-                    found.len += 1;
-                }
-                None => missing.push(group),
+        rows::numbered(addrs, |at, addr| match self.subject(*addr).and_then(|subject| self.index.get(subject)) {
+            Some(slot) => {
+                found.groups[found.len % SIDE_BY_SIDE] = first + at as u32;
+                found.slots[found.len % SIDE_BY_SIDE] = slot;
+                found.len += 1;
             }
-        }
+            None => missing.push(first + at as u32),
+        });
         found
     }
 

@@ -16,7 +16,7 @@ mod meter;
 mod sketch;
 mod state;
 
-use sluice_sdk::{Batch, Failure, KeyColumns, Manifest, Plugin, Table, columns};
+use sluice_sdk::{Batch, Failure, KeyColumns, Manifest, Plugin, Table, columns, rows};
 
 use aggregate::{Addr, Aggregate, Rows};
 pub use config::{Config, Learn, Prefixes, Rates, Thresholds};
@@ -79,12 +79,11 @@ impl Plugin for DosDetector {
         let tcp_flags = batch.get_or_zero(columns::TCP_FLAGS)?;
         let mut rate = batch.get_or_zero(columns::SAMPLING_RATE)?;
         let normalized = batch.find(columns::NORMALIZED)?;
-        for rate in &mut rate {
-            *rate = if *rate == 0 { config.fallback_rate } else { *rate };
-        }
-        for (rate, normalized) in rate.iter_mut().zip(normalized.unwrap_or_default()) {
-            *rate = if normalized == 1 { 1 } else { *rate };
-        }
+        let fallback = config.fallback_rate;
+        rows::each(&mut rate, |rate| *rate = if *rate == 0 { fallback } else { *rate });
+        rows::each2(&mut rate, &normalized.unwrap_or_default(), |rate, normalized| {
+            *rate = if *normalized == 1 { 1 } else { *rate };
+        });
         let seed = *self.seed.get_or_insert_with(|| {
             let seed = aggregate::hash(Addr { hi: batch.id(), lo: now_ms }, 0);
             detector.levels.iter_mut().for_each(|level| level.reseed(seed));

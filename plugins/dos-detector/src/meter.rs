@@ -1,6 +1,7 @@
 //! What is measured: classes of traffic, units, and the counts of a batch.
 
 use serde::Deserialize;
+use sluice_sdk::rows;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -112,11 +113,11 @@ fn sums<const N: usize>(
     shift: u32,
     mut f: impl FnMut(usize, u64),
 ) {
-    for (at, group) in groups.iter().enumerate() {
-        let Some(counts) = counts.get(*group as usize) else { continue };
+    rows::numbered(groups, |at, group| {
+        let Some(counts) = counts.get(*group as usize) else { return };
         let sum = cells.iter().map(|cell| counts[cell % CELLS]).fold(0, u64::wrapping_add);
         f(at, sum << shift);
-    }
+    });
 }
 
 /// Which counts a row goes to; a class may be the sum of several.

@@ -1,6 +1,6 @@
 //! Direction and remote side.
 
-use sluice_sdk::{Address, Batch, Denied, Table, columns};
+use sluice_sdk::{Address, Batch, Denied, Table, columns, rows};
 
 use crate::config::DirectionMode;
 use crate::memo;
@@ -97,11 +97,16 @@ fn blank_absent(batch: &Batch, address: Address, direction: &mut [u8]) -> Result
 fn directions(src: &[u32], dst: &[u32]) -> Vec<u8> {
     // By whether the source is local, and then the destination.
     const DIRECTIONS: [u8; 4] = [THROUGH, IN, OUT, INSIDE];
-    let one = |(src, dst): (&u32, &u32)| DIRECTIONS[usize::from(*src != 0) * 2 + usize::from(*dst != 0)];
-    src.iter().zip(dst).map(one).collect()
+    let mut directions = vec![UNKNOWN; src.len().min(dst.len())];
+    rows::each3(&mut directions, src, dst, |direction, src, dst| {
+        *direction = DIRECTIONS[usize::from(*src != 0) * 2 + usize::from(*dst != 0)];
+    });
+    directions
 }
 
 #[inline(never)]
 fn remote_sides(directions: &[u8]) -> Vec<u8> {
-    directions.iter().map(|direction| REMOTE.get(usize::from(*direction)).copied().unwrap_or(0)).collect()
+    let mut remote = directions.to_vec();
+    rows::each(&mut remote, |side| *side = REMOTE.get(usize::from(*side)).copied().unwrap_or(0));
+    remote
 }

@@ -10,7 +10,7 @@ mod memo;
 mod names;
 mod proto;
 
-use sluice_sdk::{Address, Batch, Bitmap, Column, Denied, Failure, Manifest, Plugin, Text, columns, metrics};
+use sluice_sdk::{Address, Batch, Bitmap, Column, Denied, Failure, Manifest, Plugin, Text, columns, metrics, rows};
 
 pub use config::{AutonomousSystem, Config, Country, Customers, Direction, DirectionMode, Interfaces, Name, Scale};
 use direction::{Decider, REMOTE_DESTINATION, REMOTE_SOURCE, SideCodes, Sides};
@@ -244,25 +244,31 @@ impl Enricher {
 /// The customer of the local side. Where the sides are not known: of the only side that has one, or of both if it is the same.
 #[inline(never)]
 fn local_ids(src: &[u32], dst: &[u32], remote: &[u8]) -> Vec<u32> {
-    let one = |((src, dst), remote): ((&u32, &u32), &u8)| match (*src, *dst, *remote) {
-        (_, dst, REMOTE_SOURCE) => dst,
-        (src, _, REMOTE_DESTINATION) => src,
-        (src, dst, _) if dst == 0 || src == dst => src,
-        (0, dst, _) => dst,
-        _ => 0,
-    };
-    src.iter().zip(dst).zip(remote).map(one).collect()
+    let mut ids = src.to_vec();
+    rows::each3(&mut ids, dst, remote, |id, dst, remote| {
+        *id = match (*id, *dst, *remote) {
+            (_, dst, REMOTE_SOURCE) => dst,
+            (src, _, REMOTE_DESTINATION) => src,
+            (src, dst, _) if dst == 0 || src == dst => src,
+            (0, dst, _) => dst,
+            _ => 0,
+        };
+    });
+    ids
 }
 
 /// The code of the remote side, 0 where there is none.
 #[inline(never)]
 fn remote_codes(src: &[u32], dst: &[u32], remote: &[u8]) -> Vec<u32> {
-    let one = |((src, dst), remote): ((&u32, &u32), &u8)| match *remote {
-        REMOTE_SOURCE => *src,
-        REMOTE_DESTINATION => *dst,
-        _ => 0,
-    };
-    src.iter().zip(dst).zip(remote).map(one).collect()
+    let mut codes = src.to_vec();
+    rows::each3(&mut codes, dst, remote, |code, dst, remote| {
+        *code = match *remote {
+            REMOTE_SOURCE => *code,
+            REMOTE_DESTINATION => *dst,
+            _ => 0,
+        };
+    });
+    codes
 }
 
 /// Takes the rows without a match out of `keep`.
@@ -278,9 +284,9 @@ fn scale(batch: &mut Batch, fallback: u64) -> Result<(), Denied> {
     let mut rate = batch.find(columns::SAMPLING_RATE)?.unwrap_or_else(|| vec![0; batch.rows()]);
     fill_zeros(&mut rate, fallback);
     // Another program has multiplied already.
-    for (rate, normalized) in rate.iter_mut().zip(batch.find(columns::NORMALIZED)?.unwrap_or_default()) {
-        *rate = if normalized == 1 { 1 } else { *rate };
-    }
+    rows::each2(&mut rate, &batch.find(columns::NORMALIZED)?.unwrap_or_default(), |rate, normalized| {
+        *rate = if *normalized == 1 { 1 } else { *rate };
+    });
     for (from, to) in [(columns::BYTES, columns::SCALED_BYTES), (columns::PACKETS, columns::SCALED_PACKETS)] {
         let Some(mut counters) = batch.find(from)? else { continue };
         multiply(&mut counters, &rate);
@@ -291,18 +297,16 @@ fn scale(batch: &mut Batch, fallback: u64) -> Result<(), Denied> {
 
 #[inline(never)]
 fn fill_zeros(values: &mut [u64], fallback: u64) {
-    for value in values {
-        *value = if *value == 0 { fallback } else { *value };
-    }
+    rows::each(values, |value| *value = if *value == 0 { fallback } else { *value });
 }
 
 #[inline(never)]
 fn multiply(counters: &mut [u64], rate: &[u64]) {
-    for (counter, rate) in counters.iter_mut().zip(rate) {
+    rows::each2(counters, rate, |counter, rate| {
         // wasm has no 128-bit product to check: the usual case gets by without it.
         let is_small = (*counter | *rate) >> 32 == 0;
         *counter = if is_small { counter.wrapping_mul(*rate) } else { counter.saturating_mul(*rate) };
-    }
+    });
 }
 
 sluice_sdk::export!(Enricher);

@@ -1,6 +1,6 @@
 //! What is remembered of a table, so that a value crosses once per generation and not once per row.
 
-use sluice_sdk::{KeyColumns, Table, columns};
+use sluice_sdk::{KeyColumns, Table, columns, rows};
 
 /// What tables are looked up by where it is the addresses of a flow.
 pub(crate) const ADDRESS: KeyColumns = KeyColumns::address(columns::SRC_ADDR);
@@ -56,12 +56,12 @@ impl Numbers {
     /// Replaces codes by their numbers.
     #[inline(never)]
     pub(crate) fn resolve(&mut self, codes: &mut [u32]) {
-        for code in codes {
+        rows::each(codes, |code| {
             *code = match self.numbers.get(*code as usize) {
                 Some(number) if *number != UNKNOWN => *number as u32,
                 _ => self.learn(*code),
             };
-        }
+        });
     }
 
     #[cold]
@@ -135,13 +135,13 @@ impl Words {
     /// Replaces codes of the table by indices into [`words`](Self::words); 0 is the empty text.
     #[inline(never)]
     pub(crate) fn resolve(&mut self, codes: &mut [u32]) {
-        for code in codes {
+        rows::each(codes, |code| {
             *code = match self.known.get(*code as usize) {
                 Some(known) if known.batch == self.batch => known.index,
                 _ if *code == 0 => 0,
                 _ => self.learn(*code),
             };
-        }
+        });
     }
 
     /// The dictionary of the batch.

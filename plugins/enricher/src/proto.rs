@@ -1,5 +1,7 @@
 //! Names of IP protocols.
 
+use sluice_sdk::rows;
+
 /// Keywords of the assigned Internet protocol numbers (IANA, "Protocol Numbers"; the description where there is no
 /// keyword), by number. 0 is empty here: a 0 in `proto` means that the protocol is not known.
 const ASSIGNED: &[&str] = &[
@@ -182,7 +184,7 @@ impl Names {
         const UNSEEN: u32 = u32::MAX;
         let mut words = vec![String::new()];
         let mut index = [UNSEEN; 256];
-        let code = |proto: &u8| {
+        let mut code = |proto: &u8| {
             let slot = &mut index[usize::from(*proto)];
             if *slot == UNSEEN {
                 let name = self.all.get(usize::from(*proto)).filter(|name| !name.is_empty());
@@ -193,7 +195,8 @@ impl Names {
             }
             *slot
         };
-        let codes = protos.iter().map(code).collect();
+        let mut codes = vec![0; protos.len()];
+        rows::each2(&mut codes, protos, |found, proto| *found = code(proto));
         (words, codes)
     }
 }

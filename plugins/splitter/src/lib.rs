@@ -12,7 +12,9 @@ mod config;
 mod groups;
 mod route;
 
-use sluice_sdk::{Batch, Bitmap, ColumnId, Denied, Failure, Field, Manifest, Plugin, Reason, Values, Width, metrics};
+use sluice_sdk::{
+    Batch, Bitmap, ColumnId, Denied, Failure, Field, Manifest, Plugin, Reason, Values, Width, metrics, rows,
+};
 
 use config::Plan;
 pub use config::{Allowed, Config};
@@ -253,27 +255,34 @@ impl Unrouted {
 // A function of its own, as all loops over rows: among the variables of a longer one these would not stay in registers.
 #[inline(never)]
 fn fold<T: Copy + Into<u64>>(groups: &mut Groups, of_rows: &mut [u32], values: &[T]) {
-    for (group, value) in of_rows.iter_mut().zip(values) {
-        *group = groups.next(*group, (*value).into());
-    }
+    rows::each2(of_rows, values, |group, value| *group = groups.next(*group, (*value).into()));
 }
 
 /// Gives rows the index of their group, up to the first group that is undecided, and counts those without a route.
 /// Returns for how many rows.
 #[inline(never)]
 fn indices(by_group: &[u32], groups: &[u32], index: &mut [u16], unrouted: &mut u32) -> usize {
-    let mut without = 0;
+    let of_group = |group: u32| by_group.get(group as usize).copied().unwrap_or(UNDECIDED);
     let mut row = 0;
-    for (group, index) in groups.iter().zip(index) {
-        let of_group = by_group.get(*group as usize).copied().unwrap_or(UNDECIDED);
+    // Eight at a turn (see `sluice_sdk::rows`) as long as all are decided.
+    for (groups, index) in groups.as_chunks::<8>().0.iter().zip(index.as_chunks_mut().0) {
+        let of_groups = groups.map(of_group);
+        if of_groups.iter().fold(0, |or, of_group| or | of_group) >= UNDECIDED {
+            break;
+        }
+        *index = of_groups.map(|of_group| of_group as u16);
+        *unrouted += of_groups.iter().map(|of_group| of_group / UNROUTED).sum::<u32>();
+        row += 8;
+    }
+    for (group, index) in groups.iter().zip(index).skip(row) {
+        let of_group = of_group(*group);
         if of_group == UNDECIDED {
             break;
         }
         *index = of_group as u16;
-        without += of_group / UNROUTED;
+        *unrouted += of_group / UNROUTED;
         row += 1;
     }
-    *unrouted += without;
     row
 }
 

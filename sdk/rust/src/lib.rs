@@ -54,6 +54,7 @@ pub mod guest;
 #[cfg(not(target_family = "wasm"))]
 pub mod harness;
 mod plugin;
+pub mod rows;
 mod services;
 
 pub use batch::{Addresses, Batch, ListColumn, Number, Texts, Values};
