@@ -2,7 +2,7 @@
 
 use sluice_sdk::rows;
 
-use crate::meter::{Counts, MAX_SUM, cells_of, kind};
+use crate::meter::{Counts, KINDS, MAX_SUM, OF_A_KIND, kind};
 
 /// An address as its halves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -175,32 +175,36 @@ impl Places<'_> {
 impl Rows<'_> {
     /// Whether no product of a counter and its rate needs a check.
     fn are_small(&self) -> bool {
-        // Eight sums, which the compiler does several of in one instruction.
-        let mut or = [0; 8];
+        let mut all = [0; 2];
         for column in [self.bytes, self.packets, self.rate] {
-            let (eights, rest) = column.as_chunks();
-            eights.iter().for_each(|eight: &[u64; 8]| or.iter_mut().zip(eight).for_each(|(or, value)| *or |= value));
-            or[0] |= rest.iter().fold(0, |or, value| or | value);
+            let (whole, rest) = column.as_chunks::<32>();
+            for values in whole {
+                // Two at a time, in one instruction.
+                let (pairs, _) = values.as_chunks::<2>();
+                let or = pairs.iter().fold([0; 2], |or, pair| [or[0] | pair[0], or[1] | pair[1]]);
+                all = [all[0] | or[0], all[1] | or[1]];
+            }
+            all[0] |= rest.iter().fold(0, |or, value| or | value);
         }
-        let all = or.iter().fold(0, |all, or| all | or);
+        let all = all[0] | all[1];
         all <= SMALL && self.hi.len() <= SMALL_ROWS
     }
 }
 
 #[inline(never)]
 fn add_kinds(slots: &mut [u32], proto: &[u8], tcp_flags: &[u16]) {
-    rows::each3(slots, proto, tcp_flags, |slot, proto, flags| *slot += cells_of(kind(*proto, *flags)) as u32);
+    rows::each3(slots, proto, tcp_flags, |slot, proto, flags| *slot += kind(*proto, *flags) as u32);
 }
 
 /// Adds each row to its count; `times` is counter times rate.
 #[inline(never)]
 fn count(counts: &mut [u64], slots: &mut [u32], rows: &Rows<'_>, times: impl Fn(u64, u64) -> u64) {
     rows::each4(slots, rows.bytes, rows.packets, rows.rate, |slot, bytes, packets, rate| {
-        let rest = counts.get_mut(*slot as usize..).and_then(|rest| rest.first_chunk_mut());
-        let Some([all_bytes, all_packets, flows]) = rest else { return };
-        *all_bytes = all_bytes.wrapping_add(times(*bytes, *rate));
-        *all_packets = all_packets.wrapping_add(times(*packets, *rate));
-        *flows = flows.wrapping_add(times(1, *rate));
+        let of_kind = counts.get_mut(*slot as usize..).and_then(|rest| rest.first_chunk_mut::<OF_A_KIND>());
+        let Some(of_kind) = of_kind else { return };
+        of_kind[0] = of_kind[0].wrapping_add(times(*bytes, *rate));
+        of_kind[KINDS] = of_kind[KINDS].wrapping_add(times(*packets, *rate));
+        of_kind[2 * KINDS] = of_kind[2 * KINDS].wrapping_add(times(1, *rate));
     });
 }
 

@@ -74,19 +74,35 @@ struct Found {
     len: usize,
 }
 
-/// The bits of an address that make it a subject, by family: IPv4, IPv6. `None`: the family does not count.
-type Masks = [Option<Addr>; 2];
+/// Which addresses are subjects, and which of their bits make them one.
+#[derive(Clone, Copy, Debug)]
+struct Masks {
+    /// By family: IPv4, IPv6. `None`: the family does not count.
+    families: [Option<Addr>; 2],
+    /// Whether there is one subject only, which every row belongs to: also one without an address.
+    is_whole: bool,
+}
 
-/// The masks of a scope.
-fn masks(scope: Scope) -> Masks {
-    let mask = |bits: u8| {
-        let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or_default();
-        Addr { hi: (mask >> 64) as u64, lo: mask as u64 }
-    };
-    match scope {
-        Scope::Network | Scope::Learned => [Some(mask(0)); 2],
-        Scope::Hosts => [Some(mask(128)); 2],
-        Scope::Prefixes { v4, v6 } => [v4.map(mask), v6.map(mask)],
+impl Masks {
+    fn of(scope: Scope) -> Masks {
+        let mask = |bits: u8| {
+            let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or_default();
+            Addr { hi: (mask >> 64) as u64, lo: mask as u64 }
+        };
+        let (families, is_whole) = match scope {
+            Scope::Network | Scope::Learned => ([Some(mask(0)); 2], true),
+            Scope::Hosts => ([Some(mask(128)); 2], false),
+            Scope::Prefixes { v4, v6 } => ([v4.map(mask), v6.map(mask)], false),
+        };
+        Masks { families, is_whole }
+    }
+
+    #[inline(always)]
+    fn subject(&self, addr: Addr) -> Option<Addr> {
+        let is_v4 = addr.hi == 0 && addr.lo >> 32 == 0xffff;
+        let mask = self.families[usize::from(!is_v4)]?;
+        let is_absent = addr == Addr::default() && !self.is_whole;
+        (!is_absent).then_some(Addr { hi: addr.hi & mask.hi, lo: addr.lo & mask.lo })
     }
 }
 
@@ -117,7 +133,7 @@ impl Level {
             meters: plan.meters.iter().map(|(meter, _)| *meter).collect(),
             inverses: limits.iter().map(|limit| inverse(*limit)).collect(),
             limits,
-            masks: masks(plan.scope),
+            masks: Masks::of(plan.scope),
             max,
             buckets,
             seed,
@@ -143,16 +159,13 @@ impl Level {
 
     /// Whether there is one subject only, which every row belongs to.
     pub(crate) fn is_whole(&self) -> bool {
-        matches!(self.scope, Scope::Network | Scope::Learned)
+        self.masks.is_whole
     }
 
     /// The subject that an address belongs to, or `None` if it does not count here.
     #[inline]
     pub(crate) fn subject(&self, addr: Addr) -> Option<Addr> {
-        let is_v4 = addr.hi == 0 && addr.lo >> 32 == 0xffff;
-        let mask = self.masks[usize::from(!is_v4)]?;
-        let is_absent = addr == Addr::default() && !self.is_whole();
-        (!is_absent).then_some(Addr { hi: addr.hi & mask.hi, lo: addr.lo & mask.lo })
+        self.masks.subject(addr)
     }
 
     fn sums_of(&self, slot: usize) -> &[u64] {
@@ -216,14 +229,17 @@ impl Level {
     #[inline(never)]
     fn find_all(&self, addrs: &[Addr], first: u32, missing: &mut Vec<u32>) -> Found {
         let mut found = Found { groups: [0; SIDE_BY_SIDE], slots: [0; SIDE_BY_SIDE], len: 0 };
-        rows::numbered(addrs, |at, addr| match self.subject(*addr).and_then(|subject| self.index.get(subject)) {
-            Some(slot) => {
-                found.groups[found.len % SIDE_BY_SIDE] = first + at as u32;
-                found.slots[found.len % SIDE_BY_SIDE] = slot;
-                found.len += 1;
-            }
-            None => missing.push(first + at as u32),
+        let (mut absent, mut absent_len) = ([0; SIDE_BY_SIDE], 0);
+        // Put into both lists and counted in one: who comes next nobody can guess.
+        rows::numbered(addrs, |at, addr| {
+            let (group, slot) = (first + at as u32, self.subject(*addr).and_then(|subject| self.index.get(subject)));
+            found.groups[found.len % SIDE_BY_SIDE] = group;
+            found.slots[found.len % SIDE_BY_SIDE] = slot.unwrap_or(0);
+            absent[absent_len % SIDE_BY_SIDE] = group;
+            found.len += usize::from(slot.is_some());
+            absent_len += usize::from(slot.is_none());
         });
+        missing.extend_from_slice(&absent[..absent_len]);
         found
     }
 
@@ -233,15 +249,16 @@ impl Level {
         let groups = found.groups.get(..found.len).unwrap_or_default();
         for (m, (meter, limit)) in self.meters.iter().zip(&self.limits).enumerate() {
             let has_limit = *limit != u64::MAX;
+            let (mut reached, mut reached_len) = ([0; SIDE_BY_SIDE], 0);
             meter.of_each(counts, groups, |at, value| {
                 let slot = found.slots[at % SIDE_BY_SIDE];
                 let Some(sum) = sums.get_mut(slot as usize * meters + m) else { return };
                 // What does not fit into the sum is not in the ring either.
                 *sum = sum.saturating_add(value);
-                if has_limit && *sum >= *limit && value != 0 {
-                    over.push((slot, m));
-                }
+                reached[reached_len % SIDE_BY_SIDE] = slot;
+                reached_len += usize::from(has_limit & (*sum >= *limit) & (value != 0));
             });
+            over.extend(reached[..reached_len].iter().map(|slot| (*slot, m)));
         }
     }
 
@@ -258,25 +275,28 @@ impl Level {
     }
 
     #[inline(never)]
-    fn sketch_all(&mut self, missing: &[u32], weights: &[f32], addrs: &[Addr], heavy: &mut Vec<(u32, f32)>) {
-        for (group, weight) in missing.iter().zip(weights) {
-            let Some(addr) = addrs.get(*group as usize) else { continue };
-            let Some(subject) = self.subject(*addr) else { continue };
-            let estimate = self.sketch.add(subject, self.seed, *weight);
+    fn sketch_all(
+        &mut self,
+        missing: &[u32],
+        weights: &[f32; SIDE_BY_SIDE],
+        addrs: &[Addr],
+        heavy: &mut Vec<(u32, f32)>,
+    ) {
+        // Less than what it takes to evict anybody.
+        let least = self.candidates.as_ref().and_then(|candidates| candidates.last()).map_or(0.0, |(least, _)| *least);
+        let (mut light, Level { masks, seed, sketch, .. }) = (0, &mut *self);
+        rows::numbered(missing, |at, group| {
+            let addr = addrs.get(*group as usize);
+            let Some(subject) = addr.and_then(|addr| masks.subject(*addr)) else { return };
+            let estimate = sketch.add(subject, *seed, weights[at % SIDE_BY_SIDE]);
             // Nearly all of them.
-            if self.is_too_light(estimate) {
-                self.untracked = self.untracked.saturating_add(1);
+            if estimate < least {
+                light += 1;
             } else {
                 heavy.push((*group, estimate));
             }
-        }
-    }
-
-    /// Whether an estimate is less than what it takes to evict anybody.
-    #[inline]
-    fn is_too_light(&self, estimate: f32) -> bool {
-        let least = self.candidates.as_ref().and_then(|candidates| candidates.last());
-        least.is_some_and(|(least, _)| estimate < *least)
+        });
+        self.untracked = self.untracked.saturating_add(light);
     }
 
     /// Adds to a subject's bucket in ring place `place`, and says what reached its limit by it.
@@ -544,7 +564,7 @@ fn largest_part(sums: &[u64], inverses: &[f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::meter::{Class, Unit};
+    use crate::meter::{Class, KINDS, Unit};
 
     fn level(max: usize) -> Level {
         let meters = vec![(Meter { class: Class::Total, unit: Unit::Packets }, 100)];
@@ -553,7 +573,7 @@ mod tests {
 
     fn packets(packets: u64) -> Counts {
         let mut counts = Counts::default();
-        counts[Unit::Packets as usize] = packets;
+        counts[Unit::Packets as usize * KINDS] = packets;
         counts
     }
 

@@ -84,17 +84,10 @@ impl Meter {
     /// Tells `f` what the meter measures of each of some `groups` of the counts, with its place among them. In a loop that knows
     /// what it measures: asking anew for each group costs more than adding up.
     pub(crate) fn of_each(self, counts: &[Counts], groups: &[u32], f: impl FnMut(usize, u64)) {
-        let cell = |kind| kind * UNITS.len() + self.unit as usize;
-        let shift = if self.unit == Unit::Bits { 3 } else { 0 };
-        match self.class {
-            Class::Total => {
-                let all = [OTHER, TCP_REST, UDP_ALL, ICMP_ALL, TCP_SYN];
-                sums(counts, groups, all.map(cell), shift, f);
-            }
-            Class::Tcp => sums(counts, groups, [cell(TCP_REST), cell(TCP_SYN)], shift, f),
-            Class::Udp => sums(counts, groups, [cell(UDP_ALL)], shift, f),
-            Class::Icmp => sums(counts, groups, [cell(ICMP_ALL)], shift, f),
-            Class::TcpSyn => sums(counts, groups, [cell(TCP_SYN)], shift, f),
+        match self.unit {
+            Unit::Bits => self.class.of_each::<{ Unit::Bits as usize }>(counts, groups, f),
+            Unit::Packets => self.class.of_each::<{ Unit::Packets as usize }>(counts, groups, f),
+            Unit::Flows => self.class.of_each::<{ Unit::Flows as usize }>(counts, groups, f),
         }
     }
 
@@ -104,19 +97,32 @@ impl Meter {
     }
 }
 
-/// Adds up `cells` of each group.
+impl Class {
+    fn of_each<const UNIT: usize>(self, counts: &[Counts], groups: &[u32], f: impl FnMut(usize, u64)) {
+        match self {
+            Class::Total => {
+                sums::<UNIT>(counts, groups, |kinds| kinds.iter().fold(0, |all, kind| all.wrapping_add(*kind)), f)
+            }
+            Class::Tcp => sums::<UNIT>(counts, groups, |kinds| kinds[TCP_REST].wrapping_add(kinds[TCP_SYN]), f),
+            Class::Udp => sums::<UNIT>(counts, groups, |kinds| kinds[UDP_ALL], f),
+            Class::Icmp => sums::<UNIT>(counts, groups, |kinds| kinds[ICMP_ALL], f),
+            Class::TcpSyn => sums::<UNIT>(counts, groups, |kinds| kinds[TCP_SYN], f),
+        }
+    }
+}
+
+/// Adds up some kinds of one unit of each group.
 #[inline(never)]
-fn sums<const N: usize>(
+fn sums<const UNIT: usize>(
     counts: &[Counts],
     groups: &[u32],
-    cells: [usize; N],
-    shift: u32,
+    of: impl Fn(&[u64; KINDS]) -> u64,
     mut f: impl FnMut(usize, u64),
 ) {
+    let shift = if UNIT == Unit::Bits as usize { 3 } else { 0 };
     rows::numbered(groups, |at, group| {
         let Some(counts) = counts.get(*group as usize) else { return };
-        let sum = cells.iter().map(|cell| counts[cell % CELLS]).fold(0, u64::wrapping_add);
-        f(at, sum << shift);
+        f(at, of(&std::array::from_fn(|kind| counts[UNIT * KINDS + kind])) << shift);
     });
 }
 
@@ -126,6 +132,8 @@ const TCP_REST: usize = 1;
 const UDP_ALL: usize = 2;
 const ICMP_ALL: usize = 3;
 const TCP_SYN: usize = 4;
+/// How many there are.
+pub(crate) const KINDS: usize = 5;
 
 /// The kind of each protocol. (A table: protocols come in no order, and a jump for each would be guessed wrong.)
 const KIND_OF: [u8; 256] = {
@@ -152,14 +160,11 @@ pub(crate) const MAX_SUM: u64 = 1 << 60;
 /// a cache.
 const CELLS: usize = 16;
 
-/// Bytes, packets and flows of each kind. All of one batch together are at most [`MAX_SUM`].
+/// Bytes of each kind, then packets, then flows. All of one batch together are at most [`MAX_SUM`].
 pub(crate) type Counts = [u64; CELLS];
 
-/// Where the counts of a kind begin: bytes, packets, flows.
-#[inline]
-pub(crate) fn cells_of(kind: usize) -> usize {
-    kind * UNITS.len()
-}
+/// Of the numbers from that of a kind's bytes on, how many lead up to its flows.
+pub(crate) const OF_A_KIND: usize = 2 * KINDS + 1;
 
 /// Adds counts to others.
 pub(crate) fn add(sum: &mut Counts, counts: &Counts) {
@@ -177,7 +182,7 @@ mod tests {
     fn classes_are_sums_of_kinds() {
         let mut counts = Counts::default();
         for (proto, flags) in [(6, 0x12), (6, 0x02), (6, 0x02), (17, 0), (1, 0), (58, 0), (47, 0)] {
-            counts[cells_of(kind(proto, flags)) + Unit::Flows as usize] += 1;
+            counts[Unit::Flows as usize * KINDS + kind(proto, flags)] += 1;
         }
         let flows = CLASSES.map(|class| Meter { class, unit: Unit::Flows }.of(&counts));
         assert_eq!(flows, [7, 3, 1, 2, 2]);
@@ -186,8 +191,8 @@ mod tests {
     #[test]
     fn the_largest_sum_has_room_as_bits() {
         let mut counts = Counts::default();
-        counts[cells_of(UDP_ALL)..][..3].copy_from_slice(&[MAX_SUM - 1, MAX_SUM, 1]);
-        counts[cells_of(TCP_SYN)] = 1;
+        (counts[UDP_ALL], counts[KINDS + UDP_ALL], counts[2 * KINDS + UDP_ALL]) = (MAX_SUM - 1, MAX_SUM, 1);
+        counts[TCP_SYN] = 1;
         let of = |class, unit| Meter { class, unit }.of(&counts);
         assert_eq!(of(Class::Total, Unit::Bits), MAX_SUM * 8);
         assert_eq!(of(Class::Udp, Unit::Bits), MAX_SUM * 8 - 8);

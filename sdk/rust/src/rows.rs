@@ -11,8 +11,14 @@ const TURN: usize = 8;
 #[inline(always)]
 pub fn each<A>(a: &mut [A], mut f: impl FnMut(&mut A)) {
     let (whole, rest) = a.as_chunks_mut::<TURN>();
-    whole.iter_mut().for_each(|a| a.iter_mut().for_each(&mut f));
-    rest.iter_mut().for_each(f);
+    for a in whole {
+        for a in a {
+            f(a);
+        }
+    }
+    for a in rest {
+        f(a);
+    }
 }
 
 /// Calls `f` with the number of each row and its value.
