@@ -334,7 +334,7 @@ impl BatchBuilder {
         if slot.is_none() {
             self.touched.push(column);
             let empty: Arc<str> = Arc::from("");
-            let texts = Texts { words: vec![Arc::clone(&empty)], codes: Vec::new() };
+            let texts = Texts { words: vec![Arc::clone(&empty)], codes: self.pool.u32s() };
             *slot = Some(Open::Text(texts, AHashMap::from_iter([(empty, 0)])));
         }
         let Some(Open::Text(texts, places)) = slot else { panic!("column {column} has no text") };

@@ -41,15 +41,16 @@ macro_rules! pooled {
 }
 pooled!(u8 => u8s, u16 => u16s, u32 => u32s, u64 => u64s);
 
-fn keep<T>(list: &mut Vec<Vec<T>>, values: Arc<Vec<T>>) {
-    if list.len() >= MAX_KEPT {
-        return;
-    }
-    if let Some(mut values) = Arc::into_inner(values)
-        && values.capacity() <= MAX_KEPT_LEN
-    {
+fn keep<T>(list: &mut Vec<Vec<T>>, mut values: Vec<T>) {
+    if list.len() < MAX_KEPT && values.capacity() <= MAX_KEPT_LEN {
         values.clear();
         list.push(values);
+    }
+}
+
+fn keep_own<T>(list: &mut Vec<Vec<T>>, values: Arc<Vec<T>>) {
+    if let Some(values) = Arc::into_inner(values) {
+        keep(list, values);
     }
 }
 
@@ -78,16 +79,21 @@ impl Pool {
         u8::take(self)
     }
 
-    /// Takes back the buffers of columns that nobody else holds; text and lists are freed.
+    /// Takes back the buffers of columns that nobody else holds, of text those of the codes; lists are freed.
     pub fn recycle(&self, columns: impl Iterator<Item = Column>) {
         let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for column in columns {
             match column {
-                Column::U8(values) => keep(&mut free.u8s, values),
-                Column::U16(values) => keep(&mut free.u16s, values),
-                Column::U32(values) => keep(&mut free.u32s, values),
-                Column::U64(values) => keep(&mut free.u64s, values),
-                Column::Text(_) | Column::Lists(_) => {}
+                Column::U8(values) => keep_own(&mut free.u8s, values),
+                Column::U16(values) => keep_own(&mut free.u16s, values),
+                Column::U32(values) => keep_own(&mut free.u32s, values),
+                Column::U64(values) => keep_own(&mut free.u64s, values),
+                Column::Text(texts) => {
+                    if let Some(texts) = Arc::into_inner(texts) {
+                        keep(&mut free.u32s, texts.codes);
+                    }
+                }
+                Column::Lists(_) => {}
             }
         }
     }
@@ -96,6 +102,7 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Texts;
 
     #[test]
     fn a_recycled_buffer_is_handed_out_again_and_a_shared_one_is_not() {
@@ -110,5 +117,11 @@ mod tests {
         let again = pool.u64s();
         assert!(again.is_empty() && again.capacity() >= 100);
         assert_eq!(again.as_ptr(), address);
+
+        let texts = Texts { words: vec!["".into()], codes: vec![0; 100] };
+        let address = texts.codes.as_ptr();
+        pool.recycle([Column::Text(Arc::new(texts))].into_iter());
+        let codes = pool.u32s();
+        assert_eq!(codes.as_ptr(), address);
     }
 }

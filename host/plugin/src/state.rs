@@ -169,6 +169,8 @@ pub(crate) struct State {
     pub(crate) now_ms: u64,
     pub(crate) batch_id: u64,
     pub(crate) tables: Vec<Option<OpenTable>>,
+    /// What was found last in a table, for its room: a batch is asked for several times.
+    pub(crate) codes: Arc<Vec<u32>>,
     pub(crate) keys: Vec<Option<OpenKey>>,
     pub(crate) own_metrics: HashMap<(String, bool), OwnMetric>,
     pub(crate) alerts: Vec<Alert>,
@@ -226,6 +228,7 @@ impl State {
             now_ms: 0,
             batch_id: 0,
             tables: Vec::new(),
+            codes: Arc::default(),
             keys: Vec::new(),
             own_metrics: HashMap::new(),
             alerts: Vec::new(),

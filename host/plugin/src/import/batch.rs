@@ -211,14 +211,17 @@ fn texts(state: &State, column: ColumnId, words: Vec<String>, codes: &[u32]) -> 
     if codes.len() != rows {
         return Err(wrong_length(rows));
     }
-    let codes: Vec<u32> = codes.iter().map(|code| u32::from_le(*code)).collect();
-    let is_good = words.len() <= MAX_WORDS
-        && words.iter().all(|word| word.len() <= MAX_WORD_BYTES)
-        && codes.iter().all(|code| (*code as usize) < words.len());
+    let mut values = state.current()?.batch().pool().u32s();
+    values.extend(codes.iter().map(|code| u32::from_le(*code)));
+    // The largest of all, which is found many at a time.
+    let largest = values.iter().fold(0, |largest, code| *code.max(&largest));
+    let is_good = (values.is_empty() || (largest as usize) < words.len())
+        && words.len() <= MAX_WORDS
+        && words.iter().all(|word| word.len() <= MAX_WORD_BYTES);
     if !is_good {
         return Err(Denied::OutOfRange);
     }
-    Ok(Column::Text(Arc::new(Texts { words: words.into_iter().map(Arc::from).collect(), codes })))
+    Ok(Column::Text(Arc::new(Texts { words: words.into_iter().map(Arc::from).collect(), codes: values })))
 }
 
 fn lists(state: &State, column: ColumnId, offsets: &[u32], values: &[u32]) -> Result<Column, Denied> {
@@ -253,7 +256,7 @@ fn route(state: &mut State, names: Vec<String>, index: Vec<u16>) -> Result<(), D
     }
     let is_good = names.len() <= MAX_ROUTES
         && names.iter().all(|name| (1..=MAX_ROUTE_BYTES).contains(&name.len()))
-        && index.iter().all(|index| usize::from(*index) < names.len());
+        && (index.is_empty() || usize::from(index.iter().fold(0, |largest, index| *index.max(&largest))) < names.len());
     if !is_good {
         return Err(Denied::OutOfRange);
     }

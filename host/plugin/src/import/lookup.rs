@@ -12,19 +12,24 @@ use crate::tables::{KeyKind, Table, TableSpec};
 /// Stands for a column of zeros: the standard ones are numbered from 1.
 const NO_COLUMN: ColumnId = 0;
 
-/// Codes of the addresses or keys that two columns of the batch hold, one a row.
+/// Codes of the addresses or keys that two columns of the batch hold, one a row, put into `codes`, which is empty.
 ///
 /// In a table of values, a number alone comes with [`NO_COLUMN`], and the high half of an address stands for all of it when
 /// the other column is not its low half. What is absent counts as zeros, in every row the same; only where nothing has
 /// the key of zeros is the answer that there is none.
 ///
 /// In the first `init`, where there is no batch, the answer is wrong-width if the table finds nothing by such columns.
-pub(super) fn columns(state: &State, open: &OpenTable, hi: ColumnId, lo: ColumnId) -> Result<Vec<u32>, Denied> {
+pub(super) fn columns(
+    state: &State,
+    open: &OpenTable,
+    hi: ColumnId,
+    lo: ColumnId,
+    codes: &mut Vec<u32>,
+) -> Result<(), Denied> {
     let table = &*open.table;
     if state.current.is_none() {
         return Err(misfit(state, open, hi, lo).unwrap_or(Denied::NoBatch));
     }
-    let mut codes = Vec::new();
     if table.exact().is_none() {
         if hi == NO_COLUMN {
             // A number is no address, whatever its width.
@@ -34,42 +39,42 @@ pub(super) fn columns(state: &State, open: &OpenTable, hi: ColumnId, lo: ColumnI
         }
         let (hi, lo) = state.address(hi, lo)?.ok_or(Denied::Absent)?;
         codes.reserve_exact(hi.len());
-        table.lookup_all(&hi, &lo, &mut codes);
-        return Ok(codes);
+        table.lookup_all(&hi, &lo, codes);
+        return Ok(());
     }
     if hi == NO_COLUMN {
         let (numbers, rows) = numbers(state, lo)?;
         codes.reserve_exact(rows);
         match numbers {
-            Some(Column::U8(numbers)) => table.lookup_numbers(numbers, &mut codes),
-            Some(Column::U16(numbers)) => table.lookup_numbers(numbers, &mut codes),
-            Some(Column::U32(numbers)) => table.lookup_numbers(numbers, &mut codes),
-            Some(Column::U64(numbers)) => table.lookup_numbers(numbers, &mut codes),
-            _ => return of_nothing(table, rows),
+            Some(Column::U8(numbers)) => table.lookup_numbers(numbers, codes),
+            Some(Column::U16(numbers)) => table.lookup_numbers(numbers, codes),
+            Some(Column::U32(numbers)) => table.lookup_numbers(numbers, codes),
+            Some(Column::U64(numbers)) => table.lookup_numbers(numbers, codes),
+            _ => return of_nothing(table, rows, codes),
         }
-        return Ok(codes);
+        return Ok(());
     }
     if let Some(address) = ADDRESSES.iter().find(|address| address.hi == hi && address.lo != lo) {
         let pair = state.address(address.hi, address.lo)?;
         let (numbers, rows) = numbers(state, lo)?;
         if pair.is_none() && numbers.is_none() {
-            return of_nothing(table, rows);
+            return of_nothing(table, rows, codes);
         }
         let zeros = || Arc::new(vec![0; rows]);
         let (his, los) = pair.unwrap_or_else(|| (zeros(), zeros()));
         let numbers = wide(numbers).unwrap_or_else(|| Cow::Owned(vec![0; rows]));
         codes.reserve_exact(rows);
-        table.lookup_addressed(&his, &los, &numbers, &mut codes);
-        return Ok(codes);
+        table.lookup_addressed(&his, &los, &numbers, codes);
+        return Ok(());
     }
     let ((hi, rows), (lo, _)) = (numbers(state, hi)?, numbers(state, lo)?);
     let zeros = || Cow::Owned(vec![0; rows]);
     match (wide(hi), wide(lo)) {
-        (None, None) => of_nothing(table, rows),
+        (None, None) => of_nothing(table, rows, codes),
         (hi, lo) => {
             codes.reserve_exact(rows);
-            table.lookup_all(&hi.unwrap_or_else(zeros), &lo.unwrap_or_else(zeros), &mut codes);
-            Ok(codes)
+            table.lookup_all(&hi.unwrap_or_else(zeros), &lo.unwrap_or_else(zeros), codes);
+            Ok(())
         }
     }
 }
@@ -108,10 +113,13 @@ fn misfit(state: &State, open: &OpenTable, hi: ColumnId, lo: ColumnId) -> Option
 }
 
 /// What is found where no row has the columns of a key.
-fn of_nothing(table: &Table, rows: usize) -> Result<Vec<u32>, Denied> {
+fn of_nothing(table: &Table, rows: usize, codes: &mut Vec<u32>) -> Result<(), Denied> {
     match table.lookup(0, 0) {
         0 => Err(Denied::Absent),
-        code => Ok(vec![code; rows]),
+        code => {
+            codes.resize(rows, code);
+            Ok(())
+        }
     }
 }
 

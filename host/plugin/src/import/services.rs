@@ -100,9 +100,15 @@ pub(super) fn tables(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result
     )?;
     linker.func_wrap(
         "[method]table.lookup-columns",
-        |cx: Context<'_>, (table, hi, lo): (Resource<OpenTable>, ColumnId, ColumnId)| {
+        |mut cx: Context<'_>, (table, hi, lo): (Resource<OpenTable>, ColumnId, ColumnId)| {
+            // Nobody has the last answer any more: it is in the memory of the guest.
+            let mut codes = Arc::into_inner(std::mem::take(&mut cx.data_mut().codes)).unwrap_or_default();
+            codes.clear();
             let open = opened(&cx.data().tables, table.rep())?;
-            Ok((super::lookup::columns(cx.data(), open, hi, lo),))
+            let found = super::lookup::columns(cx.data(), open, hi, lo, &mut codes);
+            let codes = Arc::new(codes);
+            cx.data_mut().codes = Arc::clone(&codes);
+            Ok((found.map(|()| codes),))
         },
     )?;
     linker.func_wrap("[method]table.value", |cx: Context<'_>, (table, code): (Resource<OpenTable>, u32)| {
