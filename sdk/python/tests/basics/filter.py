@@ -73,6 +73,21 @@ class Basics(Plugin):
         assert batch.texts(c.note)[0] == str(addresses[0])
         batch.clear(c.proto)
 
+    def truncate(self, batch: Batch) -> None:
+        before = batch.truncate(c.src_addr, 32, 128)
+        v4, v6 = batch.truncate(c.src_addr, 16, 32)
+        assert [v4.bits, v6.bits] == [rows.bits for rows in before]
+        # A column of one byte too, which nothing is handed over for.
+        batch.fill(c.tos, v4, 255)
+        batch.fill(c.src_port, v6, 65535)
+        batch.fill(c.customer_id, v4 | v6, 2**32 - 1)
+        count("v4", v4.count())
+        batch.clear(c.src_addr)
+        assert not any(rows for rows in batch.truncate(c.src_addr, 0, 0))
+
+    def cut(self, batch: Batch) -> None:
+        batch.truncate(c.src_addr, 16, 32)
+
     def routes(self, batch: Batch) -> None:
         web = batch.where(c.dst_port == 443)
         batch.route(["other", "web"], [row in set(web) for row in range(batch.rows)])
@@ -115,6 +130,10 @@ class Basics(Plugin):
             lambda: batch.set(c.tos, [1] * batch.rows),
             lambda: batch.fill(c.customer_id, c.proto == 6, "7"),
             lambda: batch.fill(c.customer_id, c.proto == 6, 2**32),
+            lambda: batch.fill(c.tos, c.proto == 6, 256),
+            lambda: batch.truncate(c.src_addr, 33, 128),
+            lambda: batch.truncate(c.src_addr, 32, 129),
+            lambda: batch.truncate(c.src_addr.lo, 32, 128),
             lambda: batch.keep([True] * batch.rows),
             lambda: batch.texts(c.bytes),
             lambda: batch.set_texts(c.note, [1], [0] * batch.rows),
