@@ -90,7 +90,13 @@ fn an_address_that_a_kernel_truncated_goes_on_and_one_that_it_only_looked_at_doe
     );
     // The high halves of these stay as they are.
     let processed = private(4, OnError::Drop).process(batch_of(&[("192.0.2.1", 10), ("192.0.2.2", 20)]));
-    expect![[r#""#]].assert_eq(&outcome(&processed, 2));
+    expect![[r#"
+        out:
+        src_addr bytes src_as customer_id route
+        192.0.2.0 10 0 0 -
+        192.0.2.0 20 0 0 -
+    "#]]
+    .assert_eq(&outcome(&processed, 2));
     check(
         5,
         OnError::Drop,

@@ -82,12 +82,12 @@ fn families_are_for_who_may_read_and_truncation_is_for_who_may_write() {
     let mut bench = Bench::new("truncate", 0);
     bench.spec.grant = Grant::Requested;
     expect![[r#"
-        [Some(Denied::OutOfRange), Some(Denied::OutOfRange), Some(Denied::OutOfRange), Some(Denied::WrongWidth(Width::W32))] Some(Denied::WrongWidth(Width::W8))
+        [Some(Denied::OutOfRange), Some(Denied::OutOfRange), Some(Denied::OutOfRange), Some(Denied::WrongWidth(Width::W32))] Some(Denied::NotGranted)
         32/128 Ok(Families { v4: [3], v6: [4] }) (Ok([0, 0, 20010db800000000]), Ok([ffffc0000201, ffffc6336407, 1]))
-        24/128 Ok(Families { v4: [3], v6: [4] }) (Ok([0, 0, 20010db800000000]), Ok([ffffc0000200, ffffc6336400, 1]))
-        24/48 Ok(Families { v4: [3], v6: [4] }) (Ok([0, 0, 20010db800000000]), Ok([ffffc0000200, ffffc6336400, 0]))
-        8/48 Ok(Families { v4: [3], v6: [4] }) (Ok([0, 0, 20010db800000000]), Ok([ffffc0000000, ffffc6000000, 0]))
-        0/0 Ok(Families { v4: [3], v6: [4] }) (Ok([0, 0, 0]), Ok([ffff00000000, ffff00000000, 0]))"#]].assert_eq(&bench.report());
+        24/128 Err(Denied::NotGranted) (Ok([0, 0, 20010db800000000]), Ok([ffffc0000201, ffffc6336407, 1]))
+        24/48 Err(Denied::NotGranted) (Ok([0, 0, 20010db800000000]), Ok([ffffc0000201, ffffc6336407, 1]))
+        8/48 Err(Denied::NotGranted) (Ok([0, 0, 20010db800000000]), Ok([ffffc0000201, ffffc6336407, 1]))
+        0/0 Err(Denied::NotGranted) (Ok([0, 0, 20010db800000000]), Ok([ffffc0000201, ffffc6336407, 1]))"#]].assert_eq(&bench.report());
 }
 
 #[test]

@@ -295,16 +295,16 @@ class Batch:
 
 
 class OneByte(TypeError):
-    """Writing a one-byte column (`u8`), which cannot be done from Python without losing memory.
+    """Writing a whole one-byte column (`u8`), which cannot be done from Python without losing memory.
 
-    componentize-py never frees the bytes that it hands to a call. Write a `u16`, `u32`, `u64` or text
-    column, or `clear` the column; or write this plugin in another language.
+    componentize-py never frees the bytes that it hands to a call. `fill` the rows of one value, which hands over
+    none; write a `u16`, `u32`, `u64` or text column, or `clear` the column; or write this plugin in another language.
     """
 
     def __init__(self, column: Column) -> None:
         super().__init__(
-            f"`{column.name}` is a one-byte column, which a plugin in Python can read and clear but not write: "
-            "use a wider column or a text, or another language (sdk/python/README.md says why)"
+            f"`{column.name}` is a one-byte column, which a plugin in Python can read, fill and clear but not set: "
+            "use `fill`, a wider column or a text, or another language (sdk/python/README.md says why)"
         )
 
 
