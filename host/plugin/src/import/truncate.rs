@@ -103,7 +103,10 @@ fn families(hi: &[u64; LANES], lo: &[u64; LANES]) -> (u8, u8) {
     if other_bits == 0 {
         return (u8::MAX, 0);
     }
-    let bits = |flags: [bool; LANES]| flags.iter().rev().fold(0, |bits, flag| bits << 1 | u8::from(*flag));
+    // A byte each, and eight of them to eight bits by one multiplication.
+    let bits = |flags: [bool; LANES]| {
+        (u64::from_le_bytes(flags.map(u8::from)).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
+    };
     let v4 = bits(std::array::from_fn(|at| hi[at] | (lo[at] ^ MAPPED) >> 32 == 0));
     let present = bits(std::array::from_fn(|at| hi[at] | lo[at] != 0));
     (v4, present & !v4)
@@ -127,17 +130,17 @@ impl Masks {
 
     /// Masks low halves by family. In an absent address there is nothing to zero, so it may count as either.
     fn apply(&self, los: &mut [u64], v4: &[u8]) {
-        for (los, v4) in los.chunks_mut(LANES).zip(v4) {
+        let mask = |v4: u8, at: usize| if v4 >> at & 1 == 1 { self.v4_lo } else { self.v6_lo };
+        let (eights, rest) = los.as_chunks_mut::<LANES>();
+        for (los, v4) in eights.iter_mut().zip(v4) {
             match *v4 {
                 u8::MAX => los.iter_mut().for_each(|lo| *lo &= self.v4_lo),
                 0 => los.iter_mut().for_each(|lo| *lo &= self.v6_lo),
-                v4 => {
-                    for (at, lo) in los.iter_mut().enumerate() {
-                        *lo &= if v4 >> at & 1 == 1 { self.v4_lo } else { self.v6_lo };
-                    }
-                }
+                v4 => *los = std::array::from_fn(|at| los[at] & mask(v4, at)),
             }
         }
+        let v4 = v4.get(eights.len()).copied().unwrap_or_default();
+        rest.iter_mut().enumerate().for_each(|(at, lo)| *lo &= mask(v4, at));
     }
 }
 
