@@ -10,7 +10,7 @@ from sluice import columns as c
 class Basics(Plugin):
     name = "basics"
     reads = [c.proto, c.src_port, c.dst_port, c.bytes, c.packets, c.src_addr, c.note, c.as_path, c.tcp_flags, c.customer_id]
-    writes = [c.src_port, c.bytes, c.src_addr, c.customer_id, c.note, c.as_path, c.tos, c.proto]
+    writes = [c.src_port, c.bytes, c.src_addr, c.customer_id, c.note, c.as_path, c.tos, c.proto, c.src_addr_anon, c.src_addr_preserved]
 
     def init(self, config: Config) -> None:
         act = config.text("act", default="nothing")
@@ -86,7 +86,10 @@ class Basics(Plugin):
         assert not any(rows for rows in batch.truncate(c.src_addr, 0, 0))
 
     def cut(self, batch: Batch) -> None:
-        batch.truncate(c.src_addr, 16, 32)
+        v4, v6 = batch.truncate(c.src_addr, 24, 48)
+        batch.fill(c.src_addr_anon, v4 | v6, 2)
+        batch.fill(c.src_addr_preserved, v4, 24)
+        batch.fill(c.src_addr_preserved, v6, 48)
 
     def routes(self, batch: Batch) -> None:
         web = batch.where(c.dst_port == 443)
