@@ -223,10 +223,10 @@ fn caller(kernel: &str, params: &str, call: &str) -> Vec<u8> {
             (global.get $free)
             (global.set $free (i32.add (global.get $free) (local.get 3))))
           (data (i32.const 100) "caller0.1.0")
-          ;; Columns 12, 13, 20, 29 and 31 are read, 128 is written.
-          (data (i32.const 120) "\0c\00\0d\00\14\00\1d\00\1f\00" "\80\00")
+          ;; Columns 12, 13, 20, 29 and 31 are read, 128, 12 and 13 are written.
+          (data (i32.const 120) "\0c\00\0d\00\14\00\1d\00\1f\00" "\80\00\0c\00\0d\00")
           (data (i32.const 200) "\00\00\00\00" "\64\00\00\00\06\00\00\00" "\6a\00\00\00\05\00\00\00"
-            "\78\00\00\00\05\00\00\00" "\82\00\00\00\01\00\00\00")
+            "\78\00\00\00\05\00\00\00" "\82\00\00\00\03\00\00\00")
           ;; proto == 6, dst_port == 443, bytes > 10000.
           (data (i32.const 800) "\1d\00\00\00\00\00\00\00" "\06\00\00\00\00\00\00\00"
             "\1f\00\00\00\00\00\00\00" "\bb\01\00\00\00\00\00\00"
@@ -257,6 +257,13 @@ fn kernels(c: &mut Criterion) {
             "(i32.const 12) (i32.const 13) (i64.const 0) (i64.const 0xffff0a000000) (i32.const 112)".to_owned()
         }),
         ("fill-u32", "fill-u32", "i32 i32 i32 i32 i32", format!("(i32.const 128) {bitmap} (i32.const 7)")),
+        ("fill/u32", "fill", "i32 i32 i32 i64 i32", format!("(i32.const 128) {bitmap} (i64.const 7)")),
+        ("truncate/families only", "truncate", "i32 i32 i32 i32 i32", {
+            "(i32.const 12) (i32.const 13) (i32.const 32) (i32.const 128)".to_owned()
+        }),
+        ("truncate/24", "truncate", "i32 i32 i32 i32 i32", {
+            "(i32.const 12) (i32.const 13) (i32.const 24) (i32.const 48)".to_owned()
+        }),
         ("sum/u64", "sum", "i32 i32 i32 i32", format!("(i32.const 20) {bitmap}")),
     ];
     let mut group = c.benchmark_group("kernels");

@@ -67,6 +67,14 @@ pub(crate) struct Comparison {
     pub(crate) value: u64,
 }
 
+/// `kernels.families`.
+#[derive(ComponentType, Lower, Clone, Debug, PartialEq, Eq)]
+#[component(record)]
+pub(crate) struct Families {
+    pub(crate) v4: Vec<u32>,
+    pub(crate) v6: Vec<u32>,
+}
+
 /// `types.denied`.
 #[derive(ComponentType, Lift, Lower, Clone, Copy, Debug, PartialEq, Eq)]
 #[component(variant)]

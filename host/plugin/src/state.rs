@@ -72,10 +72,12 @@ impl Current {
         }
     }
 
-    /// Takes the column out of the shadow, so that it can be changed in place.
+    /// The column as the plugin sees it, out of the shadow if it is there: then it can be changed in place, and has to be put back.
     pub(crate) fn take(&mut self, column: ColumnId) -> Option<Column> {
-        let at = self.shadow.iter().position(|(written, _)| *written == column)?;
-        self.shadow.swap_remove(at).1
+        match self.shadow.iter().position(|(written, _)| *written == column) {
+            Some(at) => self.shadow.swap_remove(at).1,
+            None => self.batch.column(column).cloned(),
+        }
     }
 
     /// Whether the texts and lists written so far, with these, are more than one call may write: other columns are as

@@ -1,18 +1,31 @@
 //! Anonymises one address column.
 
-use sluice_sdk::{Address, Addresses, Batch, Denied, Key};
+use sluice_sdk::kernels::{self, Families};
+use sluice_sdk::{Address, Batch, Bitmap, Denied, Key, Reason};
 
 use crate::config::{How, Mode};
 
-/// The bits that make a 128-bit address an IPv4-mapped one (RFC 4291, section 2.5.5.2), in its low half.
-const MAPPED: u64 = 0xffff_0000_0000;
+/// All bits of an IPv4 and of another address: nothing is truncated.
+const WHOLE: (u8, u8) = (32, 128);
 
 /// What the record of a mode is in the `_anon` columns.
 mod recorded {
+    use super::Mode;
+
     pub(super) const CRYPTO_PAN: u8 = 1;
     pub(super) const TRUNCATED: u8 = 2;
     pub(super) const BOTH: u8 = 3;
     pub(super) const HASHED: u8 = 4;
+
+    pub(super) fn of(mode: Mode) -> u8 {
+        match mode {
+            Mode::None => 0,
+            Mode::CryptoPan => CRYPTO_PAN,
+            Mode::Truncate => TRUNCATED,
+            Mode::TruncateCryptoPan => BOTH,
+            Mode::Hash => HASHED,
+        }
+    }
 }
 
 /// One address column, and what to do with it.
@@ -40,100 +53,56 @@ impl Task {
 
     /// Anonymises the column in every row that has it. A batch without the column is done.
     pub(crate) fn run(&self, batch: &mut Batch) -> Result<(), Denied> {
-        let Some(mut addresses) = batch.find_addresses(self.address)? else { return Ok(()) };
-        let mut record = truncate(&mut addresses, &Masks::of(&self.how));
-        // Written in any mode: a half that no row had is then there for the key to replace.
-        batch.set_addresses(self.address, &addresses)?;
+        let (v4_bits, v6_bits) = self.how.truncates().unwrap_or(WHOLE);
+        let families = match kernels::truncate(batch, self.address, v4_bits, v6_bits) {
+            Err(Denied { reason: Reason::Absent, .. }) => return Ok(()),
+            families => families?,
+        };
         match (self.how.mode, &self.key) {
             (Mode::CryptoPan | Mode::TruncateCryptoPan, Some(key)) => key.prefix_preserving(batch, self.address)?,
             (Mode::Hash, Some(key)) => key.keyed_hash(batch, self.address)?,
+            // Every bit stays, so nothing was written; the address counts as written all the same.
+            _ if (v4_bits, v6_bits) == WHOLE => write_as_it_is(batch, self.address)?,
             _ => {}
         }
-        let before = (batch.find(self.address.anon)?, batch.find(self.address.preserved)?);
-        if let (Some(anon), preserved) = before {
-            record.merge(&anon, preserved.as_deref());
-        }
-        batch.set(self.address.anon, &record.anon)?;
-        batch.set(self.address.preserved, &record.preserved)
+        self.record(batch, &families)
     }
-}
 
-/// What is left of an address, and what is recorded of it.
-#[derive(Debug)]
-struct Masks {
-    v4_lo: u64,
-    v6_hi: u64,
-    v6_lo: u64,
-    mode: u8,
-    preserved_v4: u8,
-    preserved_v6: u8,
-}
-
-impl Masks {
-    fn of(how: &How) -> Masks {
-        let (mode, is_truncated) = match how.mode {
-            Mode::None => (0, false),
-            Mode::CryptoPan => (recorded::CRYPTO_PAN, false),
-            Mode::Truncate => (recorded::TRUNCATED, true),
-            Mode::TruncateCryptoPan => (recorded::BOTH, true),
-            Mode::Hash => (recorded::HASHED, false),
-        };
-        if !is_truncated {
-            // After Crypto-PAn or a hash alone no bit is the original one.
-            return Masks { v4_lo: u64::MAX, v6_hi: u64::MAX, v6_lo: u64::MAX, mode, preserved_v4: 0, preserved_v6: 0 };
-        }
-        let v6 = u128::MAX.checked_shl(128 - u32::from(how.mask_v6)).unwrap_or_default();
-        Masks {
-            v4_lo: MAPPED | u64::from(u32::MAX.checked_shl(32 - u32::from(how.mask_v4)).unwrap_or_default()),
-            v6_hi: (v6 >> 64) as u64,
-            v6_lo: v6 as u64,
-            mode,
-            // The length says how many bits mean something.
-            preserved_v4: how.mask_v4,
-            preserved_v6: how.mask_v6,
+    /// Records what was done to each address.
+    fn record(&self, batch: &mut Batch, families: &Families) -> Result<(), Denied> {
+        let (anon, preserved) = (self.address.anon, self.address.preserved);
+        let mode = recorded::of(self.how.mode);
+        // The length says how many bits mean something: after Crypto-PAn or a hash alone no bit is the original one.
+        let (preserved_v4, preserved_v6) = self.how.truncates().unwrap_or_default();
+        match (batch.find(anon)?, batch.find(preserved)?) {
+            (None, None) => {
+                kernels::fill(batch, anon, &families.v4.or(&families.v6), mode)?;
+                kernels::fill(batch, preserved, &families.v4, preserved_v4)?;
+                if preserved_v6 != 0 {
+                    kernels::fill(batch, preserved, &families.v6, preserved_v6)?;
+                }
+                Ok(())
+            }
+            (anon_before, preserved_before) => {
+                let rows = batch.rows();
+                let mut record = Record { anon: vec![0; rows], preserved: vec![0; rows] };
+                record.add(&families.v4, mode, preserved_v4);
+                record.add(&families.v6, mode, preserved_v6);
+                if let Some(anon) = anon_before {
+                    record.merge(&anon, preserved_before.as_deref());
+                }
+                batch.set(anon, &record.anon)?;
+                batch.set(preserved, &record.preserved)
+            }
         }
     }
 }
 
-/// Rows that are worked on at a time: those of one exporter's IPv4 template come in a row, and for
-/// them there is nothing to decide.
-const LANES: usize = 8;
-
-/// Zeroes the bits after the masks. Absent addresses (all zeros) stay so.
-// Not inlined: among the variables of a longer function its own would not stay in registers.
-#[inline(never)]
-fn truncate(addresses: &mut Addresses, masks: &Masks) -> Record {
-    let rows = addresses.hi.len().min(addresses.lo.len());
-    let mut record = Record { anon: vec![0; rows], preserved: vec![0; rows] };
-    let (hi, hi_rest) = addresses.hi.as_chunks_mut::<LANES>();
-    let (lo, lo_rest) = addresses.lo.as_chunks_mut::<LANES>();
-    let (anon, anon_rest) = record.anon.as_chunks_mut::<LANES>();
-    let (preserved, preserved_rest) = record.preserved.as_chunks_mut::<LANES>();
-    for (((hi, lo), anon), preserved) in hi.iter_mut().zip(lo).zip(anon).zip(preserved) {
-        let other_bits = hi.iter().zip(lo.iter()).fold(0, |or, (hi, lo)| or | hi | (lo ^ MAPPED) >> 32);
-        if other_bits == 0 {
-            lo.iter_mut().for_each(|lo| *lo &= masks.v4_lo);
-            *anon = [masks.mode; LANES];
-            *preserved = [masks.preserved_v4; LANES];
-        } else {
-            truncate_each(hi, lo, anon, preserved, masks);
-        }
-    }
-    truncate_each(hi_rest, lo_rest, anon_rest, preserved_rest, masks);
-    record
-}
-
-fn truncate_each(hi: &mut [u64], lo: &mut [u64], anon: &mut [u8], preserved: &mut [u8], masks: &Masks) {
-    for (((hi, lo), anon), preserved) in hi.iter_mut().zip(lo).zip(anon).zip(preserved) {
-        if *hi == 0 && *lo >> 32 == MAPPED >> 32 {
-            *lo &= masks.v4_lo;
-            (*anon, *preserved) = (masks.mode, masks.preserved_v4);
-        } else if *hi | *lo != 0 {
-            *hi &= masks.v6_hi;
-            *lo &= masks.v6_lo;
-            (*anon, *preserved) = (masks.mode, masks.preserved_v6);
-        }
-    }
+/// Writes both halves with what they hold; one that no row had is then there.
+fn write_as_it_is(batch: &mut Batch, address: Address) -> Result<(), Denied> {
+    let no_row = Bitmap::none(batch.rows());
+    kernels::fill(batch, address.hi, &no_row, 0)?;
+    kernels::fill(batch, address.lo, &no_row, 0)
 }
 
 /// What was done to each row's address.
@@ -143,6 +112,14 @@ struct Record {
 }
 
 impl Record {
+    fn add(&mut self, chosen: &Bitmap, mode: u8, length: u8) {
+        for (row, (anon, preserved)) in self.anon.iter_mut().zip(&mut self.preserved).enumerate() {
+            if chosen.get(row) {
+                (*anon, *preserved) = (mode, length);
+            }
+        }
+    }
+
     /// Takes in what an earlier reducer recorded: the sum of both is what happened to the address.
     fn merge(&mut self, anon: &[u8], preserved: Option<&[u8]>) {
         for (row, (mine, before)) in self.anon.iter_mut().zip(anon).enumerate() {

@@ -81,6 +81,13 @@ pub(crate) struct How {
     pub(crate) key: Option<String>,
 }
 
+impl How {
+    /// Leading bits of an IPv4 and of another address that truncation leaves, if it is truncated.
+    pub(crate) fn truncates(&self) -> Option<(u8, u8)> {
+        matches!(self.mode, Mode::Truncate | Mode::TruncateCryptoPan).then_some((self.mask_v4, self.mask_v6))
+    }
+}
+
 /// What the configuration comes down to.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {

@@ -91,6 +91,12 @@ extern void __wasm_import_sluice_plugin_kernels_test_prefix(int32_t, int32_t, in
 __attribute__((__import_module__("sluice:plugin/kernels@0.1.0"), __import_name__("fill-u32")))
 extern void __wasm_import_sluice_plugin_kernels_fill_u32(int32_t, uint8_t *, size_t, int32_t, uint8_t *);
 
+__attribute__((__import_module__("sluice:plugin/kernels@0.1.0"), __import_name__("fill")))
+extern void __wasm_import_sluice_plugin_kernels_fill(int32_t, uint8_t *, size_t, int64_t, uint8_t *);
+
+__attribute__((__import_module__("sluice:plugin/kernels@0.1.0"), __import_name__("truncate")))
+extern void __wasm_import_sluice_plugin_kernels_truncate(int32_t, int32_t, int32_t, int32_t, uint8_t *);
+
 __attribute__((__import_module__("sluice:plugin/kernels@0.1.0"), __import_name__("sum")))
 extern void __wasm_import_sluice_plugin_kernels_sum(int32_t, uint8_t *, size_t, uint8_t *);
 
@@ -392,6 +398,11 @@ void sluice_plugin_kernels_denied_free(sluice_plugin_kernels_denied_t *ptr) {
   sluice_plugin_types_denied_free(ptr);
 }
 
+void sluice_plugin_kernels_families_free(sluice_plugin_kernels_families_t *ptr) {
+  plugin_list_u32_free(&ptr->v4);
+  plugin_list_u32_free(&ptr->v6);
+}
+
 void sluice_plugin_kernels_result_list_u32_denied_free(sluice_plugin_kernels_result_list_u32_denied_t *ptr) {
   if (!ptr->is_err) {
     plugin_list_u32_free(&ptr->val.ok);
@@ -412,6 +423,14 @@ void sluice_plugin_kernels_list_comparison_free(sluice_plugin_kernels_list_compa
 
 void sluice_plugin_kernels_result_void_denied_free(sluice_plugin_kernels_result_void_denied_t *ptr) {
   if (!ptr->is_err) {
+  } else {
+    sluice_plugin_kernels_denied_free(&ptr->val.err);
+  }
+}
+
+void sluice_plugin_kernels_result_families_denied_free(sluice_plugin_kernels_result_families_denied_t *ptr) {
+  if (!ptr->is_err) {
+    sluice_plugin_kernels_families_free(&ptr->val.ok);
   } else {
     sluice_plugin_kernels_denied_free(&ptr->val.err);
   }
@@ -1795,6 +1814,111 @@ bool sluice_plugin_kernels_fill_u32(sluice_plugin_kernels_column_t c, plugin_lis
     }
   }
   if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sluice_plugin_kernels_fill(sluice_plugin_kernels_column_t c, plugin_list_u32_t *bitmap, uint64_t value, sluice_plugin_kernels_denied_t *err) {
+  __attribute__((__aligned__(4)))
+  uint8_t ret_area[12];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sluice_plugin_kernels_fill((int32_t) (c), (uint8_t *) (*bitmap).ptr, (*bitmap).len, (int64_t) (value), ptr);
+  sluice_plugin_kernels_result_void_denied_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      sluice_plugin_types_denied_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + 4));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant.val.wrong_width = (int32_t) *((uint8_t*) (ptr + 8));
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          variant.val.wrong_length = (uint32_t) (*((int32_t*) (ptr + 8)));
+          break;
+        }
+        case 5: {
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sluice_plugin_kernels_truncate(sluice_plugin_kernels_column_t hi, sluice_plugin_kernels_column_t lo, uint8_t v4_bits, uint8_t v6_bits, sluice_plugin_kernels_families_t *ret, sluice_plugin_kernels_denied_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(5*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sluice_plugin_kernels_truncate((int32_t) (hi), (int32_t) (lo), (int32_t) (v4_bits), (int32_t) (v6_bits), ptr);
+  sluice_plugin_kernels_result_families_denied_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (sluice_plugin_kernels_families_t) {
+        (plugin_list_u32_t) (plugin_list_u32_t) { (uint32_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) },
+        (plugin_list_u32_t) (plugin_list_u32_t) { (uint32_t*)(*((uint8_t **) (ptr + (3*sizeof(void*))))), (*((size_t*) (ptr + (4*sizeof(void*))))) },
+      };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      sluice_plugin_types_denied_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant.val.wrong_width = (int32_t) *((uint8_t*) (ptr + (4+1*sizeof(void*))));
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          variant.val.wrong_length = (uint32_t) (*((int32_t*) (ptr + (4+1*sizeof(void*)))));
+          break;
+        }
+        case 5: {
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
     return 1;
   } else {
     *err = result.val.err;

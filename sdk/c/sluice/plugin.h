@@ -201,6 +201,14 @@ typedef struct sluice_plugin_kernels_comparison_t {
   uint64_t   value;
 } sluice_plugin_kernels_comparison_t;
 
+// Rows by what their address is; a row whose address is absent (all zeros) is in neither bitmap.
+typedef struct sluice_plugin_kernels_families_t {
+  // Rows with an IPv4 address: IPv4-mapped, `::ffff:a.b.c.d` (RFC 4291, section 2.5.5.2).
+  plugin_list_u32_t   v4;
+  // Rows with another address.
+  plugin_list_u32_t   v6;
+} sluice_plugin_kernels_families_t;
+
 typedef struct {
   bool is_err;
   union {
@@ -220,6 +228,14 @@ typedef struct {
     sluice_plugin_kernels_denied_t err;
   } val;
 } sluice_plugin_kernels_result_void_denied_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    sluice_plugin_kernels_families_t ok;
+    sluice_plugin_kernels_denied_t err;
+  } val;
+} sluice_plugin_kernels_result_families_denied_t;
 
 typedef struct {
   bool is_err;
@@ -443,6 +459,14 @@ extern bool sluice_plugin_kernels_test_in(sluice_plugin_kernels_column_t c, plug
 extern bool sluice_plugin_kernels_test_prefix(sluice_plugin_kernels_column_t hi, sluice_plugin_kernels_column_t lo, uint64_t hi_value, uint64_t lo_value, uint8_t bits, plugin_list_u32_t *ret, sluice_plugin_kernels_denied_t *err);
 // Sets a four-byte column to `value` where the bitmap says so; elsewhere it stays as it is.
 extern bool sluice_plugin_kernels_fill_u32(sluice_plugin_kernels_column_t c, plugin_list_u32_t *bitmap, uint32_t value, sluice_plugin_kernels_denied_t *err);
+// Sets a numeric column of any width to `value` where the bitmap says so; elsewhere it stays as it is, and an
+// absent column becomes one of zeros first. A value that the width does not hold is out-of-range.
+extern bool sluice_plugin_kernels_fill(sluice_plugin_kernels_column_t c, plugin_list_u32_t *bitmap, uint64_t value, sluice_plugin_kernels_denied_t *err);
+// Zeroes the bits of each row's address (two columns) after the first `v4-bits`, 0 to 32, of an IPv4 address, and
+// after the first `v6-bits`, 0 to 128, of another; and says which rows had which. IPv4 stays IPv4, an absent
+// address stays absent. Writes both columns; with 32 and 128 neither, and the right to read is enough. More bits
+// are out-of-range, and so is one column for both halves; absent if no row has either half.
+extern bool sluice_plugin_kernels_truncate(sluice_plugin_kernels_column_t hi, sluice_plugin_kernels_column_t lo, uint8_t v4_bits, uint8_t v6_bits, sluice_plugin_kernels_families_t *ret, sluice_plugin_kernels_denied_t *err);
 // Sum of a numeric column over the rows of the bitmap; it stays at 2^64 - 1 when it would pass it.
 extern bool sluice_plugin_kernels_sum(sluice_plugin_kernels_column_t c, plugin_list_u32_t *bitmap, uint64_t *ret, sluice_plugin_kernels_denied_t *err);
 
@@ -466,7 +490,8 @@ extern void sluice_plugin_events_emit(sluice_plugin_events_alert_t *a);
 extern void sluice_plugin_tables_method_table_lookup(sluice_plugin_tables_borrow_table_t self, plugin_list_u64_t *hi, plugin_list_u64_t *lo, plugin_list_u32_t *ret);
 // The same for two columns of the batch: one code per row. In a table of values they may be of any numeric width; `hi` is
 // 0 where a number is alone, and the high half of an address stands for all of it where `lo` is not its low half.
-// Absent numbers count as 0.
+// Absent numbers count as 0. In the first `init` of a version `wrong-width` says that the table finds nothing by such columns;
+// what is wrong is added to the error that `init` returns. Else, without a batch, it is `no-batch`.
 extern bool sluice_plugin_tables_method_table_lookup_columns(sluice_plugin_tables_borrow_table_t self, sluice_plugin_tables_column_t hi, sluice_plugin_tables_column_t lo, plugin_list_u32_t *ret, sluice_plugin_tables_denied_t *err);
 // The value of a code, or none for 0 and codes of another generation.
 extern bool sluice_plugin_tables_method_table_value(sluice_plugin_tables_borrow_table_t self, uint32_t code, plugin_string_t *ret);
@@ -539,11 +564,15 @@ void sluice_plugin_batch_result_void_denied_free(sluice_plugin_batch_result_void
 
 void sluice_plugin_kernels_denied_free(sluice_plugin_kernels_denied_t *ptr);
 
+void sluice_plugin_kernels_families_free(sluice_plugin_kernels_families_t *ptr);
+
 void sluice_plugin_kernels_result_list_u32_denied_free(sluice_plugin_kernels_result_list_u32_denied_t *ptr);
 
 void sluice_plugin_kernels_list_comparison_free(sluice_plugin_kernels_list_comparison_t *ptr);
 
 void sluice_plugin_kernels_result_void_denied_free(sluice_plugin_kernels_result_void_denied_t *ptr);
+
+void sluice_plugin_kernels_result_families_denied_free(sluice_plugin_kernels_result_families_denied_t *ptr);
 
 void sluice_plugin_kernels_result_u64_denied_free(sluice_plugin_kernels_result_u64_denied_t *ptr);
 

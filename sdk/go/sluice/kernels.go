@@ -81,6 +81,25 @@ func (b *Batch) FillU32(c U32Column, rows Bitmap, value uint32) {
 	b.done(uint32(c))
 }
 
+// Fill sets a column of numbers to value in the rows chosen; elsewhere it stays as it is, and a column that no row has
+// becomes one of zeros first.
+func (b *Batch) Fill(c Column, rows Bitmap, value uint64) {
+	data, length := host.Data(rows)
+	host.Fill(first(c), data, length, value, host.Answer)
+	b.done(first(c))
+}
+
+// Truncate zeroes the bits of each row's address after the first v4Bits, 0 to 32, of an IPv4 address, and after the first
+// v6Bits, 0 to 128, of another, and returns the rows that have the one and the other; a row without an address is in
+// neither. With 32 and 128 nothing is written, and the right to read is enough.
+func (b *Batch) Truncate(c AddrColumn, v4Bits, v6Bits uint8) (v4, v6 Bitmap) {
+	host.Truncate(uint32(c.Hi()), uint32(c.Lo()), uint32(v4Bits), uint32(v6Bits), host.Answer)
+	if b.refused(first(c)) {
+		return b.Bitmap(), b.Bitmap()
+	}
+	return host.List[uint32](4), host.List[uint32](12)
+}
+
 // Sum returns the sum of a column of numbers over the rows chosen; it stays at 2^64-1 when it would pass it.
 func (b *Batch) Sum(c Column, rows Bitmap) uint64 {
 	data, length := host.Data(rows)

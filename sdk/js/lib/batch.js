@@ -4,7 +4,7 @@ import * as host from "sluice:plugin/batch@0.1.0";
 import * as kernels from "sluice:plugin/kernels@0.1.0";
 import { formatAddress } from "./address.js";
 import { Address, Column, Condition, ListsColumn, NumberColumn, TextColumn, invert } from "./condition.js";
-import { Denied, kind, orAbsent, refused, show, text, u32, u64, whole } from "./host.js";
+import { Denied, kind, orAbsent, refused, show, text, u64, whole } from "./host.js";
 
 const VIEWS = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array, 8: BigUint64Array };
 const SETTERS = { 1: "setU8s", 2: "setU16s", 4: "setU32s", 8: "setU64s" };
@@ -141,15 +141,27 @@ export class Batch {
       const { words, codes } = this.texts(column);
       for (const row of chosen) codes[row] = words.length;
       this.setTexts(column, [...words, value], codes);
-    } else if (kind(column, NumberColumn).width === 4 || column.width === 0) {
-      const number = u32(value);
-      attempt(() => kernels.fillU32(column.id, chosen.words, number), column);
-    } else {
+      return;
+    }
+    const number = checked(kind(column, NumberColumn).width || 8)(value);
+    if (BigInt(Number(number)) === BigInt(number)) {
+      attempt(() => kernels.fill(column.id, chosen.words, Number(number)), column);
+    } else if (column.width === 8) {
+      // A number crosses as a double; what a double cannot hold goes as a list.
       const values = this.values(column);
-      const [number] = typed(values.constructor, [value], checked(column.width));
       for (const row of chosen) values[row] = number;
       this.set(column, values);
+    } else {
+      throw new RangeError(`\`${column.name}\` cannot be filled with ${number}: a double cannot hold it`);
     }
+  }
+
+  truncate(address, v4Bits, v6Bits) {
+    const { hi, lo } = kind(address, Address);
+    const bits = [whole(v4Bits, 32), whole(v6Bits, 128)];
+    const none = () => ({ v4: new Uint32Array((this.rows + 31) >>> 5), v6: new Uint32Array((this.rows + 31) >>> 5) });
+    const { v4, v6 } = orAbsent(address, () => kernels.truncate(hi.id, lo.id, ...bits), none);
+    return { v4: new Rows(this, v4), v6: new Rows(this, v6) };
   }
 
   set(column, values) {

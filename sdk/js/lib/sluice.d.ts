@@ -126,9 +126,15 @@ export declare class Batch {
   texts(column: TextColumn): Texts;
   lists(column: ListsColumn): Lists;
 
-  /** Sets a column to `value` in `rows`; elsewhere it stays as it is. All but 4-byte columns are read for it. */
+  /** Sets a column to `value` in `rows`; elsewhere it stays as it is. */
   fill(column: NumberColumn, rows: Rows | Condition, value: number | bigint): void;
   fill(column: TextColumn, rows: Rows | Condition, value: string): void;
+  /**
+   * Zeroes the bits of each row's address after the first `v4Bits`, 0 to 32, of an IPv4 address, and after the first `v6Bits`,
+   * 0 to 128, of another, and says which rows have which; a row without an address is in neither. With 32 and 128
+   * nothing is written, and the right to read is enough.
+   */
+  truncate(address: Address, v4Bits: number, v6Bits: number): { v4: Rows; v6: Rows };
   /** Replaces a numeric column: one number a row. An array as of `values` is passed on as it is, others are checked. */
   set(column: NumberColumn, values: Iterable<number | bigint>): void;
   /** Replaces a text column: one index into `words` a row. */

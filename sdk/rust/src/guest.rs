@@ -262,8 +262,13 @@ pub(crate) fn test_prefix(
     wit::kernels::test_prefix(hi, lo, hi_value, lo_value, bits).map_err(reason)
 }
 
-pub(crate) fn fill_u32(column: ColumnId, words: &[u32], value: u32) -> Result<(), Reason> {
-    wit::kernels::fill_u32(column, words, value).map_err(reason)
+pub(crate) fn fill(column: ColumnId, words: &[u32], value: u64) -> Result<(), Reason> {
+    wit::kernels::fill(column, words, value).map_err(reason)
+}
+
+pub(crate) fn truncate(hi: ColumnId, lo: ColumnId, v4_bits: u8, v6_bits: u8) -> Result<(Vec<u32>, Vec<u32>), Reason> {
+    let families = wit::kernels::truncate(hi, lo, v4_bits, v6_bits).map_err(reason)?;
+    Ok((families.v4, families.v6))
 }
 
 pub(crate) fn sum(column: ColumnId, words: &[u32]) -> Result<u64, Reason> {

@@ -388,13 +388,39 @@ pub mod kernels {
         rows(batch, words.map_err(|reason| Denied::of(address.hi.id(), reason)))
     }
 
-    /// Sets a four-byte column to `value` in the rows chosen; elsewhere it stays as it is.
+    /// Sets a numeric column to `value` in the rows chosen; elsewhere it stays as it is, and an absent column becomes
+    /// one of zeros first.
     ///
     /// # Errors
     /// As [`Batch::set`].
-    pub fn fill(batch: &mut Batch, column: Column<u32>, chosen: &Bitmap, value: u32) -> Result<(), Denied> {
+    pub fn fill<T>(batch: &mut Batch, column: Column<T>, chosen: &Bitmap, value: T) -> Result<(), Denied>
+    where
+        T: batch::Number + Into<u64>,
+    {
         let _: &mut Batch = batch;
-        sys::fill_u32(column.id(), chosen.words(), value).map_err(|reason| Denied::of(column.id(), reason))
+        sys::fill(column.id(), chosen.words(), value.into()).map_err(|reason| Denied::of(column.id(), reason))
+    }
+
+    /// Rows by what their address is; one whose address is absent is in neither.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Families {
+        /// Rows with an IPv4 address: IPv4-mapped (RFC 4291, section 2.5.5.2).
+        pub v4: Bitmap,
+        /// Rows with another address.
+        pub v6: Bitmap,
+    }
+
+    /// Zeroes the bits of each row's address after the first `v4_bits`, 0 to 32, of an IPv4 address, and after the first
+    /// `v6_bits`, 0 to 128, of another; and says which rows had which. With 32 and 128 nothing is written.
+    ///
+    /// # Errors
+    /// As [`Batch::addresses`] and [`Batch::set_addresses`], and out-of-range for more bits: absent if no row has the
+    /// address.
+    pub fn truncate(batch: &mut Batch, address: Address, v4_bits: u8, v6_bits: u8) -> Result<Families, Denied> {
+        let (hi, lo) = (address.hi.id(), address.lo.id());
+        let (v4, v6) = sys::truncate(hi, lo, v4_bits, v6_bits).map_err(|reason| Denied::of(hi, reason))?;
+        let rows = batch.rows();
+        Ok(Families { v4: Bitmap::from_words(rows, v4), v6: Bitmap::from_words(rows, v6) })
     }
 
     /// Sum of a numeric column over the rows chosen; it stays at 2^64 - 1 when it would pass it.

@@ -8,6 +8,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{LinkerInstance, WasmList};
 
 use super::batch::not_a_number;
+use super::truncate::truncate;
 use crate::abi::{Cmp, Comparison, Denied};
 use crate::state::State;
 
@@ -36,13 +37,25 @@ pub(super) fn link(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<(
         },
     )?;
     linker.func_wrap("fill-u32", |mut cx: Context<'_>, (column, bitmap, value): (ColumnId, WasmList<u32>, u32)| {
-        let bitmap: Vec<u32> = bitmap.as_le_slice(&cx).iter().map(|word| u32::from_le(*word)).collect();
+        let bitmap = words(&cx, &bitmap);
         Ok((fill_u32(cx.data_mut(), column, &bitmap, value),))
+    })?;
+    linker.func_wrap("fill", |mut cx: Context<'_>, (column, bitmap, value): (ColumnId, WasmList<u32>, u64)| {
+        let bitmap = words(&cx, &bitmap);
+        Ok((fill(cx.data_mut(), column, &bitmap, value),))
+    })?;
+    linker.func_wrap("truncate", |mut cx: Context<'_>, (hi, lo, v4_bits, v6_bits): (ColumnId, ColumnId, u8, u8)| {
+        Ok((truncate(cx.data_mut(), hi, lo, v4_bits, v6_bits),))
     })?;
     linker.func_wrap("sum", |cx: Context<'_>, (column, bitmap): (ColumnId, WasmList<u32>)| {
         Ok((sum(cx.data(), column, bitmap.as_le_slice(&cx)),))
     })?;
     Ok(())
+}
+
+/// The words of a bitmap. Guests are little-endian whatever the host is.
+fn words(cx: &Context<'_>, bitmap: &WasmList<u32>) -> Vec<u32> {
+    bitmap.as_le_slice(cx).iter().map(|word| u32::from_le(*word)).collect()
 }
 
 /// Bit `r % 32` of word `r / 32` says what `holds` says of value `r`.
@@ -168,35 +181,73 @@ fn check_bitmap(bitmap: &[u32], rows: usize) -> Result<(), Denied> {
 }
 
 fn fill_u32(state: &mut State, column: ColumnId, bitmap: &[u32], value: u32) -> Result<(), Denied> {
-    let rows = state.writable_as(column, Width::U32)?;
+    fill_as(state, column, Width::U32, bitmap, u64::from(value))
+}
+
+fn fill(state: &mut State, column: ColumnId, bitmap: &[u32], value: u64) -> Result<(), Denied> {
+    let width = state.writable(column)?;
+    fill_as(state, column, width, bitmap, value)
+}
+
+/// Sets a column that must hold `width` in the rows of the bitmap.
+fn fill_as(state: &mut State, column: ColumnId, width: Width, bitmap: &[u32], value: u64) -> Result<(), Denied> {
+    let rows = state.writable_as(column, width)?;
     check_bitmap(bitmap, rows)?;
     let current = state.current_mut()?;
-    // A column that this call wrote is changed in place; the batch's own is copied first.
-    let is_written = current.column(column).is_some();
-    let mut values = match current.take(column) {
-        Some(Column::U32(values)) => values,
-        _ => match current.batch().column(column) {
-            Some(Column::U32(values)) if is_written => Arc::clone(values),
-            _ => {
-                let mut zeros = current.batch().pool().u32s();
-                zeros.resize(rows, 0);
-                Arc::new(zeros)
-            }
-        },
+    let pool = current.batch().pool().clone();
+    macro_rules! filled {
+        ($variant:ident, $type:ty, $buffer:ident) => {{
+            let value = <$type>::try_from(value).map_err(|_| Denied::OutOfRange)?;
+            let mut values = match current.take(column) {
+                Some(Column::$variant(values)) => to_change(values, || pool.$buffer()),
+                _ => {
+                    let mut zeros = pool.$buffer();
+                    zeros.resize(rows, 0);
+                    zeros
+                }
+            };
+            fill_rows(&mut values, bitmap, value);
+            Column::$variant(Arc::new(values))
+        }};
+    }
+    let filled = match width {
+        Width::U8 => filled!(U8, u8, u8s),
+        Width::U16 => filled!(U16, u16, u16s),
+        Width::U32 => filled!(U32, u32, u32s),
+        Width::U64 => filled!(U64, u64, u64s),
+        Width::Text | Width::Lists => return Err(Denied::WrongWidth(width.into())),
     };
-    for (rows, word) in Arc::make_mut(&mut values).chunks_mut(32).zip(bitmap) {
+    current.put(column, Some(filled));
+    Ok(())
+}
+
+/// The values to change: in place if nobody else holds them, else copied.
+pub(super) fn to_change<T: Copy>(values: Arc<Vec<T>>, buffer: impl FnOnce() -> Vec<T>) -> Vec<T> {
+    Arc::try_unwrap(values).unwrap_or_else(|shared| {
+        let mut copy = buffer();
+        copy.extend_from_slice(&shared);
+        copy
+    })
+}
+
+fn fill_rows<T: Copy>(values: &mut [T], bitmap: &[u32], value: T) {
+    for (rows, word) in values.chunks_mut(32).zip(bitmap) {
         match *word {
             0 => {}
             u32::MAX => rows.fill(value),
             word => {
-                for (bit, row) in rows.iter_mut().enumerate() {
-                    *row = if word >> bit & 1 == 1 { value } else { *row };
+                // Eight at a time, each with a mask that is a constant: many are then chosen at once.
+                let (eights, rest) = rows.as_chunks_mut::<8>();
+                let choose = |row: T, byte: u8, at: usize| if byte >> at & 1 == 1 { value } else { row };
+                let bytes = word.to_le_bytes();
+                for (eight, byte) in eights.iter_mut().zip(bytes) {
+                    *eight = std::array::from_fn(|at| choose(eight[at], byte, at));
                 }
+                let byte = bytes.get(eights.len()).copied().unwrap_or_default();
+                rest.iter_mut().enumerate().for_each(|(at, row)| *row = choose(*row, byte, at));
             }
         }
     }
-    current.put(column, Some(Column::U32(values)));
-    Ok(())
 }
 
 fn sum(state: &State, column: ColumnId, bitmap: &[u32]) -> Result<u64, Denied> {

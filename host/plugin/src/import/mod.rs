@@ -7,6 +7,7 @@ mod batch;
 mod kernels;
 mod lookup;
 mod services;
+mod truncate;
 
 use wasmtime::component::LinkerInstance;
 

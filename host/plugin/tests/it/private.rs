@@ -6,7 +6,7 @@ use expect_test::{Expect, expect};
 use sluice_pipeline::Processed;
 use sluice_plugin::{Answer, Grant, Loaded, OnError, Reloaded, Trial};
 
-use crate::{Bench, batch, columns, guest, outcome};
+use crate::{Bench, batch, batch_of, columns, guest, outcome};
 
 /// The guest as a private stage that says it hides the source address.
 fn private(arg: u32, on_error: OnError) -> Bench {
@@ -71,6 +71,37 @@ fn an_address_that_is_left_alone_fails_closed_whatever_the_plugin_says() {
         expect![[r#"
         dropped: 3 address_left
         stop: stage tag: src_addr was left as it came
+    "#]],
+    );
+}
+
+#[test]
+fn an_address_that_a_kernel_truncated_goes_on_and_one_that_it_only_looked_at_does_not() {
+    check(
+        4,
+        OnError::Drop,
+        expect![[r#"
+        out:
+        src_addr bytes src_as customer_id route
+        192.0.2.0 10 0 0 -
+        198.51.100.0 20 0 0 -
+        2001:db8:: 30 0 0 -
+    "#]],
+    );
+    // The high halves of these stay as they are.
+    let processed = private(4, OnError::Drop).process(batch_of(&[("192.0.2.1", 10), ("192.0.2.2", 20)]));
+    expect![[r#"
+        out:
+        src_addr bytes src_as customer_id route
+        192.0.2.0 10 0 0 -
+        192.0.2.0 20 0 0 -
+    "#]]
+    .assert_eq(&outcome(&processed, 2));
+    check(
+        5,
+        OnError::Drop,
+        expect![[r#"
+        dropped: 3 address_left
     "#]],
     );
 }

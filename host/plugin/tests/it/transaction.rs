@@ -64,6 +64,50 @@ fn kernels_compute_in_the_host_what_a_loop_would() {
 }
 
 #[test]
+fn an_address_is_truncated_in_the_host_and_said_to_be_of_which_family() {
+    let mut bench = Bench::new("truncate", 1);
+    expect![[r#"
+        [Some(Denied::OutOfRange), Some(Denied::OutOfRange), Some(Denied::OutOfRange), Some(Denied::WrongWidth(Width::W32))] Some(Denied::WrongWidth(Width::W8))
+        32/128 Ok(Families { v4: [3], v6: [4] }) (Ok([0, 0, 20010db800000000]), Ok([ffffc0000201, ffffc6336407, 1]))
+        24/128 Ok(Families { v4: [3], v6: [4] }) (Ok([0, 0, 20010db800000000]), Ok([ffffc0000200, ffffc6336400, 1]))
+        24/48 Ok(Families { v4: [3], v6: [4] }) (Ok([0, 0, 20010db800000000]), Ok([ffffc0000200, ffffc6336400, 0]))
+        8/48 Ok(Families { v4: [3], v6: [4] }) (Ok([0, 0, 20010db800000000]), Ok([ffffc0000000, ffffc6000000, 0]))
+        0/0 Ok(Families { v4: [3], v6: [4] }) (Ok([0, 0, 0]), Ok([ffff00000000, ffff00000000, 0]))
+        half Ok(Families { v4: [0], v6: [7] }) (Ok([fffff00000000000, fffff00000000000, fffff00000000000]), Ok([0, 0, 0]))
+        none Err(Denied::Absent) Err(Denied::Absent)"#]].assert_eq(&bench.report());
+}
+
+#[test]
+fn families_are_for_who_may_read_and_truncation_is_for_who_may_write() {
+    let mut bench = Bench::new("truncate", 0);
+    bench.spec.grant = Grant::Requested;
+    expect![[r#"
+        [Some(Denied::OutOfRange), Some(Denied::OutOfRange), Some(Denied::OutOfRange), Some(Denied::WrongWidth(Width::W32))] Some(Denied::NotGranted)
+        32/128 Ok(Families { v4: [3], v6: [4] }) (Ok([0, 0, 20010db800000000]), Ok([ffffc0000201, ffffc6336407, 1]))
+        24/128 Err(Denied::NotGranted) (Ok([0, 0, 20010db800000000]), Ok([ffffc0000201, ffffc6336407, 1]))
+        24/48 Err(Denied::NotGranted) (Ok([0, 0, 20010db800000000]), Ok([ffffc0000201, ffffc6336407, 1]))
+        8/48 Err(Denied::NotGranted) (Ok([0, 0, 20010db800000000]), Ok([ffffc0000201, ffffc6336407, 1]))
+        0/0 Err(Denied::NotGranted) (Ok([0, 0, 20010db800000000]), Ok([ffffc0000201, ffffc6336407, 1]))"#]].assert_eq(&bench.report());
+}
+
+#[test]
+fn a_column_of_any_width_is_filled_with_what_it_can_hold() {
+    let mut bench = Bench::new("fill", 0);
+    bench.spec.grant = Grant::Requested;
+    expect![[r#"
+        Err(Denied::OutOfRange) Err(Denied::OutOfRange)
+        Err(Denied::OutOfRange) Err(Denied::WrongWidth(Width::Text))
+        Err(Denied::WrongLength(1)) Err(Denied::NotGranted)
+        Ok(()) Ok(())
+        Ok([6, 17, 255])
+        Ok(()) Ok([0, 65535, 65535])
+        Ok(()) Ok([7, 7, 7])
+        Ok(()) Ok([18446744073709551615, 20, 30])
+        Ok(()) Ok(()) Ok([1, 0, 0])"#]]
+    .assert_eq(&bench.report());
+}
+
+#[test]
 fn keep_and_route_are_checked_and_the_last_good_one_counts() {
     let mut bench = Bench::new("marks", 0);
     expect![[r#"

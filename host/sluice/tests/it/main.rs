@@ -19,6 +19,7 @@ mod plugin_bench;
 mod plugin_check;
 mod plugin_test;
 mod privacy;
+mod reducer;
 mod reload;
 mod replay;
 mod supply_chain;

@@ -65,6 +65,19 @@ fn masks_of_no_and_of_all_bits_are_masks() {
 }
 
 #[test]
+fn an_address_of_which_every_bit_is_left_counts_as_written() {
+    let hi = [0x2001_0db8_0001_0002, 0];
+    let harness = Harness::new().rows(2).column(columns::SRC_ADDR.hi, hi);
+    let harness = reduce(harness, r#"{"mode": "truncate", "mask_v4": 32, "mask_v6": 128}"#);
+    expect![[r#"
+        2001:db8:1:2:: 2/128
+         0/0
+    "#]]
+    .assert_eq(&rows(&harness, columns::SRC_ADDR));
+    assert_eq!(harness.changes(), ["src_addr_hi", "src_addr_lo", "src_addr_anon", "src_addr_preserved"]);
+}
+
+#[test]
 fn every_address_column_is_anonymised_unless_fields_says_otherwise() {
     let mut harness = Harness::new().key("anon", ToyKey(7)).rows(1);
     for address in columns::ADDRESSES {
@@ -111,6 +124,9 @@ fn a_second_reducer_adds_to_the_record_of_the_first() {
     let truncate = r#"{"mode": "truncate"}"#;
     assert_eq!(again([1, 0, 2], [0, 0, 32], truncate), [(3, 24), (0, 0), (2, 32)]);
     assert_eq!(again([2, 0, 4], [16, 0, 0], truncate), [(2, 16), (0, 0), (4, 0)]);
+    // Lengths without what they are the lengths of mean nothing.
+    let lengths = batch().column(columns::SRC_ADDR.preserved, [8, 8, 8]);
+    assert_eq!(reduce(lengths, truncate).get(columns::SRC_ADDR.preserved), [24, 0, 48]);
     let crypto_pan = r#"{"mode": "crypto-pan", "key": "anon"}"#;
     assert_eq!(again([2, 0, 3], [16, 0, 40], crypto_pan), [(3, 16), (0, 0), (3, 40)]);
 }

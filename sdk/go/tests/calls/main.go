@@ -68,6 +68,8 @@ func (p *calls) Process(b *sluice.Batch) error {
 		return routes(b)
 	case "kernels":
 		return kernels(b)
+	case "truncate":
+		return truncate(b)
 	case "absent":
 		return absent(b)
 	case "denied":
@@ -201,6 +203,21 @@ func kernels(b *sluice.Batch) error {
 	b.FillU32(sluice.SrcAS, keep, 64496)
 	sluice.Count("bytes", uint32(b.Sum(sluice.Bytes, keep)))
 	b.Keep(keep)
+	return nil
+}
+
+// truncate leaves 16 bits of an IPv4 address and 32 of another, and writes which it was.
+func truncate(b *sluice.Batch) error {
+	before, other := b.Truncate(sluice.SrcAddr, 32, 128)
+	v4, v6 := b.Truncate(sluice.SrcAddr, 16, 32)
+	if v4.Count() != before.Count() || v6.Count() != other.Count() {
+		return errors.New("truncation changes no family")
+	}
+	b.Fill(sluice.Bytes, v4, 1<<40)
+	b.Fill(sluice.Bytes, v6, 6)
+	b.Fill(sluice.DstPort, v6, 6)
+	none, nobody := b.Truncate(sluice.DstAddr, 0, 0)
+	sluice.Count("absent", uint32(none.Count()+nobody.Count()))
 	return nil
 }
 

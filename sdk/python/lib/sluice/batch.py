@@ -197,24 +197,38 @@ class Batch:
     # Writing
 
     def fill(self, column: Number | Text, rows: Rows | Condition, value: int | str) -> None:
-        """Sets a column to `value` in `rows`; elsewhere it stays as it is. All but 4-byte columns are read for it."""
+        """Sets a column to `value` in `rows`; elsewhere it stays as it is."""
         chosen = self._rows(rows)
         if isinstance(column, Text):
             texts = self.texts(column)
             for row in chosen:
                 texts.codes[row] = len(texts.words)
             self.set_texts(column, [*texts.words, host.text(value)], texts.codes)  # type: ignore[arg-type]
-        elif _kind(column, Number).width in (0, 4):
-            number = host.whole(value, 2**32 - 1)  # type: ignore[arg-type]
-            try:
-                host.kernels.fill_u32(column.id, chosen.words(), number)
-            except host.Err as error:
-                raise host.denied(error, column.name) from None
-        else:
-            values = self.values(column).tolist()
-            for row in chosen:
-                values[row] = value
-            self.set(column, values)
+            return
+        width = _kind(column, Number).width or 8
+        number = host.whole(value, 2 ** (8 * width) - 1)  # type: ignore[arg-type]
+        try:
+            host.kernels.fill(column.id, chosen.words(), number)
+        except host.Err as error:
+            raise host.denied(error, column.name) from None
+
+    def truncate(self, address: Address, v4_bits: int, v6_bits: int) -> tuple[Rows, Rows]:
+        """Zeroes the bits of each row's address after the first `v4_bits`, 0 to 32, of an IPv4 address, and after the
+        first `v6_bits`, 0 to 128, of another.
+
+        Answers the rows with an IPv4 address and those with another; a row without an address is in neither. With 32
+        and 128 nothing is written, and the right to read is enough.
+        """
+        _kind(address, Address)
+        bits = host.whole(v4_bits, 32), host.whole(v6_bits, 128)
+        try:
+            families = host.kernels.truncate(address.hi.id, address.lo.id, *bits)
+        except host.Err as error:
+            denied = host.denied(error, address.name)
+            if not _is_absent(denied):
+                raise denied from None
+            return Rows(self, 0), Rows(self, 0)
+        return Rows(self, self.bits(families.v4)), Rows(self, self.bits(families.v6))
 
     def set(self, column: Number, values: Iterable[int]) -> None:
         """Replaces a numeric column: one number a row. Not for one-byte columns, see `OneByte`."""
@@ -281,16 +295,16 @@ class Batch:
 
 
 class OneByte(TypeError):
-    """Writing a one-byte column (`u8`), which cannot be done from Python without losing memory.
+    """Writing a whole one-byte column (`u8`), which cannot be done from Python without losing memory.
 
-    componentize-py never frees the bytes that it hands to a call. Write a `u16`, `u32`, `u64` or text
-    column, or `clear` the column; or write this plugin in another language.
+    componentize-py never frees the bytes that it hands to a call. `fill` the rows of one value, which hands over
+    none; write a `u16`, `u32`, `u64` or text column, or `clear` the column; or write this plugin in another language.
     """
 
     def __init__(self, column: Column) -> None:
         super().__init__(
-            f"`{column.name}` is a one-byte column, which a plugin in Python can read and clear but not write: "
-            "use a wider column or a text, or another language (sdk/python/README.md says why)"
+            f"`{column.name}` is a one-byte column, which a plugin in Python can read, fill and clear but not set: "
+            "use `fill`, a wider column or a text, or another language (sdk/python/README.md says why)"
         )
 
 

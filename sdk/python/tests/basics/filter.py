@@ -10,7 +10,7 @@ from sluice import columns as c
 class Basics(Plugin):
     name = "basics"
     reads = [c.proto, c.src_port, c.dst_port, c.bytes, c.packets, c.src_addr, c.note, c.as_path, c.tcp_flags, c.customer_id]
-    writes = [c.src_port, c.bytes, c.src_addr, c.customer_id, c.note, c.as_path, c.tos, c.proto]
+    writes = [c.src_port, c.bytes, c.src_addr, c.customer_id, c.note, c.as_path, c.tos, c.proto, c.src_addr_anon, c.src_addr_preserved]
 
     def init(self, config: Config) -> None:
         act = config.text("act", default="nothing")
@@ -73,6 +73,24 @@ class Basics(Plugin):
         assert batch.texts(c.note)[0] == str(addresses[0])
         batch.clear(c.proto)
 
+    def truncate(self, batch: Batch) -> None:
+        before = batch.truncate(c.src_addr, 32, 128)
+        v4, v6 = batch.truncate(c.src_addr, 16, 32)
+        assert [v4.bits, v6.bits] == [rows.bits for rows in before]
+        # A column of one byte too, which nothing is handed over for.
+        batch.fill(c.tos, v4, 255)
+        batch.fill(c.src_port, v6, 65535)
+        batch.fill(c.customer_id, v4 | v6, 2**32 - 1)
+        count("v4", v4.count())
+        batch.clear(c.src_addr)
+        assert not any(rows for rows in batch.truncate(c.src_addr, 0, 0))
+
+    def cut(self, batch: Batch) -> None:
+        v4, v6 = batch.truncate(c.src_addr, 24, 48)
+        batch.fill(c.src_addr_anon, v4 | v6, 2)
+        batch.fill(c.src_addr_preserved, v4, 24)
+        batch.fill(c.src_addr_preserved, v6, 48)
+
     def routes(self, batch: Batch) -> None:
         web = batch.where(c.dst_port == 443)
         batch.route(["other", "web"], [row in set(web) for row in range(batch.rows)])
@@ -115,6 +133,10 @@ class Basics(Plugin):
             lambda: batch.set(c.tos, [1] * batch.rows),
             lambda: batch.fill(c.customer_id, c.proto == 6, "7"),
             lambda: batch.fill(c.customer_id, c.proto == 6, 2**32),
+            lambda: batch.fill(c.tos, c.proto == 6, 256),
+            lambda: batch.truncate(c.src_addr, 33, 128),
+            lambda: batch.truncate(c.src_addr, 32, 129),
+            lambda: batch.truncate(c.src_addr.lo, 32, 128),
             lambda: batch.keep([True] * batch.rows),
             lambda: batch.texts(c.bytes),
             lambda: batch.set_texts(c.note, [1], [0] * batch.rows),

@@ -3,10 +3,12 @@
 //! A [`Harness`] holds a batch and the services that a plugin may ask for, and records what the
 //! plugin did. As in the collector, a `process` that fails leaves nothing behind.
 
+mod kernels;
 mod key;
 mod state;
 pub(crate) mod sys;
 mod table;
+mod truncate;
 mod values;
 
 use std::net::IpAddr;

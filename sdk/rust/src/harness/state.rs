@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
 
+use super::sys::Number;
 use super::{KeySource, TableSource};
 use crate::services::Level;
 use crate::{Alert, ColumnId, Field, Manifest, Reason, Width};
@@ -40,6 +41,18 @@ impl Filled {
         }
     }
 
+    /// No rows of `width`.
+    fn empty(width: Width) -> Filled {
+        match width {
+            Width::U8 => Filled::U8(Vec::new()),
+            Width::U16 => Filled::U16(Vec::new()),
+            Width::U32 => Filled::U32(Vec::new()),
+            Width::U64 => Filled::U64(Vec::new()),
+            Width::Text => Filled::Text(Vec::new(), Vec::new()),
+            Width::Lists => Filled::Lists(Vec::new(), Vec::new()),
+        }
+    }
+
     fn width(&self) -> Width {
         match self {
             Filled::U8(_) => Width::U8,
@@ -58,6 +71,8 @@ enum Change {
     #[default]
     None,
     Written,
+    /// Written with what it held.
+    Same,
     Cleared,
 }
 
@@ -181,7 +196,7 @@ impl State {
     pub(crate) fn visible(&self, id: ColumnId) -> Option<&Filled> {
         let slot = self.slots.get(usize::from(id))?;
         match slot.change {
-            Change::None => slot.original.as_ref(),
+            Change::None | Change::Same => slot.original.as_ref(),
             Change::Written => slot.written.as_ref(),
             Change::Cleared => None,
         }
@@ -209,6 +224,48 @@ impl State {
         }
         self.touch(id, Change::Written);
         Ok(&mut self.slot(id).written)
+    }
+
+    /// What the column holds, if a plugin may write it.
+    pub(crate) fn writable(&self, id: ColumnId) -> Result<Width, Reason> {
+        self.may(id, |slot| slot.write)?;
+        self.width(id).ok_or(Reason::NotGranted)
+    }
+
+    /// Begins to change a column of numbers where it is: what it holds now, zeros if it is absent.
+    pub(crate) fn change(&mut self, id: ColumnId) -> Result<&mut Filled, Reason> {
+        fn copy<T: Copy + Default>(written: &mut Vec<T>, original: Option<&[T]>, rows: usize) {
+            written.clear();
+            written.extend_from_slice(original.unwrap_or_default());
+            written.resize(rows, T::default());
+        }
+        let width = self.writable(id)?;
+        let rows = self.rows;
+        let slot = self.slot(id);
+        let written = slot.written.get_or_insert_with(|| Filled::empty(width));
+        if !matches!(slot.change, Change::Written) {
+            let original = slot.original.as_ref().filter(|_| !matches!(slot.change, Change::Cleared));
+            match written {
+                Filled::U8(written) => copy(written, original.and_then(u8::of), rows),
+                Filled::U16(written) => copy(written, original.and_then(u16::of), rows),
+                Filled::U32(written) => copy(written, original.and_then(u32::of), rows),
+                Filled::U64(written) => copy(written, original.and_then(u64::of), rows),
+                Filled::Text(..) | Filled::Lists(..) => return Err(Reason::WrongWidth(width)),
+            }
+        }
+        self.touch(id, Change::Written);
+        self.slot(id).written.as_mut().ok_or(Reason::Absent)
+    }
+
+    /// Writes a column as it is: one that is absent becomes one of zeros.
+    pub(crate) fn write_same(&mut self, id: ColumnId) -> Result<(), Reason> {
+        self.writable(id)?;
+        let slot = self.slot(id);
+        if matches!(slot.change, Change::None) && slot.original.is_some() {
+            self.touch(id, Change::Same);
+            return Ok(());
+        }
+        self.change(id).map(drop)
     }
 
     pub(crate) fn clear(&mut self, id: ColumnId) -> Result<(), Reason> {

@@ -4,11 +4,12 @@ use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 
+use super::kernels::numbers;
+pub(crate) use super::kernels::{fill, sum, test, test_all, test_in, test_prefix, truncate};
 use super::state::{Filled, State};
 use super::{KeySource, TableSource};
-use crate::kernels::Comparison;
-use crate::services::{Cmp, Level};
-use crate::{Alert, Bitmap, ColumnId, Reason, Width};
+use crate::services::Level;
+use crate::{Alert, ColumnId, Reason, Width};
 
 thread_local! {
     // Outside of a harness it is empty: there is no batch, and nothing to open.
@@ -36,7 +37,7 @@ pub(super) fn with_state<R>(state: &mut State, call: impl FnOnce() -> R) -> R {
     call()
 }
 
-fn with<R>(call: impl FnOnce(&mut State) -> R) -> R {
+pub(super) fn with<R>(call: impl FnOnce(&mut State) -> R) -> R {
     CURRENT.with_borrow_mut(call)
 }
 
@@ -158,7 +159,7 @@ pub(crate) fn clear(column: ColumnId) -> Result<(), Reason> {
 }
 
 /// The rows of the batch, for calls that need one.
-fn rows_in_process(state: &State) -> Result<usize, Reason> {
+pub(super) fn rows_in_process(state: &State) -> Result<usize, Reason> {
     if state.in_process { Ok(state.rows) } else { Err(Reason::NoBatch) }
 }
 
@@ -170,7 +171,7 @@ pub(crate) fn keep(words: &[u32]) -> Result<(), Reason> {
     })
 }
 
-fn check_bitmap(rows: usize, words: &[u32]) -> Result<(), Reason> {
+pub(super) fn check_bitmap(rows: usize, words: &[u32]) -> Result<(), Reason> {
     let expected = rows.div_ceil(32);
     if words.len() == expected { Ok(()) } else { Err(Reason::WrongLength(expected as u32)) }
 }
@@ -213,106 +214,6 @@ pub(crate) fn emit(alert: &Alert) {
 
 pub(crate) fn asset(name: &str) -> Result<Vec<u8>, String> {
     with(|state| state.assets.get(name).cloned().ok_or_else(|| format!("there is no asset `{name}`")))
-}
-
-/// Calls `each` with every number of a column, widened; zeros where it is absent.
-fn numbers(state: &State, column: ColumnId, each: impl FnMut(u64)) -> Result<(), Reason> {
-    match state.read(column) {
-        Ok(Filled::U8(values)) => values.iter().map(|value| u64::from(*value)).for_each(each),
-        Ok(Filled::U16(values)) => values.iter().map(|value| u64::from(*value)).for_each(each),
-        Ok(Filled::U32(values)) => values.iter().map(|value| u64::from(*value)).for_each(each),
-        Ok(Filled::U64(values)) => values.iter().copied().for_each(each),
-        Ok(Filled::Text(..) | Filled::Lists(..)) => return Err(state.wrong_width(column)),
-        Err(Reason::Absent) => std::iter::repeat_n(0, state.rows).for_each(each),
-        Err(reason) => return Err(reason),
-    }
-    Ok(())
-}
-
-fn test_with(column: ColumnId, choose: impl Fn(u64) -> bool) -> Result<Vec<u32>, Reason> {
-    with(|state| {
-        let mut words = vec![0; state.rows.div_ceil(32)];
-        let mut row = 0;
-        numbers(state, column, |value| {
-            words[row / 32] |= u32::from(choose(value)) << (row % 32);
-            row += 1;
-        })?;
-        Ok(words)
-    })
-}
-
-pub(crate) fn test(column: ColumnId, cmp: Cmp, value: u64) -> Result<Vec<u32>, Reason> {
-    test_with(column, |left| match cmp {
-        Cmp::Eq => left == value,
-        Cmp::Ne => left != value,
-        Cmp::Lt => left < value,
-        Cmp::Le => left <= value,
-        Cmp::Gt => left > value,
-        Cmp::Ge => left >= value,
-    })
-}
-
-pub(crate) fn test_all(comparisons: &[Comparison]) -> Result<Vec<u32>, Reason> {
-    if comparisons.len() > 64 {
-        return Err(Reason::OutOfRange);
-    }
-    let mut words = with(|state| Ok(Bitmap::all(rows_in_process(state)?).words().to_vec()))?;
-    for of in comparisons {
-        words.iter_mut().zip(test(of.column, of.cmp, of.value)?).for_each(|(word, other)| *word &= other);
-    }
-    Ok(words)
-}
-
-pub(crate) fn test_in(column: ColumnId, values: &[u64]) -> Result<Vec<u32>, Reason> {
-    test_with(column, |left| values.contains(&left))
-}
-
-pub(crate) fn test_prefix(
-    hi: ColumnId,
-    lo: ColumnId,
-    hi_value: u64,
-    lo_value: u64,
-    bits: u8,
-) -> Result<Vec<u32>, Reason> {
-    if bits > 128 {
-        return Err(Reason::OutOfRange);
-    }
-    let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or_default();
-    let mask = (((mask >> 64) as u64), mask as u64);
-    let high = test_with(hi, |left| left & mask.0 == hi_value & mask.0)?;
-    let low = test_with(lo, |left| left & mask.1 == lo_value & mask.1)?;
-    Ok(high.iter().zip(&low).map(|(high, low)| high & low).collect())
-}
-
-pub(crate) fn fill_u32(column: ColumnId, words: &[u32], value: u32) -> Result<(), Reason> {
-    let mut values = with(|state| {
-        check_bitmap(rows_in_process(state)?, words)?;
-        match state.visible(column) {
-            Some(Filled::U32(values)) => Ok(values.clone()),
-            Some(_) => Err(state.wrong_width(column)),
-            None => Ok(vec![0; state.rows]),
-        }
-    })?;
-    for (row, slot) in values.iter_mut().enumerate() {
-        if words[row / 32] >> (row % 32) & 1 == 1 {
-            *slot = value;
-        }
-    }
-    u32::set(column, &values)
-}
-
-pub(crate) fn sum(column: ColumnId, words: &[u32]) -> Result<u64, Reason> {
-    with(|state| {
-        check_bitmap(rows_in_process(state)?, words)?;
-        let (mut sum, mut row) = (0u64, 0);
-        numbers(state, column, |value| {
-            if words[row / 32] >> (row % 32) & 1 == 1 {
-                sum = sum.saturating_add(value);
-            }
-            row += 1;
-        })?;
-        Ok(sum)
-    })
 }
 
 fn pair(state: &State, hi: ColumnId, lo: ColumnId) -> Result<(Vec<u64>, Vec<u64>), Reason> {

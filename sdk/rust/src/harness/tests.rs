@@ -1,5 +1,7 @@
 use std::net::IpAddr;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::kernels::{self, Cmp, Comparison};
 use crate::{Denied, Key, Reason, Table, Values, columns, log};
@@ -138,6 +140,113 @@ fn kernels_see_columns_as_written() {
     })
     .unwrap();
     assert_eq!(harness.get(columns::CUSTOMER_ID), [0, 5, 5]);
+}
+
+#[test]
+fn a_column_of_any_width_is_filled_and_keeps_its_other_rows() {
+    let mut harness = three();
+    run(&mut harness, |batch| {
+        let (first, last) = (Bitmap::from_fn(3, |row| row == 0), Bitmap::from_fn(3, |row| row == 2));
+        kernels::fill(batch, columns::BYTES, &first, u64::MAX)?;
+        kernels::fill(batch, columns::BYTES, &last, 9)?;
+        kernels::fill(batch, columns::PROTO, &last, 255)?;
+        kernels::fill(batch, columns::DST_PORT, &first, 443)?;
+        let wide = kernels::fill(batch, Column::<u32>::new(columns::PROTO.id()), &last, 256).unwrap_err();
+        assert_eq!(wide.reason, Reason::OutOfRange);
+        let text = kernels::fill(batch, Column::<u32>::new(columns::NOTE.id()), &last, 1).unwrap_err();
+        assert_eq!(text.reason, Reason::WrongWidth(Width::Text));
+        let long = kernels::fill(batch, columns::PROTO, &Bitmap::all(33), 1).unwrap_err();
+        assert_eq!(long.reason, Reason::WrongLength(1));
+        batch.set(columns::PACKETS, &[1, 2, 3])?;
+        batch.clear(columns::PACKETS.id())?;
+        kernels::fill(batch, columns::PACKETS, &first, 7)?;
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(harness.get(columns::BYTES), [u64::MAX, 2, 9]);
+    assert_eq!(harness.get(columns::PROTO), [0, 0, 255]);
+    assert_eq!(harness.get(columns::DST_PORT), [443, 0, 0]);
+    assert_eq!(harness.get(columns::PACKETS), [7, 0, 0]);
+}
+
+#[test]
+fn an_address_is_truncated_by_family_and_an_absent_one_stays_absent() {
+    let mut harness = three();
+    run(&mut harness, |batch| {
+        let rows = |bitmap: &Bitmap| bitmap.iter().collect::<Vec<_>>();
+        let families = kernels::truncate(batch, columns::SRC_ADDR, 32, 128)?;
+        assert_eq!((rows(&families.v4), rows(&families.v6)), (vec![0], vec![2]));
+        assert_eq!(kernels::truncate(batch, columns::SRC_ADDR, 24, 32)?, families);
+        let reason = |v4, v6| kernels::truncate(&mut Batch::current(), columns::SRC_ADDR, v4, v6).unwrap_err().reason;
+        assert_eq!((reason(33, 128), reason(32, 129)), (Reason::OutOfRange, Reason::OutOfRange));
+        assert_eq!(kernels::truncate(batch, columns::DST_ADDR, 0, 0).unwrap_err().reason, Reason::Absent);
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(harness.get_addrs(columns::SRC_ADDR), ["192.0.2.0", "", "2001:db8::"]);
+    assert_eq!(harness.changes(), ["src_addr_hi", "src_addr_lo"]);
+}
+
+#[test]
+fn families_need_the_right_to_read_and_truncation_the_right_to_write() {
+    let mut harness = three();
+    let (hi, lo) = (columns::SRC_ADDR.hi.id(), columns::SRC_ADDR.lo.id());
+    let mut plugin = Act { reads: vec![hi, lo], writes: vec![hi], act: None };
+    harness.init(&mut plugin, "{}").unwrap();
+    plugin.act = Some(|batch| {
+        assert_eq!(kernels::truncate(batch, columns::SRC_ADDR, 32, 128)?.v4.count(), 1);
+        kernels::truncate(batch, columns::SRC_ADDR, 24, 128)?;
+        Ok(())
+    });
+    let failure = harness.run(&mut plugin).unwrap_err();
+    assert!(failure.message().ends_with("the stage's grant does not cover it"), "{failure:?}");
+    assert!(harness.changes().is_empty());
+}
+
+proptest! {
+    #[test]
+    fn truncation_is_what_a_loop_over_the_rows_would_do(
+        addresses in prop::collection::vec(prop_oneof![
+            4 => any::<u32>().prop_map(|v4| 0xffff << 32 | u128::from(v4)),
+            1 => any::<u128>(),
+            1 => prop_oneof![Just(0), Just(1), Just(0xffff << 32), Just(0xffff << 32 | 1 << 64)],
+        ], 0..80),
+        v4_bits in 0..=32_u8,
+        v6_bits in 0..=128_u8,
+    ) {
+        let mut harness = Harness::new()
+            .rows(addresses.len())
+            .column(columns::SRC_ADDR.hi, addresses.iter().map(|address| (address >> 64) as u64).collect::<Vec<_>>())
+            .column(columns::SRC_ADDR.lo, addresses.iter().map(|address| *address as u64).collect::<Vec<_>>());
+        let mut plugin = Truncate { bits: (v4_bits, v6_bits), families: None };
+        harness.run(&mut plugin).unwrap();
+        let families = plugin.families.unwrap();
+        let (hi, lo) = (harness.get(columns::SRC_ADDR.hi), harness.get(columns::SRC_ADDR.lo));
+        for (row, before) in addresses.iter().enumerate() {
+            let is_v4 = *before >> 32 == 0xffff;
+            let bits = if is_v4 { 96 + u32::from(v4_bits) } else { u32::from(v6_bits) };
+            let left = before & u128::MAX.checked_shl(128 - bits).unwrap_or(0);
+            prop_assert_eq!(u128::from(hi[row]) << 64 | u128::from(lo[row]), left);
+            prop_assert_eq!((families.v4.get(row), families.v6.get(row)), (is_v4, !is_v4 && *before != 0));
+        }
+    }
+}
+
+#[derive(Default)]
+struct Truncate {
+    bits: (u8, u8),
+    families: Option<kernels::Families>,
+}
+
+impl Plugin for Truncate {
+    fn init(&mut self, _: &str, _: &mut Manifest) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn process(&mut self, batch: &mut Batch) -> Result<(), Failure> {
+        self.families = Some(kernels::truncate(batch, columns::SRC_ADDR, self.bits.0, self.bits.1)?);
+        Ok(())
+    }
 }
 
 #[test]

@@ -105,8 +105,12 @@ impl stage::Guest for Guest {
         }
         let mut writes = vec![SRC_AS, CUSTOMER];
         // Version 9 has forgotten what it is there for.
-        if mode == "hide" && version() != 9 {
+        if mode == "hide" && version() != 9 || mode == "truncate" && arg == 1 {
             writes.extend([SRC_HI, SRC_LO]);
+        }
+        if mode == "fill" {
+            reads.extend([CUSTOMER, PROTO, DST_PORT]);
+            writes.extend([BYTES, PROTO, DST_PORT, NOTE]);
         }
         let name = if mode == "bad-name" { "a\nb".to_owned() } else { "guest".to_owned() };
         let keeps_state = ["count", "count-to", "half-state", "brittle-state", "ballast", "pattern"].contains(&mode.as_str());
@@ -154,8 +158,13 @@ fn run(mode: &str, arg: u32) -> Result<(), String> {
             let lo = batch::u64s(SRC_LO).map_err(failed)?;
             batch::set_u32s(CUSTOMER, &hashes(&hi, &lo)).map_err(failed)
         }
-        // Hides the source address (0), or does so badly: not at all (1), half of it (2), without letting a row through (3).
+        // Hides the source address (0), or does so badly: not at all (1), half of it (2), without letting a row through (3); by
+        // leaving some of its bits (4) or all of them (5).
         "hide" => {
+            if arg >= 4 {
+                let bits = if arg == 4 { (24, 48) } else { (32, 128) };
+                return kernels::truncate(SRC_HI, SRC_LO, bits.0, bits.1).map(drop).map_err(failed);
+            }
             if arg == 3 {
                 return batch::keep(&vec![0; rows.div_ceil(32) as usize]).map_err(failed);
             }
@@ -353,6 +362,40 @@ fn run(mode: &str, arg: u32) -> Result<(), String> {
             found.push(format!("{:?}", kernels::sum(BYTES, &[])));
             found.push(format!("{:?}", kernels::fill_u32(BYTES, &[0], 1)));
             found.push(format!("{:?}", kernels::fill_u32(CUSTOMER, &[0b100], 7)));
+            Err(found.join("\n"))
+        }
+        // Truncates the source address, which it may write if the argument is 1.
+        "truncate" => {
+            let address = || (batch::u64s(SRC_HI), batch::u64s(SRC_LO));
+            let refused = [(SRC_HI, SRC_LO, 33, 128), (SRC_HI, SRC_LO, 32, 129), (SRC_LO, SRC_LO, 32, 128), (SRC_AS, SRC_LO, 32, 128)];
+            let refused = refused.map(|(hi, lo, v4, v6)| kernels::truncate(hi, lo, v4, v6).err());
+            let mut found = vec![format!("{refused:?} {:?}", kernels::truncate(SRC_HI, PROTO, 32, 128).err())];
+            for (v4, v6) in [(32, 128), (24, 128), (24, 48), (8, 48), (0, 0)] {
+                found.push(format!("{v4}/{v6} {:?} {:x?}", kernels::truncate(SRC_HI, SRC_LO, v4, v6), address()));
+            }
+            if arg == 1 {
+                batch::set_u64s(SRC_HI, &vec![u64::MAX; rows as usize]).map_err(failed)?;
+                batch::clear(SRC_LO).map_err(failed)?;
+                found.push(format!("half {:?} {:x?}", kernels::truncate(SRC_HI, SRC_LO, 32, 20), address()));
+                batch::clear(SRC_HI).map_err(failed)?;
+                batch::clear(SRC_LO).map_err(failed)?;
+                found.push(format!("none {:?} {:?}", kernels::truncate(SRC_HI, SRC_LO, 32, 128), kernels::truncate(SRC_HI, SRC_LO, 0, 0)));
+            }
+            Err(found.join("\n"))
+        }
+        "fill" => {
+            let found = [
+                format!("{:?} {:?}", kernels::fill(PROTO, &[0b010], 256), kernels::fill(DST_PORT, &[0], 1 << 16)),
+                format!("{:?} {:?}", kernels::fill(CUSTOMER, &[0b111], 1 << 32), kernels::fill(NOTE, &[0], 0)),
+                format!("{:?} {:?}", kernels::fill(PROTO, &[], 1), kernels::fill(SRC_HI, &[0], 1)),
+                format!("{:?} {:?}", kernels::fill(PROTO, &[0b010], 17), kernels::fill(PROTO, &[0b100], 255)),
+                format!("{:?}", batch::u8s(PROTO)),
+                format!("{:?} {:?}", kernels::fill(DST_PORT, &[0b110], 0xffff), batch::u16s(DST_PORT)),
+                // Bits beyond the last row mean nothing.
+                format!("{:?} {:?}", kernels::fill(CUSTOMER, &[!0], 7), batch::u32s(CUSTOMER)),
+                format!("{:?} {:?}", kernels::fill(BYTES, &[0b001], u64::MAX), batch::u64s(BYTES)),
+                format!("{:?} {:?} {:?}", batch::clear(BYTES), kernels::fill(BYTES, &[0b001], 1), batch::u64s(BYTES)),
+            ];
             Err(found.join("\n"))
         }
         "tables" => {

@@ -80,6 +80,12 @@ func TestPrefix(hi, lo uint32, hiValue, loValue uint64, bits uint32, answer unsa
 //go:wasmimport sluice:plugin/kernels@0.1.0 fill-u32
 func FillU32(column uint32, bitmap unsafe.Pointer, length, value uint32, answer unsafe.Pointer)
 
+//go:wasmimport sluice:plugin/kernels@0.1.0 fill
+func Fill(column uint32, bitmap unsafe.Pointer, length uint32, value uint64, answer unsafe.Pointer)
+
+//go:wasmimport sluice:plugin/kernels@0.1.0 truncate
+func Truncate(hi, lo, v4Bits, v6Bits uint32, answer unsafe.Pointer)
+
 //go:wasmimport sluice:plugin/kernels@0.1.0 sum
 func Sum(column uint32, bitmap unsafe.Pointer, length uint32, answer unsafe.Pointer)
 

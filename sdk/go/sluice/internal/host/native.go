@@ -40,6 +40,8 @@ func TestAll(unsafe.Pointer, uint32, unsafe.Pointer)                            
 func TestIn(uint32, unsafe.Pointer, uint32, unsafe.Pointer)                              { absent() }
 func TestPrefix(uint32, uint32, uint64, uint64, uint32, unsafe.Pointer)                  { absent() }
 func FillU32(uint32, unsafe.Pointer, uint32, uint32, unsafe.Pointer)                     { absent() }
+func Fill(uint32, unsafe.Pointer, uint32, uint64, unsafe.Pointer)                        { absent() }
+func Truncate(uint32, uint32, uint32, uint32, unsafe.Pointer)                            { absent() }
 func Sum(uint32, unsafe.Pointer, uint32, unsafe.Pointer)                                 { absent() }
 func Log(uint32, string)                                                                 { absent() }
 func Count(string, uint32)                                                               { absent() }

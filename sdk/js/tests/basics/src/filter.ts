@@ -103,6 +103,21 @@ class Basics extends Plugin {
       batch.clear(c.proto);
     },
 
+    truncate: (batch) => {
+      const before = batch.truncate(c.src_addr, 32, 128);
+      const { v4, v6 } = batch.truncate(c.src_addr, 16, 32);
+      assert(v4.words.join() === before.v4.words.join() && v6.words.join() === before.v6.words.join());
+      batch.fill(c.tos, v4, 255);
+      batch.fill(c.src_port, v6, 65535);
+      batch.fill(c.customer_id, v4.or(v6), 2 ** 32 - 1);
+      count("v4", v4.count());
+      batch.clear(c.src_addr);
+      const none = batch.truncate(c.src_addr, 0, 0);
+      assert(none.v4.count() + none.v6.count() === 0);
+    },
+
+    cut: (batch) => void batch.truncate(c.src_addr, 16, 32),
+
     routes: (batch) => {
       const web = batch.where(c.dst_port.eq(443));
       batch.route(["other", "web"], Array.from({ length: batch.rows }, (_, row) => Number(web.has(row))));
@@ -158,6 +173,10 @@ class Basics extends Plugin {
         () => batch.fill(c.customer_id, c.proto.eq(6), 2 ** 32),
         () => batch.keep(any([true])),
         () => batch.where(any(6)),
+        () => batch.fill(c.tos, c.proto.eq(6), 256),
+        () => batch.truncate(c.src_addr, 33, 128),
+        () => batch.truncate(c.src_addr, 32, 129),
+        () => batch.truncate(any(c.src_addr.lo), 32, 128),
         () => batch.texts(any(c.bytes)),
         () => batch.setTexts(c.note, any([1]), rows.map(() => 0)),
         () => batch.route(any([null]), rows.map(() => 0)),
