@@ -33,6 +33,8 @@ pub struct Splitter {
     said: bool,
     /// The names of the batch, and by group the index among them, [`UNDECIDED`] until it is asked for.
     names: Vec<String>,
+    /// How many there are. Those behind are of batches before: room for more.
+    named: usize,
     by_group: Vec<u32>,
     /// By route the index among the names.
     used: Vec<Option<u16>>,
@@ -73,8 +75,10 @@ impl Plugin for Splitter {
         }
         let columns = self.plan.columns.iter().map(|id| read(batch, *id)).collect::<Result<Vec<_>, _>>()?;
         let groups = self.group(&columns, rows);
-        self.names.clear();
-        self.names.extend(self.plan.default.clone());
+        self.named = 0;
+        if let Some(name) = &self.plan.default {
+            write_name(&mut self.names, &mut self.named, name);
+        }
         self.used.clear();
         self.used.resize(self.routes.len(), None);
         self.by_group.clear();
@@ -93,8 +97,8 @@ impl Plugin for Splitter {
             batch.keep(&Bitmap::from_fn(rows, |row| groups.get(row).is_some_and(|group| !self.is_unrouted(*group))))?;
         }
         // Without a name every row is dropped, and there is nothing that an index could mean.
-        if !self.names.is_empty() {
-            batch.route(&self.names, &index)?;
+        if let Some(names) = self.names.get(..self.named).filter(|names| !names.is_empty()) {
+            batch.route(names, &index)?;
         }
         self.report(unrouted);
         Ok(())
@@ -193,8 +197,8 @@ impl Splitter {
             return *index;
         }
         // At most max_routes names and the default, so at most 65536.
-        let index = self.names.len() as u16;
-        self.names.push(self.routes.name(route).to_owned());
+        let index = self.named as u16;
+        write_name(&mut self.names, &mut self.named, self.routes.name(route));
         if self.used.len() <= at {
             self.used.resize(at + 1, None);
         }
@@ -249,6 +253,18 @@ impl Unrouted {
     fn rows(self) -> u32 {
         self.unlisted + self.over_cap
     }
+}
+
+/// Writes a name behind the first `named`.
+fn write_name(names: &mut Vec<String>, named: &mut usize, name: &str) {
+    if names.len() == *named {
+        names.push(String::new());
+    }
+    if let Some(place) = names.get_mut(*named) {
+        place.clear();
+        place.push_str(name);
+    }
+    *named += 1;
 }
 
 /// Moves each row from its group so far to the one that has its value too.

@@ -88,8 +88,8 @@ pub(super) fn link(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<(
     })?;
     linker.func_wrap(
         "set-texts",
-        |mut cx: Context<'_>, (column, words, codes): (ColumnId, Vec<String>, WasmList<u32>)| {
-            cx.data().copied(words.iter().map(String::len).sum::<usize>() + 4 * codes.len());
+        |mut cx: Context<'_>, (column, words, codes): (ColumnId, Vec<Arc<str>>, WasmList<u32>)| {
+            cx.data().copied(words.iter().map(|word| word.len()).sum::<usize>() + 4 * codes.len());
             let values = texts(cx.data(), column, words, codes.as_le_slice(&cx));
             Ok((values.and_then(|values| put(cx.data_mut(), column, Some(values))),))
         },
@@ -121,7 +121,7 @@ pub(super) fn link(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<(
         let words = bitmap.as_le_slice(&cx).iter().map(|word| u32::from_le(*word)).collect();
         Ok((keep(cx.data_mut(), words),))
     })?;
-    linker.func_wrap("route", |mut cx: Context<'_>, (names, index): (Vec<String>, WasmList<u16>)| {
+    linker.func_wrap("route", |mut cx: Context<'_>, (names, index): (Vec<Arc<str>>, WasmList<u16>)| {
         cx.data().copied(2 * index.len());
         let index = index.as_le_slice(&cx).iter().map(|index| u16::from_le(*index)).collect();
         Ok((route(cx.data_mut(), names, index),))
@@ -206,7 +206,7 @@ fn column_of_bytes(state: &State, column: ColumnId, bytes: &[u8]) -> Result<Colu
     }
 }
 
-fn texts(state: &State, column: ColumnId, words: Vec<String>, codes: &[u32]) -> Result<Column, Denied> {
+fn texts(state: &State, column: ColumnId, words: Vec<Arc<str>>, codes: &[u32]) -> Result<Column, Denied> {
     let rows = state.writable_as(column, Width::Text)?;
     if codes.len() != rows {
         return Err(wrong_length(rows));
@@ -221,7 +221,7 @@ fn texts(state: &State, column: ColumnId, words: Vec<String>, codes: &[u32]) -> 
     if !is_good {
         return Err(Denied::OutOfRange);
     }
-    Ok(Column::Text(Arc::new(Texts { words: words.into_iter().map(Arc::from).collect(), codes: values })))
+    Ok(Column::Text(Arc::new(Texts { words, codes: values })))
 }
 
 fn lists(state: &State, column: ColumnId, offsets: &[u32], values: &[u32]) -> Result<Column, Denied> {
@@ -249,7 +249,7 @@ fn keep(state: &mut State, bitmap: Vec<u32>) -> Result<(), Denied> {
     Ok(())
 }
 
-fn route(state: &mut State, names: Vec<String>, index: Vec<u16>) -> Result<(), Denied> {
+fn route(state: &mut State, names: Vec<Arc<str>>, index: Vec<u16>) -> Result<(), Denied> {
     let current = state.current_mut()?;
     if index.len() != current.rows() {
         return Err(wrong_length(current.rows()));
@@ -260,6 +260,6 @@ fn route(state: &mut State, names: Vec<String>, index: Vec<u16>) -> Result<(), D
     if !is_good {
         return Err(Denied::OutOfRange);
     }
-    current.routes = Some(Routes { names: names.into_iter().map(Arc::from).collect(), index });
+    current.routes = Some(Routes { names, index });
     Ok(())
 }
