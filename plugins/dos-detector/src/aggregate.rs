@@ -106,70 +106,54 @@ impl Aggregate {
         self.everyone.resize(length, 1);
         self.slots.clear();
         self.slots.resize(length, 0);
-        let mut groups = Places { seed, places: &mut self.places, addrs: &mut self.addrs, count: 1 };
+        let mask = size - 1;
+        let (places, addrs, mut count) = (self.places.as_mut_slice(), self.addrs.as_mut_slice(), 1);
         let protected = rows.protected.unwrap_or(&self.everyone);
         rows::each4(&mut self.slots, rows.hi, rows.lo, protected, |slot, hi, lo, protected| {
-            if *protected != 0 {
-                *slot = groups.find(Addr { hi: *hi, lo: *lo }) * size_of::<Counts>() as u32 / size_of::<u64>() as u32;
+            if *protected == 0 {
+                return;
             }
+            let addr = Addr { hi: *hi, lo: *lo };
+            let at = hash(addr, seed) as usize & mask;
+            // Nearly always the first place says which group it is.
+            let group = match places.get(at) {
+                Some(0) => new_group(places, addrs, at, addr, count),
+                Some(group) if addrs.get(*group as usize) == Some(&addr) => *group,
+                _ => search(places, addrs, at, addr, count),
+            };
+            count += u32::from(group == count);
+            *slot = group * size_of::<Counts>() as u32 / size_of::<u64>() as u32;
         });
-        groups.count as usize
+        count as usize
     }
 }
 
-/// The groups so far, and where they are found.
-struct Places<'a> {
-    seed: u64,
-    places: &'a mut [u32],
-    addrs: &'a mut [Addr],
-    count: u32,
+/// Makes `count` the group of an address, in a free place.
+#[inline(always)]
+fn new_group(places: &mut [u32], addrs: &mut [Addr], at: usize, addr: Addr, count: u32) -> u32 {
+    if let (Some(place), Some(new)) = (places.get_mut(at), addrs.get_mut(count as usize)) {
+        (*place, *new) = (count, addr);
+    }
+    count
 }
 
-impl Places<'_> {
-    /// The group of an address. Nearly always the first place says which it is, so this has no loop.
-    #[inline(always)]
-    fn find(&mut self, addr: Addr) -> u32 {
-        let at = hash(addr, self.seed) as usize & (self.places.len() - 1);
-        match self.places.get(at) {
-            Some(0) => self.take(at, addr),
-            Some(group) if self.addrs.get(*group as usize) == Some(&addr) => *group,
-            _ => self.search(at, addr),
+/// The group of an address whose first place is another's; `count` if it is a new one.
+// Not inlined, and told the count instead of counting: what is handed out by reference is not kept in a register.
+#[inline(never)]
+fn search(places: &mut [u32], addrs: &mut [Addr], home: usize, addr: Addr, count: u32) -> u32 {
+    for probe in 1..=MAX_PROBES {
+        let at = (home + probe) & (places.len() - 1);
+        match places.get(at) {
+            Some(0) => return new_group(places, addrs, at, addr, count),
+            Some(group) if addrs.get(*group as usize) == Some(&addr) => return *group,
+            _ => {}
         }
     }
-
-    /// A new group, in a free place.
-    #[inline(always)]
-    fn take(&mut self, at: usize, addr: Addr) -> u32 {
-        if let Some(place) = self.places.get_mut(at) {
-            *place = self.count;
-        }
-        self.add(addr)
+    // The places stay the others'.
+    if let Some(new) = addrs.get_mut(count as usize) {
+        *new = addr;
     }
-
-    #[inline(always)]
-    fn add(&mut self, addr: Addr) -> u32 {
-        let group = self.count;
-        if let Some(new) = self.addrs.get_mut(group as usize) {
-            *new = addr;
-        }
-        self.count += 1;
-        group
-    }
-
-    /// Looks in the places after one that is another's.
-    #[inline(never)]
-    fn search(&mut self, home: usize, addr: Addr) -> u32 {
-        for probe in 1..=MAX_PROBES {
-            let at = (home + probe) & (self.places.len() - 1);
-            match self.places.get(at) {
-                Some(0) => return self.take(at, addr),
-                Some(group) if self.addrs.get(*group as usize) == Some(&addr) => return *group,
-                _ => {}
-            }
-        }
-        // The places stay the others'.
-        self.add(addr)
-    }
+    count
 }
 
 impl Rows<'_> {
