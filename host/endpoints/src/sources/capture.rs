@@ -81,7 +81,7 @@ fn default_batch_delay_ms() -> u64 {
 }
 
 /// Where batch follows batch, twice as many would be twice the memory, for nothing.
-pub(super) fn default_batch_rows() -> usize {
+fn default_batch_rows() -> usize {
     8192
 }
 

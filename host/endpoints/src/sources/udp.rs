@@ -71,7 +71,7 @@ fn default_sockets() -> usize {
 }
 
 /// Between two batches of a live source the caches go cold: larger ones cost less a row.
-fn default_batch_rows() -> usize {
+pub(super) fn default_batch_rows() -> usize {
     32768
 }
 

@@ -13,8 +13,8 @@ use serde::Deserialize;
 
 pub use source::{KafkaSource, Reading};
 
-use super::capture::default_batch_rows;
 use super::udp::MOST_BATCH_ROWS;
+use super::udp::default_batch_rows;
 use crate::Invalid;
 use crate::kafka::{Connection, DeadLetterConfig, KafkaFormat, KafkaFraming, SaslConfig, Setting, TlsConfig};
 
@@ -68,10 +68,10 @@ pub struct KafkaSourceConfig {
     /// Milliseconds between two commits. Default 1000; 10 to 60000.
     #[serde(default = "default_commit_interval_ms")]
     pub commit_interval_ms: u64,
-    /// Batches that may be under way to sinks; then no more is read. Default 32; 1 to 1000.
+    /// Batches that may be under way to sinks; then no more is read. Default 16; 1 to 1000.
     #[serde(default = "default_max_in_flight")]
     pub max_in_flight: usize,
-    /// Rows that close a batch, e.g. `4096`. Default 8192; 1 to 65536. A batch can be larger by what one value brings.
+    /// Rows that close a batch, e.g. `4096`. Default 32768; 1 to 65536. A batch can be larger by what one value brings.
     #[serde(default = "default_batch_rows")]
     pub batch_rows: usize,
     /// Milliseconds a row may wait for its batch to fill, e.g. `50`. Default 200; 1 to 60000.
@@ -100,7 +100,7 @@ fn default_commit_interval_ms() -> u64 {
 }
 
 fn default_max_in_flight() -> usize {
-    32
+    16
 }
 
 fn default_batch_delay_ms() -> u64 {
