@@ -13,8 +13,7 @@ use serde::Deserialize;
 
 pub use source::{KafkaSource, Reading};
 
-use super::udp::MOST_BATCH_ROWS;
-use super::udp::default_batch_rows;
+use super::udp::{MOST_BATCH_ROWS, default_batch_rows};
 use crate::Invalid;
 use crate::kafka::{Connection, DeadLetterConfig, KafkaFormat, KafkaFraming, SaslConfig, Setting, TlsConfig};
 
