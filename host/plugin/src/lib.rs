@@ -18,6 +18,7 @@ mod candidate;
 mod engine;
 mod error;
 mod examine;
+mod groups;
 mod hand_over;
 mod import;
 mod instance;

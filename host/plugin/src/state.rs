@@ -7,6 +7,7 @@ use std::sync::Arc;
 use sluice_flow::{Batch, Column, ColumnId, ColumnSet, Routes, Schema, Width};
 
 use crate::abi::{Alert, Denied};
+use crate::groups::Groups;
 use crate::keys::OpenKey;
 use crate::limits::{Limiter, MAX_ALERTS_PER_CALL, MAX_WRITTEN_BYTES};
 use crate::shared::{OwnMetric, Shared};
@@ -173,6 +174,9 @@ pub(crate) struct State {
     pub(crate) tables: Vec<Option<OpenTable>>,
     /// What was found last in a table, for its room: a batch is asked for several times.
     pub(crate) codes: Arc<Vec<u32>>,
+    /// The rows by group, and whether they were grouped in this call.
+    pub(crate) groups: Groups,
+    pub(crate) is_grouped: bool,
     pub(crate) keys: Vec<Option<OpenKey>>,
     pub(crate) own_metrics: HashMap<(String, bool), OwnMetric>,
     pub(crate) alerts: Vec<Alert>,
@@ -231,6 +235,8 @@ impl State {
             batch_id: 0,
             tables: Vec::new(),
             codes: Arc::default(),
+            groups: Groups::default(),
+            is_grouped: false,
             keys: Vec::new(),
             own_metrics: HashMap::new(),
             alerts: Vec::new(),
@@ -258,6 +264,7 @@ impl State {
     pub(crate) fn begin_call(&mut self) {
         self.limiter.refused = false;
         self.denied.set(None);
+        self.is_grouped = false;
         self.alerts.clear();
         self.alert_room = None;
         self.wasi.begin(self.batch_id, self.now_ms);

@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
-use sluice_sdk::Values;
-
+use crate::Values;
 use crate::config::{Piece, Plan};
 
 /// Longest name, as of a Kafka topic.
@@ -87,35 +86,26 @@ impl Routes {
     }
 }
 
-/// The name of the route of `row`, not sanitized yet.
-pub(crate) fn name(plan: &Plan, columns: &[Values], row: usize) -> String {
+/// The name of the route of a group, not sanitized yet.
+pub(crate) fn name(plan: &Plan, columns: &[Values], group: usize) -> String {
     let mut name = String::new();
     for piece in &plan.pieces {
         match piece {
             Piece::Text(text) => name.push_str(text),
             Piece::Column(at) => match columns.get(*at) {
-                Some(Values::Text(texts)) => match texts.get(row) {
+                Some(Values::Texts(texts)) => match texts.get(group).map_or("", String::as_str) {
                     "" => name.push_str("none"),
                     text => name.push_str(text),
                 },
-                Some(column) => write!(name, "{}", number(column, row)).expect("a String takes everything"),
+                Some(Values::Numbers(numbers)) => {
+                    let number = numbers.get(group).copied().unwrap_or_default();
+                    write!(name, "{number}").expect("a String takes everything");
+                }
                 None => {}
             },
         }
     }
     name
-}
-
-/// The number in a row of a numeric column, 0 beyond the last.
-pub(crate) fn number(column: &Values, row: usize) -> u64 {
-    let number = match column {
-        Values::U8(values) => values.get(row).copied().map(u64::from),
-        Values::U16(values) => values.get(row).copied().map(u64::from),
-        Values::U32(values) => values.get(row).copied().map(u64::from),
-        Values::U64(values) => values.get(row).copied(),
-        Values::Text(_) | Values::Lists(_) => None,
-    };
-    number.unwrap_or_default()
 }
 
 /// `name` with everything but letters, digits, `.`, `_` and `-` replaced by `_`, and cut after 249 characters:

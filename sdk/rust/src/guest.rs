@@ -275,6 +275,38 @@ pub(crate) fn sum(column: ColumnId, words: &[u32]) -> Result<u64, Reason> {
     wit::kernels::sum(column, words).map_err(reason)
 }
 
+pub(crate) fn group(columns: &[ColumnId], only: Option<&[u32]>) -> Result<Vec<u32>, Reason> {
+    wit::kernels::group(columns, only).map_err(reason)
+}
+
+pub(crate) fn group_of_rows() -> Result<Vec<u32>, Reason> {
+    wit::kernels::group_of_rows().map_err(reason)
+}
+
+pub(crate) fn group_counts(only: Option<&[u32]>) -> Result<Vec<u32>, Reason> {
+    wit::kernels::group_counts(only).map_err(reason)
+}
+
+pub(crate) fn group_sums(column: ColumnId, times: Option<ColumnId>, only: Option<&[u32]>) -> Result<Vec<u64>, Reason> {
+    wit::kernels::group_sums(column, times, only).map_err(reason)
+}
+
+pub(crate) fn keep_groups(words: &[u32]) -> Result<(), Reason> {
+    wit::kernels::keep_groups(words).map_err(reason)
+}
+
+pub(crate) fn route_groups(names: &[String], index: &[u16]) -> Result<(), Reason> {
+    wit::kernels::route_groups(names, index).map_err(reason)
+}
+
+pub(crate) fn numbers_at(column: ColumnId, rows: &[u32]) -> Result<Vec<u64>, Reason> {
+    wit::kernels::numbers_at(column, rows).map_err(reason)
+}
+
+pub(crate) fn texts_at(column: ColumnId, rows: &[u32]) -> Result<Vec<String>, Reason> {
+    wit::kernels::texts_at(column, rows).map_err(reason)
+}
+
 /// A table of the host.
 #[derive(Debug)]
 pub(crate) struct Table(wit::tables::Table);

@@ -48,6 +48,7 @@ mod column;
 pub mod columns;
 pub mod config;
 mod denied;
+mod groups;
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
 pub mod guest;

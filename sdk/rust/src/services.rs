@@ -331,6 +331,7 @@ pub enum Cmp {
 pub mod kernels {
     pub use super::Cmp;
     use super::{Address, Batch, Bitmap, Column, ColumnId, Denied, batch, sys};
+    pub use crate::groups::{Groups, group, numbers_at, texts_at};
 
     /// Rows whose number compares as asked with `value`. An absent column compares as zeros.
     ///

@@ -239,7 +239,7 @@ fn lists(state: &State, column: ColumnId, offsets: &[u32], values: &[u32]) -> Re
     Ok(Column::Lists(Arc::new(lists)))
 }
 
-fn keep(state: &mut State, bitmap: Vec<u32>) -> Result<(), Denied> {
+pub(super) fn keep(state: &mut State, bitmap: Vec<u32>) -> Result<(), Denied> {
     let current = state.current_mut()?;
     let words = current.rows().div_ceil(32);
     if bitmap.len() != words {
@@ -249,7 +249,7 @@ fn keep(state: &mut State, bitmap: Vec<u32>) -> Result<(), Denied> {
     Ok(())
 }
 
-fn route(state: &mut State, names: Vec<Arc<str>>, index: Vec<u16>) -> Result<(), Denied> {
+pub(super) fn route(state: &mut State, names: Vec<Arc<str>>, index: Vec<u16>) -> Result<(), Denied> {
     let current = state.current_mut()?;
     if index.len() != current.rows() {
         return Err(wrong_length(current.rows()));

@@ -50,11 +50,11 @@ pub(super) fn link(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<(
     linker.func_wrap("sum", |cx: Context<'_>, (column, bitmap): (ColumnId, WasmList<u32>)| {
         Ok((sum(cx.data(), column, bitmap.as_le_slice(&cx)),))
     })?;
-    Ok(())
+    super::groups::link(linker)
 }
 
 /// The words of a bitmap. Guests are little-endian whatever the host is.
-fn words(cx: &Context<'_>, bitmap: &WasmList<u32>) -> Vec<u32> {
+pub(super) fn words(cx: &Context<'_>, bitmap: &WasmList<u32>) -> Vec<u32> {
     bitmap.as_le_slice(cx).iter().map(|word| u32::from_le(*word)).collect()
 }
 
@@ -175,7 +175,7 @@ fn test_prefix(state: &State, hi: ColumnId, lo: ColumnId, prefix: u128, bits: u8
     Ok(words.collect())
 }
 
-fn check_bitmap(bitmap: &[u32], rows: usize) -> Result<(), Denied> {
+pub(super) fn check_bitmap(bitmap: &[u32], rows: usize) -> Result<(), Denied> {
     let words = rows.div_ceil(32);
     if bitmap.len() == words { Ok(()) } else { Err(Denied::WrongLength(u32::try_from(words).unwrap_or(u32::MAX))) }
 }

@@ -134,7 +134,7 @@ fn numbers(state: &State, column: ColumnId) -> Result<(Option<&Column>, usize), 
 }
 
 /// The numbers of a column in 64 bits.
-fn wide(column: Option<&Column>) -> Option<Cow<'_, [u64]>> {
+pub(super) fn wide(column: Option<&Column>) -> Option<Cow<'_, [u64]>> {
     Some(match column? {
         Column::U8(values) => values.iter().map(|value| u64::from(*value)).collect(),
         Column::U16(values) => values.iter().map(|value| u64::from(*value)).collect(),

@@ -4,6 +4,7 @@
 //! the batch's own memory and into a buffer of its pool.
 
 mod batch;
+mod groups;
 mod kernels;
 mod lookup;
 mod services;

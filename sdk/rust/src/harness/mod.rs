@@ -3,6 +3,7 @@
 //! A [`Harness`] holds a batch and the services that a plugin may ask for, and records what the
 //! plugin did. As in the collector, a `process` that fails leaves nothing behind.
 
+mod groups;
 mod kernels;
 mod key;
 mod state;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
 
+use super::groups::Grouping;
 use super::sys::Number;
 use super::{KeySource, TableSource};
 use crate::services::Level;
@@ -100,6 +101,9 @@ pub(crate) struct State {
     pub(crate) touched: Vec<ColumnId>,
     pub(crate) keep: Option<Vec<u32>>,
     pub(crate) route: Option<(Vec<String>, Vec<u16>)>,
+    pub(crate) grouping: Grouping,
+    /// Whether that is of this call.
+    pub(crate) is_grouped: bool,
     pub(crate) alerts: Vec<Alert>,
     pub(crate) lines: Vec<(Level, String)>,
     pub(crate) counters: HashMap<String, u64>,
@@ -135,6 +139,7 @@ impl State {
         }
         self.keep = None;
         self.route = None;
+        self.is_grouped = false;
         self.alerts.clear();
     }
 

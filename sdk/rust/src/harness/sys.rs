@@ -4,6 +4,9 @@ use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 
+pub(crate) use super::groups::{
+    group, group_counts, group_of_rows, group_sums, keep_groups, numbers_at, route_groups, texts_at,
+};
 use super::kernels::numbers;
 pub(crate) use super::kernels::{fill, sum, test, test_all, test_in, test_prefix, truncate};
 use super::state::{Filled, State};
@@ -177,6 +180,10 @@ pub(super) fn check_bitmap(rows: usize, words: &[u32]) -> Result<(), Reason> {
 }
 
 pub(crate) fn route(names: &[String], index: &[u16]) -> Result<(), Reason> {
+    route_rows(names, index.to_vec())
+}
+
+pub(super) fn route_rows(names: &[String], index: Vec<u16>) -> Result<(), Reason> {
     with(|state| {
         let rows = rows_in_process(state)?;
         if index.len() != rows {
@@ -185,7 +192,7 @@ pub(crate) fn route(names: &[String], index: &[u16]) -> Result<(), Reason> {
         if index.iter().any(|at| usize::from(*at) >= names.len()) {
             return Err(Reason::OutOfRange);
         }
-        state.route = Some((names.to_vec(), index.to_vec()));
+        state.route = Some((names.to_vec(), index));
         Ok(())
     })
 }

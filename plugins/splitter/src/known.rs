@@ -1,4 +1,4 @@
-//! Rows by what they have in common: (group so far, value) to group, a column at a time.
+//! Combinations of values by number, across batches: (number so far, value) to number, a column at a time.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};
@@ -6,14 +6,14 @@ use std::hash::{BuildHasherDefault, DefaultHasher};
 /// Entries of the direct-mapped cache in front of the map.
 const FRONT: usize = 1 << 12;
 
-/// Groups that are remembered. A batch with more rows than this may add one for each of its rows; then it begins anew.
-const MAX_GROUPS: usize = 1 << 16;
+/// Combinations that are remembered. A batch with more groups than this may add one for each; then it begins anew.
+const MAX_COMBINATIONS: usize = 1 << 16;
 
 /// Texts that are remembered, and their bytes.
 const MAX_TEXTS: usize = 1 << 14;
 const MAX_TEXT_BYTES: usize = 1 << 20;
 
-/// No row: values are compared with an entry's only if its group is not this one.
+/// No combination: values are compared with an entry's only if its number is not this one.
 const NONE: u32 = u32::MAX;
 
 #[derive(Clone, Copy, Debug)]
@@ -23,9 +23,9 @@ struct Entry {
     to: u32,
 }
 
-/// Remembers groups across batches, within bounds.
+/// Remembers combinations, within bounds.
 #[derive(Debug)]
-pub(crate) struct Groups {
+pub(crate) struct Known {
     front: Box<[Entry; FRONT]>,
     // Without a random seed: a component has none. Growth is bounded, and the front answers what repeats.
     map: HashMap<(u32, u64), u32, BuildHasherDefault<DefaultHasher>>,
@@ -34,9 +34,9 @@ pub(crate) struct Groups {
     count: u32,
 }
 
-impl Default for Groups {
-    fn default() -> Groups {
-        Groups {
+impl Default for Known {
+    fn default() -> Known {
+        Known {
             front: Box::new([Entry { value: 0, from: NONE, to: NONE }; FRONT]),
             map: HashMap::default(),
             texts: HashMap::default(),
@@ -46,17 +46,18 @@ impl Default for Groups {
     }
 }
 
-impl Groups {
-    /// Groups there are, 0 being that of no column yet.
+impl Known {
+    /// Numbers there are, 0 being that of no column yet.
     pub(crate) fn count(&self) -> usize {
         self.count as usize
     }
 
     /// Forgets everything if there is too much. Called between batches. True if it forgot.
     pub(crate) fn trim(&mut self) -> bool {
-        let full = self.map.len() > MAX_GROUPS || self.texts.len() > MAX_TEXTS || self.text_bytes > MAX_TEXT_BYTES;
+        let full =
+            self.map.len() > MAX_COMBINATIONS || self.texts.len() > MAX_TEXTS || self.text_bytes > MAX_TEXT_BYTES;
         if full {
-            *self = Groups::default();
+            *self = Known::default();
         }
         full
     }
@@ -72,7 +73,7 @@ impl Groups {
         number
     }
 
-    /// The group of the rows that are in group `from` and have `value`.
+    /// The number of what has number `from` so far, and `value`.
     #[inline]
     pub(crate) fn next(&mut self, from: u32, value: u64) -> u32 {
         // Fibonacci hashing: the upper bits depend on all lower ones.
