@@ -4,11 +4,12 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use sluice_sdk::{Alert, metrics};
 
-use crate::aggregate::{Addr, Groups};
+use crate::addr::Addr;
 use crate::config::{Config, Scope};
 use crate::learn::Learned;
 use crate::level::{Crossed, Level};
-use crate::meter::{self, Counts};
+use crate::measure::Measured;
+use crate::meter::Meter;
 
 /// Alerts that may be raised at the same time; further ones are counted and not raised.
 const MAX_ALARMS: usize = 1024;
@@ -34,6 +35,8 @@ pub(crate) struct Alarm {
 #[derive(Debug)]
 pub(crate) struct Detector {
     pub(crate) levels: Vec<Level>,
+    /// Those of all levels, each once.
+    pub(crate) meters: Vec<Meter>,
     pub(crate) learned: Option<Learned>,
     pub(crate) alarms: Vec<Alarm>,
     /// The newest bucket there was, and the first; `None` before any batch.
@@ -54,11 +57,15 @@ impl Detector {
         let (plans, buckets) = (config.levels()?, config.buckets());
         let level = |plan| Level::new(plan, config.max_tracked, buckets, config.window_s * 1000, 0);
         let levels: Vec<Level> = plans.iter().map(level).collect();
-        let meters = levels.last().map_or(0, |level| level.meters.len());
+        let learned = levels.last().map_or(0, |level| level.meters.len());
+        let mut meters: Vec<Meter> = levels.iter().flat_map(|level| level.meters.iter().copied()).collect();
+        meters.sort_unstable_by_key(|meter| meter.code());
+        meters.dedup();
         Ok(Detector {
             // The learned level is the last one, if there is one.
-            learned: config.learn.as_ref().map(|learn| Learned::new(learn, meters)),
+            learned: config.learn.as_ref().map(|learn| Learned::new(learn, learned)),
             levels,
+            meters,
             alarms: Vec::new(),
             current: None,
             first: 0,
@@ -177,18 +184,15 @@ impl Detector {
     }
 
     /// Counts one batch, grouped by destination, into the bucket of `now_ms`. [`advance`](Self::advance) comes first.
-    pub(crate) fn add(&mut self, groups: Groups<'_>, now_ms: u64) {
+    pub(crate) fn add(&mut self, groups: &Measured, now_ms: u64) {
         let place = (now_ms / self.bucket_ms % self.buckets as u64) as usize;
         let mut crossings: Vec<(usize, Crossed)> = Vec::new();
-        let mut total = None;
         for (at, level) in self.levels.iter_mut().enumerate() {
             if level.is_whole() {
-                let total = total.get_or_insert_with(|| {
-                    let mut total = Counts::default();
-                    groups.counts.iter().for_each(|counts| meter::add(&mut total, counts));
-                    total
-                });
-                crossings.extend(level.add(Addr::default(), total, place).map(|crossed| (at, crossed)));
+                let sum =
+                    |meter: &Meter| groups.of(*meter).iter().fold(0, |sum: u64, value| sum.saturating_add(*value));
+                let total: Vec<u64> = level.meters.iter().map(sum).collect();
+                crossings.extend(level.add(Addr::default(), &total, place).map(|crossed| (at, crossed)));
             } else {
                 level.add_all(groups, place, |crossed| crossings.push((at, crossed)));
             }

@@ -1,7 +1,7 @@
 //! From subject to slot: open addressing, eight places at a time. (The standard map is twice as slow in wasm, which has no
 //! instructions for its groups; these are compared in one 64-bit number.)
 
-use crate::aggregate::{Addr, hash};
+use crate::addr::{Addr, hash};
 
 /// Places of a group.
 const GROUP: usize = 8;

@@ -6,10 +6,11 @@
 
 use sluice_sdk::rows;
 
-use crate::aggregate::{Addr, Groups};
+use crate::addr::Addr;
 use crate::config::{LevelPlan, Scope};
 use crate::index::Index;
-use crate::meter::{Counts, Meter};
+use crate::measure::Measured;
+use crate::meter::Meter;
 use crate::sketch::Sketch;
 
 /// One in this many subjects is a candidate for eviction in a bucket.
@@ -185,7 +186,7 @@ impl Level {
 
     /// Adds each group to its subject's bucket in ring place `place`, and tells `crossed` what reached its limit by it,
     /// which is marked as too high then.
-    pub(crate) fn add_all(&mut self, groups: Groups<'_>, place: usize, mut crossed: impl FnMut(Crossed)) {
+    pub(crate) fn add_all(&mut self, groups: &Measured, place: usize, mut crossed: impl FnMut(Crossed)) {
         if place != self.open {
             self.open(place);
         }
@@ -195,7 +196,7 @@ impl Level {
         // for each other.
         for (addrs, first) in groups.addrs.chunks(SIDE_BY_SIDE).zip((0..).step_by(SIDE_BY_SIDE)) {
             let found = self.find_all(addrs, first, &mut buffers.missing);
-            self.count_all(&found, groups.counts, &mut buffers.over);
+            self.count_all(&found, groups, &mut buffers.over);
             for (slot, meter) in buffers.over.drain(..) {
                 if let Some(meters) = self.cross(slot, 1 << meter) {
                     crossed(Crossed { slot, meters });
@@ -213,10 +214,10 @@ impl Level {
             }
             for (group, estimate) in heavy.iter() {
                 let group = *group as usize;
-                let (Some(addr), Some(counts)) = (groups.addrs.get(group), groups.counts.get(group)) else { continue };
-                let Some(subject) = self.subject(*addr) else { continue };
+                let Some(subject) = groups.addrs.get(group).and_then(|addr| self.subject(*addr)) else { continue };
                 values.clear();
-                values.extend(self.meters.iter().map(|meter| meter.of(counts)));
+                values
+                    .extend(self.meters.iter().map(|meter| groups.of(*meter).get(group).copied().unwrap_or_default()));
                 if let Some(new) = self.add_values(subject, values, *estimate) {
                     crossed(new);
                 }
@@ -244,34 +245,37 @@ impl Level {
     }
 
     /// Adds the counts of groups to the open buckets of their slots, and leaves in `over` who is at a limit by it.
-    fn count_all(&mut self, found: &Found, counts: &[Counts], over: &mut Vec<(u32, usize)>) {
+    fn count_all(&mut self, found: &Found, measured: &Measured, over: &mut Vec<(u32, usize)>) {
         let (meters, sums) = (self.meters.len(), &mut self.sums);
         let groups = found.groups.get(..found.len).unwrap_or_default();
         for (m, (meter, limit)) in self.meters.iter().zip(&self.limits).enumerate() {
             let has_limit = *limit != u64::MAX;
             let (mut reached, mut reached_len) = ([0; SIDE_BY_SIDE], 0);
-            meter.of_each(counts, groups, |at, value| {
-                let slot = found.slots[at % SIDE_BY_SIDE];
-                let Some(sum) = sums.get_mut(slot as usize * meters + m) else { return };
+            let values = measured.of(*meter);
+            rows::numbered(groups, |at, group| {
+                let (slot, value) = (found.slots[at % SIDE_BY_SIDE], values.get(*group as usize));
+                let (Some(sum), Some(value)) = (sums.get_mut(slot as usize * meters + m), value) else { return };
                 // What does not fit into the sum is not in the ring either.
-                *sum = sum.saturating_add(value);
+                *sum = sum.saturating_add(*value);
                 reached[reached_len % SIDE_BY_SIDE] = slot;
-                reached_len += usize::from(has_limit & (*sum >= *limit) & (value != 0));
+                reached_len += usize::from(has_limit & (*sum >= *limit) & (*value != 0));
             });
             over.extend(reached[..reached_len].iter().map(|slot| (*slot, m)));
         }
     }
 
     /// Adds groups without a slot to the sketch, and leaves in `heavy` those that may be heavy enough for one.
-    fn weigh_all(&mut self, missing: &[u32], groups: Groups<'_>, heavy: &mut Vec<(u32, f32)>) {
+    fn weigh_all(&mut self, missing: &[u32], groups: &Measured, heavy: &mut Vec<(u32, f32)>) {
         let mut weights = [0.0; SIDE_BY_SIDE];
         for (meter, inverse) in self.meters.iter().zip(&self.inverses) {
-            meter.of_each(groups.counts, missing, |at, value| {
+            let values = groups.of(*meter);
+            rows::numbered(missing, |at, group| {
+                let value = values.get(*group as usize).copied().unwrap_or_default();
                 let (part, weight) = (float(value) * inverse, &mut weights[at % SIDE_BY_SIDE]);
                 *weight = if part > *weight { part } else { *weight };
             });
         }
-        self.sketch_all(missing, &weights, groups.addrs, heavy);
+        self.sketch_all(missing, &weights, &groups.addrs, heavy);
     }
 
     #[inline(never)]
@@ -299,13 +303,12 @@ impl Level {
         self.untracked = self.untracked.saturating_add(light);
     }
 
-    /// Adds to a subject's bucket in ring place `place`, and says what reached its limit by it.
-    pub(crate) fn add(&mut self, subject: Addr, counts: &Counts, place: usize) -> Option<Crossed> {
+    /// Adds what the meters say to a subject's bucket in ring place `place`, and says what reached its limit by it.
+    pub(crate) fn add(&mut self, subject: Addr, values: &[u64], place: usize) -> Option<Crossed> {
         if place != self.open {
             self.open(place);
         }
-        let values: Vec<u64> = self.meters.iter().map(|meter| meter.of(counts)).collect();
-        self.add_values(subject, &values, NOT_ASKED)
+        self.add_values(subject, values, NOT_ASKED)
     }
 
     /// Adds what the meters say to the open bucket of a subject; `estimate` is what the sketch says of it, or [`NOT_ASKED`].
@@ -564,17 +567,11 @@ fn largest_part(sums: &[u64], inverses: &[f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::meter::{Class, KINDS, Unit};
+    use crate::meter::{Class, Unit};
 
     fn level(max: usize) -> Level {
         let meters = vec![(Meter { class: Class::Total, unit: Unit::Packets }, 100)];
         Level::new(&LevelPlan { scope: Scope::Hosts, meters }, max, 2, 2000, 1)
-    }
-
-    fn packets(packets: u64) -> Counts {
-        let mut counts = Counts::default();
-        counts[Unit::Packets as usize * KINDS] = packets;
-        counts
     }
 
     fn host(lo: u64) -> Addr {
@@ -584,12 +581,12 @@ mod tests {
     #[test]
     fn a_window_is_the_sum_of_its_buckets() {
         let mut level = level(4);
-        assert_eq!(level.add(host(1), &packets(150), 0), None);
+        assert_eq!(level.add(host(1), &[150], 0), None);
         level.rotate(1, false);
-        assert_eq!(level.add(host(1), &packets(50), 1), Some(Crossed { slot: 0, meters: 1 }));
+        assert_eq!(level.add(host(1), &[50], 1), Some(Crossed { slot: 0, meters: 1 }));
         level.mark(0, 1, false);
         level.rotate(0, false);
-        assert_eq!(level.add(host(1), &packets(149), 0), None);
+        assert_eq!(level.add(host(1), &[149], 0), None);
         level.rotate(1, false);
         level.rotate(0, false);
         assert_eq!(level.tracked(), 0);
@@ -598,12 +595,12 @@ mod tests {
     #[test]
     fn what_comes_late_is_in_the_bucket_of_its_time() {
         let mut level = level(4);
-        level.add(host(1), &packets(5), 0);
+        level.add(host(1), &[5], 0);
         level.rotate(1, false);
-        level.add(host(1), &packets(7), 1);
-        level.add(host(1), &packets(3), 0);
+        level.add(host(1), &[7], 1);
+        level.add(host(1), &[3], 0);
         assert_eq!(level.subjects(), [(host(1), vec![8, 7])]);
-        level.add(host(1), &packets(2), 1);
+        level.add(host(1), &[2], 1);
         assert_eq!((level.subjects(), level.sum(0, 0)), (vec![(host(1), vec![8, 9])], 17));
         level.rotate(0, false);
         assert_eq!(level.subjects(), [(host(1), vec![0, 9])]);
@@ -613,16 +610,16 @@ mod tests {
     fn a_heavy_subject_takes_the_place_of_a_light_one_and_many_light_ones_take_none() {
         let mut level = level(4);
         for lo in 0..4 {
-            level.add(host(lo), &packets(50 + lo), 0);
+            level.add(host(lo), &[50 + lo], 0);
         }
         for lo in 100..1000 {
-            level.add(host(lo), &packets(1), 0);
+            level.add(host(lo), &[1], 0);
         }
         assert_eq!(level.untracked, 900);
         assert!((0..4).all(|lo| level.slot_of(host(lo)).is_some()));
         // Not at once, but as soon as it weighs more than the lightest.
         let admitted = (0..60).position(|_| {
-            level.add(host(7), &packets(1), 0);
+            level.add(host(7), &[1], 0);
             level.slot_of(host(7)).is_some()
         });
         assert!(admitted.is_some_and(|after| (45..=50).contains(&after)), "{admitted:?}");
@@ -633,19 +630,19 @@ mod tests {
     #[test]
     fn a_raised_subject_keeps_its_place() {
         let mut level = level(1);
-        let crossed = level.add(host(1), &packets(200), 0).unwrap();
-        assert_eq!(level.add(host(2), &packets(100_000), 0), None);
+        let crossed = level.add(host(1), &[200], 0).unwrap();
+        assert_eq!(level.add(host(2), &[100_000], 0), None);
         assert_eq!(level.slot(crossed.slot).unwrap().subject, host(1));
         level.mark(crossed.slot, 1, false);
         level.rotate(1, false);
-        assert!(level.add(host(2), &packets(100_000), 0).is_some());
+        assert!(level.add(host(2), &[100_000], 0).is_some());
     }
 
     #[test]
     fn sums_that_reach_the_largest_number_still_come_down() {
         let mut level = level(1);
-        level.add(host(1), &packets(u64::MAX), 0);
-        level.add(host(1), &packets(u64::MAX), 1);
+        level.add(host(1), &[u64::MAX], 0);
+        level.add(host(1), &[u64::MAX], 1);
         assert_eq!(level.sum(0, 0), u64::MAX);
         level.mark(0, 1, false);
         level.rotate(0, false);

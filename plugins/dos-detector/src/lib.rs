@@ -2,25 +2,27 @@
 //!
 //! Rates are sums over a sliding window of batch time; the rows' own times are not used, because
 //! exporters disagree about them and an attacker's exporter may lie. Counters are multiplied by the
-//! sampling rate. A batch is first grouped by destination; each group is then added to the windows of
-//! its host, its prefixes and the network.
+//! sampling rate. The host groups a batch by destination and adds up its rows; each group is then added to
+//! the windows of its host, its prefixes and the network.
 
-mod aggregate;
+mod addr;
 mod codec;
 mod config;
 mod detector;
 mod index;
 mod learn;
 mod level;
+mod measure;
 mod meter;
 mod sketch;
 mod state;
 
-use sluice_sdk::{Batch, Failure, KeyColumns, Manifest, Plugin, Table, columns, rows};
+use sluice_sdk::{Batch, Bitmap, Failure, KeyColumns, Manifest, Plugin, Table, columns};
 
-use aggregate::{Addr, Aggregate, Rows};
+use addr::Addr;
 pub use config::{Config, Learn, Prefixes, Rates, Thresholds};
 use detector::Detector;
+use measure::Measured;
 pub use meter::{Class, Unit};
 
 /// The plugin.
@@ -30,9 +32,9 @@ pub struct DosDetector {
     config: Option<Config>,
     detector: Option<Detector>,
     protect: Option<Table>,
-    aggregate: Aggregate,
-    /// Set by the first batch.
-    seed: Option<u64>,
+    measured: Measured,
+    /// Whether the first batch has given the hashes their seed.
+    is_seeded: bool,
 }
 
 impl Plugin for DosDetector {
@@ -62,50 +64,26 @@ impl Plugin for DosDetector {
             return Err(Failure::Fatal("processed before init".into()));
         };
         let now_ms = batch.now_ms();
-        let rows = batch.rows();
-        let protected = match &self.protect {
-            Some(table) => table.find_columns(batch, columns::DST_ADDR)?,
+        let protected: Option<Bitmap> = match &self.protect {
+            Some(table) => {
+                let codes = table.find_columns(batch, columns::DST_ADDR)?.unwrap_or_default();
+                Some(codes.iter().map(|code| *code != 0).collect())
+            }
             None => None,
         };
-        if self.protect.is_some() && protected.iter().flatten().all(|code| *code == 0) {
+        if protected.as_ref().is_some_and(|protected| protected.count() == 0) {
             detector.advance(now_ms);
             return Ok(());
         }
         // Everything that can be refused comes before anything is counted: a batch counts once or not at all.
-        let addrs = batch.find_addresses(columns::DST_ADDR)?;
-        let bytes = batch.get_or_zero(columns::BYTES)?;
-        let packets = batch.get_or_zero(columns::PACKETS)?;
-        let proto = batch.get_or_zero(columns::PROTO)?;
-        let tcp_flags = batch.get_or_zero(columns::TCP_FLAGS)?;
-        let mut rate = batch.get_or_zero(columns::SAMPLING_RATE)?;
-        let normalized = batch.find(columns::NORMALIZED)?;
-        let fallback = config.fallback_rate;
-        rows::each(&mut rate, |rate| *rate = if *rate == 0 { fallback } else { *rate });
-        rows::each2(&mut rate, &normalized.unwrap_or_default(), |rate, normalized| {
-            *rate = if *normalized == 1 { 1 } else { *rate };
-        });
-        let seed = *self.seed.get_or_insert_with(|| {
-            let seed = aggregate::hash(Addr { hi: batch.id(), lo: now_ms }, 0);
+        self.measured.run(batch, protected.as_ref(), &detector.meters, config.fallback_rate)?;
+        if !self.is_seeded {
+            self.is_seeded = true;
+            let seed = addr::hash(Addr { hi: batch.id(), lo: now_ms }, 0);
             detector.levels.iter_mut().for_each(|level| level.reseed(seed));
-            seed
-        });
-        let zeros = if addrs.is_none() { vec![0; rows] } else { Vec::new() };
-        let (hi, lo) = addrs.as_ref().map_or((&zeros, &zeros), |addrs| (&addrs.hi, &addrs.lo));
-        self.aggregate.run(
-            &Rows {
-                hi,
-                lo,
-                bytes: &bytes,
-                packets: &packets,
-                rate: &rate,
-                proto: &proto,
-                tcp_flags: &tcp_flags,
-                protected: protected.as_deref(),
-            },
-            seed,
-        );
+        }
         detector.advance(now_ms);
-        detector.add(self.aggregate.groups(), now_ms);
+        detector.add(&self.measured, now_ms);
         Ok(())
     }
 
@@ -124,7 +102,7 @@ impl Plugin for DosDetector {
         let config = self.config.as_ref().ok_or("restored before init")?;
         let mut detector = Detector::new(config)?;
         let understood = state::restore(&mut detector, data)?;
-        self.seed = None;
+        self.is_seeded = false;
         self.detector = Some(detector);
         Ok(understood)
     }

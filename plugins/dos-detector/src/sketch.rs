@@ -1,6 +1,6 @@
 //! How much came of subjects that are not watched: a count-min sketch (Cormode, Muthukrishnan 2005).
 
-use crate::aggregate::{Addr, hash};
+use crate::addr::{Addr, hash};
 
 /// Rows of counters: the estimate is wrong only if all of them collide.
 const DEPTH: usize = 4;

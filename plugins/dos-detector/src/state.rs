@@ -3,7 +3,7 @@
 //! Kept are the windows, the alarms and what was learned. What the sketch holds is left out: a subject
 //! that was not watched yet is noticed a window later at most.
 
-use crate::aggregate::Addr;
+use crate::addr::Addr;
 use crate::codec::{Reader, put};
 use crate::config::Scope;
 use crate::detector::{Alarm, Detector};

@@ -264,7 +264,7 @@ fn a_refused_column_counts_nothing() {
     let mut run = Run::new(PACKETS);
     run.udp(0, 100);
     let before = run.plugin.snapshot();
-    run.harness = std::mem::take(&mut run.harness).deny(columns::TCP_FLAGS.id());
+    run.harness = std::mem::take(&mut run.harness).deny(columns::PACKETS.id());
     assert!(run.harness.run(&mut run.plugin).is_err());
     assert_eq!(run.plugin.snapshot(), before);
 }
