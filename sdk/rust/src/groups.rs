@@ -25,7 +25,7 @@ pub fn group<'a>(batch: &'a mut Batch, columns: &[ColumnId], only: Option<&Bitma
 /// The numbers of a column in some rows; zeros where it is absent.
 ///
 /// # Errors
-/// As [`Batch::get`], but absence is none; out-of-range for a row that the batch does not have.
+/// As [`Batch::get`], but absence is none; out-of-range for a row that the batch does not have, or more rows than it has.
 pub fn numbers_at<T: batch::Number>(batch: &Batch, column: Column<T>, rows: &[u32]) -> Result<Vec<u64>, Denied> {
     let _: &Batch = batch;
     sys::numbers_at(column.id(), rows).map_err(|reason| Denied::of(column.id(), reason))

@@ -173,10 +173,10 @@ fn texts_at(state: &State, column: ColumnId, rows: &[u32]) -> Result<Vec<Arc<str
     rows.iter().map(|row| word(row).map(Arc::clone).ok_or(Denied::OutOfRange)).collect()
 }
 
-/// Whether the batch has them.
+/// Whether the batch has them, and as many: the answer is no longer than a column.
 fn check_rows(state: &State, rows: &[u32]) -> Result<(), Denied> {
     let count = state.current()?.rows();
     // The largest of all, which is found many at a time.
     let end = rows.iter().fold(0, |end, row| end.max(u64::from(u32::from_le(*row)) + 1));
-    if end <= count as u64 { Ok(()) } else { Err(Denied::OutOfRange) }
+    if end <= count as u64 && rows.len() <= count { Ok(()) } else { Err(Denied::OutOfRange) }
 }

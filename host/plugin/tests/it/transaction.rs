@@ -108,6 +108,24 @@ fn a_column_of_any_width_is_filled_with_what_it_can_hold() {
 }
 
 #[test]
+fn rows_are_grouped_in_the_host_and_asked_for_by_group() {
+    let mut bench = Bench::new("groups", 0);
+    bench.spec.grant = Grant::Requested;
+    expect![[r#"
+        "#]]
+    .assert_eq(&bench.report());
+}
+
+#[test]
+fn rows_are_kept_and_routed_by_group() {
+    let mut bench = Bench::new("groups", 1);
+    bench.spec.grant = Grant::Requested;
+    expect![[r#"
+    "#]]
+    .assert_eq(&outcome(&bench.process(batch()), 3));
+}
+
+#[test]
 fn keep_and_route_are_checked_and_the_last_good_one_counts() {
     let mut bench = Bench::new("marks", 0);
     expect![[r#"

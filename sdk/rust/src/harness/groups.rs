@@ -149,13 +149,14 @@ pub(crate) fn group(columns: &[ColumnId], only: Option<&[u32]>) -> Result<Vec<u3
 fn sort(state: &State, grouping: &mut Grouping, columns: &[ColumnId], only: Option<&[u32]>) -> Result<(), Reason> {
     let mut filled = Vec::new();
     for column in columns {
-        match state.read(*column) {
-            Ok(Filled::Lists(..)) => return Err(Reason::WrongWidth(Width::Lists)),
+        let read = state.read(*column);
+        let lists = Reason::WrongWidth(Width::Lists);
+        if state.wrong_width(*column) == lists && !matches!(read, Err(Reason::NotGranted | Reason::NoBatch)) {
+            return Err(lists);
+        }
+        match read {
             Ok(values) => filled.push(values),
-            Err(Reason::Absent) => match state.wrong_width(*column) {
-                Reason::WrongWidth(Width::Lists) => return Err(Reason::WrongWidth(Width::Lists)),
-                _ => {}
-            },
+            Err(Reason::Absent) => {}
             Err(reason) => return Err(reason),
         }
     }
@@ -261,7 +262,7 @@ fn wide(state: &State, column: ColumnId) -> Result<Cow<'_, [u64]>, Reason> {
 pub(crate) fn keep_groups(words: &[u32]) -> Result<(), Reason> {
     let rows = with_groups(|_, groups| {
         check_bitmap(groups.count(), words)?;
-        let is_kept = |group: &u32| u32::from(words[*group as usize / 32] >> (group % 32) & 1);
+        let is_kept = |group: &u32| words[*group as usize / 32] >> (group % 32) & 1;
         let of_words = groups.of_rows.chunks(32);
         let word = |groups: &[u32]| groups.iter().zip(0..).fold(0, |word, (group, bit)| word | is_kept(group) << bit);
         Ok(of_words.map(word).collect::<Vec<_>>())
@@ -293,9 +294,7 @@ pub(crate) fn numbers_at(column: ColumnId, rows: &[u32]) -> Result<Vec<u64>, Rea
             },
             Err(reason) => return Err(reason),
         };
-        if rows.iter().any(|row| *row as usize >= state.rows) {
-            return Err(Reason::OutOfRange);
-        }
+        check_rows(state, rows)?;
         Ok(match values {
             Some(Filled::U8(values)) => at(values, rows),
             Some(Filled::U16(values)) => at(values, rows),
@@ -316,7 +315,13 @@ pub(crate) fn texts_at(column: ColumnId, rows: &[u32]) -> Result<Vec<String>, Re
             Ok(_) | Err(Reason::Absent) => return Err(state.wrong_width(column)),
             Err(reason) => return Err(reason),
         };
-        let in_batch = |row: &u32| Some(*row as usize).filter(|row| *row < state.rows).ok_or(Reason::OutOfRange);
-        rows.iter().map(|row| in_batch(row).map(&text)).collect()
+        check_rows(state, rows)?;
+        Ok(rows.iter().map(|row| text(*row as usize)).collect())
     })
+}
+
+/// Whether the batch has these rows, and as many.
+fn check_rows(state: &State, rows: &[u32]) -> Result<(), Reason> {
+    let has_all = rows.len() <= state.rows && rows.iter().all(|row| (*row as usize) < state.rows);
+    if has_all { Ok(()) } else { Err(Reason::OutOfRange) }
 }

@@ -170,6 +170,74 @@ fn a_column_of_any_width_is_filled_and_keeps_its_other_rows() {
 }
 
 #[test]
+fn rows_are_grouped_and_asked_for_by_group() {
+    let mut harness = Harness::new()
+        .rows(5)
+        .addrs(columns::SRC_ADDR, ["192.0.2.1", "2001:db8::1", "192.0.2.1", "2001:db8::2", "192.0.2.1"])
+        .column(columns::PROTO, [6, 6, 17, 6, 6])
+        .column(columns::BYTES, [10, 20, 30, 40, u64::MAX])
+        .column(columns::SAMPLING_RATE, [1, 2, 3, 4, 5])
+        .texts(columns::NOTE, ["a", "b", "a", "", "b"]);
+    run(&mut harness, |batch| {
+        let src =
+            [columns::SRC_ADDR.hi.id(), columns::SRC_ADDR.lo.id(), columns::PROTO.id(), columns::CUSTOMER_ID.id()];
+        let only: Bitmap = [true, true, true, false, true].into_iter().collect();
+        let groups = kernels::group(batch, &src, Some(&only))?;
+        assert_eq!((groups.firsts(), groups.count()), (&[0, 1, 2][..], 4));
+        assert_eq!((groups.of_rows()?, groups.counts(None)?), (vec![0, 1, 2, 3, 0], vec![2, 1, 1, 1]));
+        assert_eq!(groups.sums(columns::PROTO, None, None)?, [12, 6, 17, 6]);
+        let rate = Some(columns::SAMPLING_RATE);
+        assert_eq!(groups.sums(columns::BYTES, rate, None)?, [u64::MAX, 40, 90, 160]);
+        let few: Bitmap = [true, false, true, true, false].into_iter().collect();
+        assert_eq!(groups.sums(columns::BYTES, rate, Some(&few))?, [10, 0, 90, 160]);
+        assert_eq!(groups.counts(Some(&few))?, [1, 0, 1, 1]);
+        assert_eq!(
+            (groups.numbers(columns::BYTES)?, groups.texts(columns::NOTE)?),
+            (vec![10, 20, 30], texts(&["a", "b", "a"]))
+        );
+        let mut groups = kernels::group(batch, &[columns::NOTE.id()], None)?;
+        assert_eq!((groups.of_rows()?, groups.count()), (vec![0, 1, 0, 2, 1], 3));
+        groups.keep(&[true, true, false].into_iter().collect())?;
+        groups.route(&texts(&["other", "bees"]), &[0, 1, 0])?;
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(harness.kept(), [0, 1, 2, 4]);
+    assert_eq!(harness.routes(), ["other", "bees", "other", "other", "bees"]);
+}
+
+#[test]
+fn groups_refuse_what_the_host_refuses() {
+    let mut harness = three();
+    run(&mut harness, |batch| {
+        let denied = |reason| Denied { column: None, reason };
+        let few = Bitmap::all(40);
+        assert_eq!(kernels::group(batch, &[columns::PROTO.id(); 9], None).unwrap_err(), denied(Reason::OutOfRange));
+        assert_eq!(kernels::group(batch, &[], Some(&few)).unwrap_err(), denied(Reason::WrongLength(1)));
+        let lists = kernels::group(batch, &[columns::AS_PATH.id()], None).unwrap_err();
+        assert_eq!(lists.reason, Reason::WrongWidth(Width::Lists));
+        // Columns that are absent tell no rows apart.
+        let mut groups = kernels::group(batch, &[columns::PACKETS.id(), columns::SRC_COUNTRY.id()], None)?;
+        assert_eq!((groups.firsts(), groups.of_rows()?), (&[0][..], vec![0; 3]));
+        assert_eq!(groups.counts(Some(&few)).unwrap_err(), denied(Reason::WrongLength(1)));
+        assert_eq!(groups.sums(columns::PACKETS, None, Some(&few)).unwrap_err().reason, Reason::WrongLength(1));
+        assert_eq!((groups.numbers(columns::PACKETS)?, groups.texts(columns::SRC_COUNTRY)?), (vec![0], texts(&[""])));
+        assert_eq!(groups.keep(&few).unwrap_err(), denied(Reason::WrongLength(1)));
+        assert_eq!(groups.route(&texts(&["a"]), &[0, 0]).unwrap_err(), denied(Reason::WrongLength(1)));
+        assert_eq!(groups.route(&texts(&["a"]), &[1]).unwrap_err(), denied(Reason::OutOfRange));
+        let beyond = kernels::numbers_at(batch, columns::BYTES, &[0, 3]).unwrap_err();
+        assert_eq!((beyond.column, beyond.reason), (Some(columns::BYTES.id()), Reason::OutOfRange));
+        assert_eq!(kernels::texts_at(batch, columns::NOTE, &[3]).unwrap_err().reason, Reason::OutOfRange);
+        Ok(())
+    })
+    .unwrap();
+}
+
+fn texts(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+#[test]
 fn an_address_is_truncated_by_family_and_an_absent_one_stays_absent() {
     let mut harness = three();
     run(&mut harness, |batch| {

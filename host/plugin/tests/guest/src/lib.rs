@@ -108,6 +108,10 @@ impl stage::Guest for Guest {
         if mode == "hide" && version() != 9 || mode == "truncate" && arg == 1 {
             writes.extend([SRC_HI, SRC_LO]);
         }
+        if mode == "groups" {
+            reads.extend([PROTO, NOTE, LABELS]);
+            writes.push(NOTE);
+        }
         if mode == "fill" {
             reads.extend([CUSTOMER, PROTO, DST_PORT]);
             writes.extend([BYTES, PROTO, DST_PORT, NOTE]);
@@ -396,6 +400,45 @@ fn run(mode: &str, arg: u32) -> Result<(), String> {
                 format!("{:?} {:?}", kernels::fill(BYTES, &[0b001], u64::MAX), batch::u64s(BYTES)),
                 format!("{:?} {:?} {:?}", batch::clear(BYTES), kernels::fill(BYTES, &[0b001], 1), batch::u64s(BYTES)),
             ];
+            Err(found.join("\n"))
+        }
+        // Groups rows and asks for them, or keeps and routes them if the argument is 1.
+        "groups" if arg == 1 => {
+            kernels::group(&[BYTES], Some(&[0b101])).map_err(failed)?;
+            kernels::keep_groups(&[0b011]).map_err(failed)?;
+            kernels::route_groups(&["x".into(), "y".into()], &[1, 0, 0]).map_err(failed)
+        }
+        "groups" => {
+            let names = ["x".to_owned(), "y".to_owned()];
+            let nothing = |found: &mut Vec<String>| {
+                found.push(format!("{:?} {:?}", kernels::group_of_rows(), kernels::group_counts(None)));
+                found.push(format!("{:?} {:?}", kernels::group_sums(BYTES, None, None), kernels::keep_groups(&[])));
+                found.push(format!("{:?}", kernels::route_groups(&[], &[])));
+            };
+            let mut found = Vec::new();
+            nothing(&mut found);
+            found.push(format!("{:?} {:?}", kernels::group(&[LABELS], None), kernels::group(&[PROTO; 9], None)));
+            found.push(format!("{:?} {:?}", kernels::group(&[PROTO], Some(&[])), kernels::group(&[DST_PORT], None)));
+            batch::set_texts(NOTE, &["a".into(), "b".into(), "a".into()], &[0, 1, 2]).map_err(failed)?;
+            found.push(format!("words {:?} {:?}", kernels::group(&[NOTE], None), kernels::group_of_rows()));
+            found.push(format!("{:?} {:?}", kernels::group_counts(None), kernels::group_counts(Some(&[!0b001]))));
+            found.push(format!("{:?} {:?}", kernels::group_sums(BYTES, None, None), kernels::group_sums(PROTO, Some(BYTES), None)));
+            found.push(format!("{:?} {:?}", kernels::group_sums(BYTES, None, Some(&[0b110])), kernels::group_sums(BYTES, Some(BYTES), Some(&[0b110]))));
+            found.push(format!("{:?} {:?}", kernels::group_sums(SRC_AS, None, None), kernels::group_sums(BYTES, Some(SRC_AS), None)));
+            found.push(format!("{:?} {:?}", kernels::group_sums(NOTE, None, None), kernels::group_sums(BYTES, Some(NOTE), None)));
+            found.push(format!("{:?} {:?}", kernels::group_sums(BYTES, None, Some(&[])), kernels::group_counts(Some(&[0, 0]))));
+            found.push(format!("rest {:?} {:?}", kernels::group(&[SRC_HI, SRC_LO, PROTO], Some(&[0b101])), kernels::group_of_rows()));
+            found.push(format!("{:?} {:?}", kernels::group_counts(None), kernels::group_sums(BYTES, None, None)));
+            found.push(format!("{:?} {:?} {:?}", kernels::numbers_at(BYTES, &[0, 2]), kernels::numbers_at(BYTES, &[0; 4]), kernels::numbers_at(SRC_AS, &[1])));
+            found.push(format!("{:?} {:?} {:?}", kernels::texts_at(NOTE, &[1, 2]), kernels::texts_at(NOTE, &[3]), kernels::texts_at(BYTES, &[0])));
+            found.push(format!("{:?} {:?}", kernels::numbers_at(NOTE, &[0]), kernels::numbers_at(DST_PORT, &[0])));
+            found.push(format!("{:?} {:?}", kernels::keep_groups(&[]), kernels::keep_groups(&[0b101])));
+            found.push(format!("{:?} {:?}", kernels::route_groups(&names, &[0, 1]), kernels::route_groups(&names, &[0, 1, 2])));
+            found.push(format!("{:?}", kernels::route_groups(&names, &[0, 1, 0])));
+            found.push(format!("all {:?} {:?}", kernels::group(&[], None), kernels::group_of_rows()));
+            // One that is refused leaves none.
+            found.push(format!("{:?}", kernels::group(&[DST_PORT], None)));
+            nothing(&mut found);
             Err(found.join("\n"))
         }
         "tables" => {
