@@ -100,6 +100,30 @@ extern void __wasm_import_sluice_plugin_kernels_truncate(int32_t, int32_t, int32
 __attribute__((__import_module__("sluice:plugin/kernels@0.1.0"), __import_name__("sum")))
 extern void __wasm_import_sluice_plugin_kernels_sum(int32_t, uint8_t *, size_t, uint8_t *);
 
+__attribute__((__import_module__("sluice:plugin/kernels@0.1.0"), __import_name__("group")))
+extern void __wasm_import_sluice_plugin_kernels_group(uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("sluice:plugin/kernels@0.1.0"), __import_name__("group-of-rows")))
+extern void __wasm_import_sluice_plugin_kernels_group_of_rows(uint8_t *);
+
+__attribute__((__import_module__("sluice:plugin/kernels@0.1.0"), __import_name__("group-counts")))
+extern void __wasm_import_sluice_plugin_kernels_group_counts(int32_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("sluice:plugin/kernels@0.1.0"), __import_name__("group-sums")))
+extern void __wasm_import_sluice_plugin_kernels_group_sums(int32_t, int32_t, int32_t, int32_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("sluice:plugin/kernels@0.1.0"), __import_name__("keep-groups")))
+extern void __wasm_import_sluice_plugin_kernels_keep_groups(uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("sluice:plugin/kernels@0.1.0"), __import_name__("route-groups")))
+extern void __wasm_import_sluice_plugin_kernels_route_groups(uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("sluice:plugin/kernels@0.1.0"), __import_name__("numbers-at")))
+extern void __wasm_import_sluice_plugin_kernels_numbers_at(int32_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("sluice:plugin/kernels@0.1.0"), __import_name__("texts-at")))
+extern void __wasm_import_sluice_plugin_kernels_texts_at(int32_t, uint8_t *, size_t, uint8_t *);
+
 // Imported Functions from `sluice:plugin/log@0.1.0`
 
 __attribute__((__import_module__("sluice:plugin/log@0.1.0"), __import_name__("log")))
@@ -438,6 +462,43 @@ void sluice_plugin_kernels_result_families_denied_free(sluice_plugin_kernels_res
 
 void sluice_plugin_kernels_result_u64_denied_free(sluice_plugin_kernels_result_u64_denied_t *ptr) {
   if (!ptr->is_err) {
+  } else {
+    sluice_plugin_kernels_denied_free(&ptr->val.err);
+  }
+}
+
+void sluice_plugin_kernels_list_column_free(sluice_plugin_kernels_list_column_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    sluice_plugin_kernels_column_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+    }
+    free(list_ptr);
+  }
+}
+
+void plugin_option_list_u32_free(plugin_option_list_u32_t *ptr) {
+  if (ptr->is_some) {
+    plugin_list_u32_free(&ptr->val);
+  }
+}
+
+void sluice_plugin_kernels_option_column_free(sluice_plugin_kernels_option_column_t *ptr) {
+  if (ptr->is_some) {
+  }
+}
+
+void sluice_plugin_kernels_result_list_u64_denied_free(sluice_plugin_kernels_result_list_u64_denied_t *ptr) {
+  if (!ptr->is_err) {
+    plugin_list_u64_free(&ptr->val.ok);
+  } else {
+    sluice_plugin_kernels_denied_free(&ptr->val.err);
+  }
+}
+
+void sluice_plugin_kernels_result_list_string_denied_free(sluice_plugin_kernels_result_list_string_denied_t *ptr) {
+  if (!ptr->is_err) {
+    plugin_list_string_free(&ptr->val.ok);
   } else {
     sluice_plugin_kernels_denied_free(&ptr->val.err);
   }
@@ -1958,6 +2019,483 @@ bool sluice_plugin_kernels_sum(sluice_plugin_kernels_column_t c, plugin_list_u32
         }
         case 4: {
           variant.val.wrong_length = (uint32_t) (*((int32_t*) (ptr + 12)));
+          break;
+        }
+        case 5: {
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sluice_plugin_kernels_group(sluice_plugin_kernels_list_column_t *columns, plugin_list_u32_t *maybe_only, plugin_list_u32_t *ret, sluice_plugin_kernels_denied_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(3*sizeof(void*))];
+  plugin_option_list_u32_t only;
+  only.is_some = maybe_only != NULL;if (maybe_only) {
+    only.val = *maybe_only;
+  }
+  int32_t option;
+  uint8_t * option1;
+  size_t option2;
+  if ((only).is_some) {
+    const plugin_list_u32_t *payload0 = &(only).val;
+    option = 1;
+    option1 = (uint8_t *) (*payload0).ptr;
+    option2 = (*payload0).len;
+  } else {
+    option = 0;
+    option1 = 0;
+    option2 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sluice_plugin_kernels_group((uint8_t *) (*columns).ptr, (*columns).len, option, option1, option2, ptr);
+  sluice_plugin_kernels_result_list_u32_denied_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (plugin_list_u32_t) { (uint32_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      sluice_plugin_types_denied_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant.val.wrong_width = (int32_t) *((uint8_t*) (ptr + (4+1*sizeof(void*))));
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          variant.val.wrong_length = (uint32_t) (*((int32_t*) (ptr + (4+1*sizeof(void*)))));
+          break;
+        }
+        case 5: {
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sluice_plugin_kernels_group_of_rows(plugin_list_u32_t *ret, sluice_plugin_kernels_denied_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(3*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sluice_plugin_kernels_group_of_rows(ptr);
+  sluice_plugin_kernels_result_list_u32_denied_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (plugin_list_u32_t) { (uint32_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      sluice_plugin_types_denied_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant.val.wrong_width = (int32_t) *((uint8_t*) (ptr + (4+1*sizeof(void*))));
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          variant.val.wrong_length = (uint32_t) (*((int32_t*) (ptr + (4+1*sizeof(void*)))));
+          break;
+        }
+        case 5: {
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sluice_plugin_kernels_group_counts(plugin_list_u32_t *maybe_only, plugin_list_u32_t *ret, sluice_plugin_kernels_denied_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(3*sizeof(void*))];
+  plugin_option_list_u32_t only;
+  only.is_some = maybe_only != NULL;if (maybe_only) {
+    only.val = *maybe_only;
+  }
+  int32_t option;
+  uint8_t * option1;
+  size_t option2;
+  if ((only).is_some) {
+    const plugin_list_u32_t *payload0 = &(only).val;
+    option = 1;
+    option1 = (uint8_t *) (*payload0).ptr;
+    option2 = (*payload0).len;
+  } else {
+    option = 0;
+    option1 = 0;
+    option2 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sluice_plugin_kernels_group_counts(option, option1, option2, ptr);
+  sluice_plugin_kernels_result_list_u32_denied_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (plugin_list_u32_t) { (uint32_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      sluice_plugin_types_denied_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant.val.wrong_width = (int32_t) *((uint8_t*) (ptr + (4+1*sizeof(void*))));
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          variant.val.wrong_length = (uint32_t) (*((int32_t*) (ptr + (4+1*sizeof(void*)))));
+          break;
+        }
+        case 5: {
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sluice_plugin_kernels_group_sums(sluice_plugin_kernels_column_t c, sluice_plugin_kernels_column_t *maybe_times, plugin_list_u32_t *maybe_only, plugin_list_u64_t *ret, sluice_plugin_kernels_denied_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(3*sizeof(void*))];
+  sluice_plugin_kernels_option_column_t times;
+  times.is_some = maybe_times != NULL;if (maybe_times) {
+    times.val = *maybe_times;
+  }
+  plugin_option_list_u32_t only;
+  only.is_some = maybe_only != NULL;if (maybe_only) {
+    only.val = *maybe_only;
+  }
+  int32_t option;
+  int32_t option1;
+  if ((times).is_some) {
+    const sluice_plugin_kernels_column_t *payload0 = &(times).val;
+    option = 1;
+    option1 = (int32_t) (*payload0);
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  int32_t option4;
+  uint8_t * option5;
+  size_t option6;
+  if ((only).is_some) {
+    const plugin_list_u32_t *payload3 = &(only).val;
+    option4 = 1;
+    option5 = (uint8_t *) (*payload3).ptr;
+    option6 = (*payload3).len;
+  } else {
+    option4 = 0;
+    option5 = 0;
+    option6 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sluice_plugin_kernels_group_sums((int32_t) (c), option, option1, option4, option5, option6, ptr);
+  sluice_plugin_kernels_result_list_u64_denied_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (plugin_list_u64_t) { (uint64_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      sluice_plugin_types_denied_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant.val.wrong_width = (int32_t) *((uint8_t*) (ptr + (4+1*sizeof(void*))));
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          variant.val.wrong_length = (uint32_t) (*((int32_t*) (ptr + (4+1*sizeof(void*)))));
+          break;
+        }
+        case 5: {
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sluice_plugin_kernels_keep_groups(plugin_list_u32_t *bitmap, sluice_plugin_kernels_denied_t *err) {
+  __attribute__((__aligned__(4)))
+  uint8_t ret_area[12];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sluice_plugin_kernels_keep_groups((uint8_t *) (*bitmap).ptr, (*bitmap).len, ptr);
+  sluice_plugin_kernels_result_void_denied_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      sluice_plugin_types_denied_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + 4));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant.val.wrong_width = (int32_t) *((uint8_t*) (ptr + 8));
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          variant.val.wrong_length = (uint32_t) (*((int32_t*) (ptr + 8)));
+          break;
+        }
+        case 5: {
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sluice_plugin_kernels_route_groups(plugin_list_string_t *names, plugin_list_u16_t *index, sluice_plugin_kernels_denied_t *err) {
+  __attribute__((__aligned__(4)))
+  uint8_t ret_area[12];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sluice_plugin_kernels_route_groups((uint8_t *) (*names).ptr, (*names).len, (uint8_t *) (*index).ptr, (*index).len, ptr);
+  sluice_plugin_kernels_result_void_denied_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      sluice_plugin_types_denied_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + 4));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant.val.wrong_width = (int32_t) *((uint8_t*) (ptr + 8));
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          variant.val.wrong_length = (uint32_t) (*((int32_t*) (ptr + 8)));
+          break;
+        }
+        case 5: {
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sluice_plugin_kernels_numbers_at(sluice_plugin_kernels_column_t c, plugin_list_u32_t *rows, plugin_list_u64_t *ret, sluice_plugin_kernels_denied_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(3*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sluice_plugin_kernels_numbers_at((int32_t) (c), (uint8_t *) (*rows).ptr, (*rows).len, ptr);
+  sluice_plugin_kernels_result_list_u64_denied_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (plugin_list_u64_t) { (uint64_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      sluice_plugin_types_denied_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant.val.wrong_width = (int32_t) *((uint8_t*) (ptr + (4+1*sizeof(void*))));
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          variant.val.wrong_length = (uint32_t) (*((int32_t*) (ptr + (4+1*sizeof(void*)))));
+          break;
+        }
+        case 5: {
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sluice_plugin_kernels_texts_at(sluice_plugin_kernels_column_t c, plugin_list_u32_t *rows, plugin_list_string_t *ret, sluice_plugin_kernels_denied_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(3*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sluice_plugin_kernels_texts_at((int32_t) (c), (uint8_t *) (*rows).ptr, (*rows).len, ptr);
+  sluice_plugin_kernels_result_list_string_denied_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (plugin_list_string_t) { (plugin_string_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      sluice_plugin_types_denied_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant.val.wrong_width = (int32_t) *((uint8_t*) (ptr + (4+1*sizeof(void*))));
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          variant.val.wrong_length = (uint32_t) (*((int32_t*) (ptr + (4+1*sizeof(void*)))));
           break;
         }
         case 5: {

@@ -245,6 +245,37 @@ typedef struct {
   } val;
 } sluice_plugin_kernels_result_u64_denied_t;
 
+typedef struct {
+  sluice_plugin_kernels_column_t *ptr;
+  size_t len;
+} sluice_plugin_kernels_list_column_t;
+
+typedef struct {
+  bool is_some;
+  plugin_list_u32_t val;
+} plugin_option_list_u32_t;
+
+typedef struct {
+  bool is_some;
+  sluice_plugin_kernels_column_t val;
+} sluice_plugin_kernels_option_column_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    plugin_list_u64_t ok;
+    sluice_plugin_kernels_denied_t err;
+  } val;
+} sluice_plugin_kernels_result_list_u64_denied_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    plugin_list_string_t ok;
+    sluice_plugin_kernels_denied_t err;
+  } val;
+} sluice_plugin_kernels_result_list_string_denied_t;
+
 // How much it matters.
 typedef uint8_t sluice_plugin_log_level_t;
 
@@ -469,6 +500,28 @@ extern bool sluice_plugin_kernels_fill(sluice_plugin_kernels_column_t c, plugin_
 extern bool sluice_plugin_kernels_truncate(sluice_plugin_kernels_column_t hi, sluice_plugin_kernels_column_t lo, uint8_t v4_bits, uint8_t v6_bits, sluice_plugin_kernels_families_t *ret, sluice_plugin_kernels_denied_t *err);
 // Sum of a numeric column over the rows of the bitmap; it stays at 2^64 - 1 when it would pass it.
 extern bool sluice_plugin_kernels_sum(sluice_plugin_kernels_column_t c, plugin_list_u32_t *bitmap, uint64_t *ret, sluice_plugin_kernels_denied_t *err);
+// Sorts the rows into groups: those of one group have the same in each of up to 8 columns, numbers or texts. An
+// absent column holds zeros or empty texts. Groups are numbered by their first rows, which are the answer. With
+// `only`, a bitmap, the other rows are the rest: it counts as one more group after the last, and has no first row
+// in the answer. The last grouping counts, until the end of the call; what follows is absent without one. More
+// columns are out-of-range.
+extern bool sluice_plugin_kernels_group(sluice_plugin_kernels_list_column_t *columns, plugin_list_u32_t *maybe_only, plugin_list_u32_t *ret, sluice_plugin_kernels_denied_t *err);
+// The group of each row.
+extern bool sluice_plugin_kernels_group_of_rows(plugin_list_u32_t *ret, sluice_plugin_kernels_denied_t *err);
+// How many rows each group has, or how many of those that a bitmap says.
+extern bool sluice_plugin_kernels_group_counts(plugin_list_u32_t *maybe_only, plugin_list_u32_t *ret, sluice_plugin_kernels_denied_t *err);
+// Sum of a numeric column over each group, or over those rows of it that a bitmap says. With `times`, such as the
+// sampling rate, each number is first multiplied by the one in that column. What would pass 2^64 - 1 stays there.
+extern bool sluice_plugin_kernels_group_sums(sluice_plugin_kernels_column_t c, sluice_plugin_kernels_column_t *maybe_times, plugin_list_u32_t *maybe_only, plugin_list_u64_t *ret, sluice_plugin_kernels_denied_t *err);
+// As `batch.keep`, by groups: bit `g % 32` of word `g / 32` for group `g`.
+extern bool sluice_plugin_kernels_keep_groups(plugin_list_u32_t *bitmap, sluice_plugin_kernels_denied_t *err);
+// As `batch.route`, by groups: one index into `names` per group.
+extern bool sluice_plugin_kernels_route_groups(plugin_list_string_t *names, plugin_list_u16_t *index, sluice_plugin_kernels_denied_t *err);
+// The numbers of a numeric column in some rows, such as the first ones of groups; zeros where it is absent. A row
+// that the batch does not have is out-of-range.
+extern bool sluice_plugin_kernels_numbers_at(sluice_plugin_kernels_column_t c, plugin_list_u32_t *rows, plugin_list_u64_t *ret, sluice_plugin_kernels_denied_t *err);
+// The texts of a text column in some rows; empty where it is absent. As `numbers-at`.
+extern bool sluice_plugin_kernels_texts_at(sluice_plugin_kernels_column_t c, plugin_list_u32_t *rows, plugin_list_string_t *ret, sluice_plugin_kernels_denied_t *err);
 
 // Imported Functions from `sluice:plugin/log@0.1.0`
 // Logs one line, with the stage's name; cut after 4096 bytes.
@@ -575,6 +628,16 @@ void sluice_plugin_kernels_result_void_denied_free(sluice_plugin_kernels_result_
 void sluice_plugin_kernels_result_families_denied_free(sluice_plugin_kernels_result_families_denied_t *ptr);
 
 void sluice_plugin_kernels_result_u64_denied_free(sluice_plugin_kernels_result_u64_denied_t *ptr);
+
+void sluice_plugin_kernels_list_column_free(sluice_plugin_kernels_list_column_t *ptr);
+
+void plugin_option_list_u32_free(plugin_option_list_u32_t *ptr);
+
+void sluice_plugin_kernels_option_column_free(sluice_plugin_kernels_option_column_t *ptr);
+
+void sluice_plugin_kernels_result_list_u64_denied_free(sluice_plugin_kernels_result_list_u64_denied_t *ptr);
+
+void sluice_plugin_kernels_result_list_string_denied_free(sluice_plugin_kernels_result_list_string_denied_t *ptr);
 
 void sluice_plugin_events_alert_free(sluice_plugin_events_alert_t *ptr);
 

@@ -17,6 +17,8 @@ import (
 type Batch struct {
 	rows int
 	err  error
+	// Calls of Group so far: the collector knows the last grouping only.
+	groupings int
 }
 
 // Addrs is an address column: the halves of every row's address, IPv4 as ::ffff:a.b.c.d.
@@ -237,7 +239,7 @@ func (b *Batch) done(column uint32) {
 	}
 }
 
-func (b *Batch) fail(why *Denied) {
+func (b *Batch) fail(why error) {
 	if b.err == nil {
 		b.err = why
 	}

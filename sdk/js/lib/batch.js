@@ -51,10 +51,81 @@ export class Rows {
   }
 }
 
+/** The rows of a batch by what they have in common. */
+export class Groups {
+  #number;
+
+  constructor(batch, firsts, hasRest) {
+    this.batch = batch;
+    this.firsts = Uint32Array.from(firsts);
+    this.hasRest = hasRest;
+    this.#number = batch.groupings;
+  }
+
+  count() {
+    return this.firsts.length + Number(this.hasRest);
+  }
+
+  ofRows() {
+    return Uint32Array.from(this.#ask(() => kernels.groupOfRows()));
+  }
+
+  counts(only) {
+    const words = this.batch.wordsOf(only);
+    return Uint32Array.from(this.#ask(() => kernels.groupCounts(words)));
+  }
+
+  sums(column, { times, only } = {}) {
+    const { id } = kind(column, NumberColumn);
+    const factor = times === undefined ? undefined : kind(times, NumberColumn).id;
+    const words = this.batch.wordsOf(only);
+    try {
+      return doubles(this.#ask(() => kernels.groupSums(id, factor, words)));
+    } catch (error) {
+      // The error does not say which of the columns it is about.
+      for (const one of [column, times]) {
+        if (one !== undefined) this.#ask(() => kernels.groupSums(one.id, undefined, undefined), one);
+      }
+      throw error;
+    }
+  }
+
+  numbers(column) {
+    return this.batch.numbersAt(column, this.firsts);
+  }
+
+  texts(column) {
+    return this.batch.textsAt(column, this.firsts);
+  }
+
+  keep(choose) {
+    if (typeof choose !== "function") throw new TypeError(`a function of a group is needed, not ${show(choose)}`);
+    const count = this.count();
+    const words = new Uint32Array((count + 31) >>> 5);
+    for (let group = 0; group < count; group++) {
+      if (choose(group)) words[group >>> 5] |= 1 << (group & 31);
+    }
+    this.#ask(() => kernels.keepGroups(words));
+  }
+
+  route(names, index) {
+    const [all, indexes] = [Array.from(names, text), typed(Uint16Array, index, (value) => whole(value, 0xffff))];
+    this.#ask(() => kernels.routeGroups(all, indexes));
+  }
+
+  #ask(call, column) {
+    // The collector answers for the last grouping, whichever is meant.
+    if (this.batch.groupings !== this.#number) throw new Denied("", "absent", "the batch has been grouped again since");
+    return attempt(call, column);
+  }
+}
+
 /** The batch that is being processed. */
 export class Batch {
   constructor() {
     this.rows = host.rows();
+    // Calls of `group` so far.
+    this.groupings = 0;
   }
 
   get id() {
@@ -96,6 +167,38 @@ export class Batch {
     const sum = attempt(() => kernels.sum(kind(column, NumberColumn).id, words), column);
     // QuickJS reads the sum as a signed number.
     return Number(sum) < 0 ? Number(sum) + 2 ** 64 : Number(sum);
+  }
+
+  // Groups
+
+  group(columns, only) {
+    const all = [...columns].map((column) => kind(column, Column));
+    const words = this.wordsOf(only);
+    this.groupings++;
+    try {
+      return new Groups(this, kernels.group(idsOf(all), words), words !== undefined);
+    } catch (error) {
+      // The error does not say which of the columns it is about.
+      for (const column of all) attempt(() => kernels.group(idsOf([column]), undefined), column);
+      throw refused(error);
+    }
+  }
+
+  numbersAt(column, rows) {
+    const { id } = kind(column, NumberColumn);
+    const numbers = typed(Uint32Array, rows, checked(4));
+    return doubles(attempt(() => kernels.numbersAt(id, numbers), column));
+  }
+
+  textsAt(column, rows) {
+    const { id } = kind(column, TextColumn);
+    const numbers = typed(Uint32Array, rows, checked(4));
+    return attempt(() => kernels.textsAt(id, numbers), column);
+  }
+
+  /** The bitmap of a choice that may be left out. */
+  wordsOf(only) {
+    return only === undefined ? undefined : this.#rows(only).words;
   }
 
   // Reading
@@ -215,4 +318,14 @@ function checked(width) {
 /** `values` as an array of the class `View`: of that class as they are, others one by one. */
 function typed(View, values, check) {
   return values instanceof View ? values : View.from(values, check);
+}
+
+/** The numbers of the columns. QuickJS takes them as an array only, and no typed one. */
+function idsOf(columns) {
+  return columns.flatMap((column) => column.ids);
+}
+
+/** 64-bit numbers as doubles: QuickJS hands the 2^31 highest ones over as negative numbers, StarlingMonkey a BigInt. */
+function doubles(numbers) {
+  return Float64Array.from(numbers, (value) => (Number(value) < 0 ? Number(value) + 2 ** 64 : Number(value)));
 }

@@ -5,7 +5,7 @@ import * as metrics from "sluice:plugin/metrics@0.1.0";
 import { log, text, u32 } from "./host.js";
 
 export * as columns from "./columns.js";
-export { Batch, Rows } from "./batch.js";
+export { Batch, Groups, Rows } from "./batch.js";
 export { Address, Column, Condition, ListsColumn, NumberColumn, TextColumn } from "./condition.js";
 export { Config, ConfigError } from "./config.js";
 export { Denied } from "./host.js";

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -45,7 +46,7 @@ func (p *calls) Init(config []byte) (sluice.Manifest, error) {
 		Version: "0.1.0",
 		Reads: []sluice.Column{
 			sluice.Proto, sluice.SrcPort, sluice.DstPort, sluice.SrcAS, sluice.Bytes, sluice.SrcAddr, sluice.DstAddr,
-			sluice.SrcCountry, sluice.ASPath, sluice.TTL,
+			sluice.SrcCountry, sluice.ASPath, sluice.TTL, sluice.Packets, sluice.CustomerID,
 		},
 		Writes: []sluice.Column{
 			sluice.SrcPort, sluice.DstPort, sluice.SrcAS, sluice.Bytes, sluice.SrcAddr, sluice.DstAddr, sluice.Note,
@@ -70,6 +71,22 @@ func (p *calls) Process(b *sluice.Batch) error {
 		return kernels(b)
 	case "truncate":
 		return truncate(b)
+	case "groups":
+		return groups(b)
+	case "groups_big":
+		return groupsBig(b)
+	case "groups_keep":
+		groupsKeep(b)
+	case "groups_many":
+		groupsMany(b)
+	case "groups_route":
+		groupsRoute(b)
+	case "groups_none":
+		return groupsNone(b)
+	case "groups_absent":
+		return groupsAbsent(b)
+	case "groups_denied":
+		return groupsDenied(b)
 	case "absent":
 		return absent(b)
 	case "denied":
@@ -219,6 +236,177 @@ func truncate(b *sluice.Batch) error {
 	none, nobody := b.Truncate(sluice.DstAddr, 0, 0)
 	sluice.Count("absent", uint32(none.Count()+nobody.Count()))
 	return nil
+}
+
+// checks are what is compared, by what it is.
+type checks struct{ err error }
+
+// check counts what is as it should be; the first that is not is an error.
+func check[T comparable](c *checks, what string, got []T, want ...T) {
+	if slices.Equal(got, want) {
+		sluice.Count("right", 1)
+	} else if c.err == nil {
+		c.err = fmt.Errorf("%s: %v, not %v", what, got, want)
+	}
+}
+
+// groups asks everything of groups of seven rows.
+func groups(b *sluice.Batch) error {
+	c := new(checks)
+	large := b.Test(sluice.Bytes, sluice.Gt, 250) // all but the first two
+
+	customers := b.Group([]sluice.Column{sluice.CustomerID}, nil)
+	check(c, "firsts", customers.Firsts(), 0, 1, 3)
+	check(c, "count", []int{customers.Count()}, 3)
+	check(c, "of rows", customers.OfRows(), 0, 1, 0, 2, 1, 0, 1)
+	check(c, "counts", customers.Counts(nil), 3, 3, 1)
+	check(c, "counts of large", customers.Counts(large), 2, 2, 1)
+	check(c, "sums", customers.Sums(sluice.Bytes, nil, nil), 1000, 1400, 400)
+	check(c, "sums with times", customers.Sums(sluice.Bytes, sluice.Packets, nil), 4600, 7800, 1600)
+	check(c, "sums of large", customers.Sums(sluice.Bytes, nil, large), 900, 1200, 400)
+	check(c, "sums of large with times", customers.Sums(sluice.Bytes, sluice.Packets, large), 4500, 7400, 1600)
+	check(c, "numbers", customers.Numbers(sluice.CustomerID), 7, 9, 0)
+	check(c, "texts", customers.Texts(sluice.SrcCountry), "DE", "CH", "CH")
+
+	places := b.Group([]sluice.Column{sluice.SrcCountry, sluice.SrcAddr}, nil)
+	check(c, "places", places.Firsts(), 0, 1, 3, 4, 5)
+	check(c, "places of rows", places.OfRows(), 0, 1, 0, 2, 3, 4, 1)
+	check(c, "countries", places.Texts(sluice.SrcCountry), "DE", "CH", "CH", "CH", "CH")
+	check(c, "low halves", places.Numbers(sluice.SrcAddr.Lo()), 0xffff_c000_0201, 1, 0xffff_c000_0201, 1, 2)
+
+	rest := b.Group([]sluice.Column{sluice.CustomerID}, large)
+	check(c, "firsts without the rest", rest.Firsts(), 2, 3, 4)
+	check(c, "count with the rest", []int{rest.Count()}, 4)
+	check(c, "of rows with the rest", rest.OfRows(), 3, 3, 0, 1, 2, 0, 2)
+	check(c, "counts with the rest", rest.Counts(nil), 2, 1, 2, 2)
+	check(c, "sums with the rest", rest.Sums(sluice.Bytes, nil, nil), 900, 400, 1200, 300)
+	check(c, "numbers without the rest", rest.Numbers(sluice.CustomerID), 7, 0, 9)
+
+	check(c, "one group", b.Group(nil, nil).Counts(nil), 7)
+	check(c, "numbers at", b.NumbersAt(sluice.Bytes, []uint32{6, 0, 0}), 700, 100, 100)
+	check(c, "texts at", b.TextsAt(sluice.SrcCountry, []uint32{6, 0}), "CH", "DE")
+	return c.err
+}
+
+func groupsBig(b *sluice.Batch) error {
+	c := new(checks)
+	protos := b.Group([]sluice.Column{sluice.Proto}, nil)
+	check(c, "sums", protos.Sums(sluice.Bytes, nil, nil), 1<<53+1, 1<<63+1, 1<<64-1)
+	check(c, "sums with times", protos.Sums(sluice.Bytes, sluice.Packets, nil), 1<<53+1, 1<<64-1, 1<<64-1)
+	check(c, "numbers", protos.Numbers(sluice.Bytes), 1<<53+1, 1<<63+1, 1<<63+1)
+	check(c, "numbers at", b.NumbersAt(sluice.Bytes, []uint32{3}), 1<<63)
+	return c.err
+}
+
+// groupsKeep keeps the groups of all customers but 9.
+func groupsKeep(b *sluice.Batch) {
+	customers := b.Group([]sluice.Column{sluice.CustomerID}, nil)
+	keep := customers.Bitmap()
+	for group, customer := range customers.Numbers(sluice.CustomerID) {
+		if customer != 9 {
+			keep.Set(group)
+		}
+	}
+	customers.Keep(keep)
+}
+
+// groupsMany keeps ports from 32 on, the 32nd and the 34th group.
+func groupsMany(b *sluice.Batch) {
+	ports := b.Group([]sluice.Column{sluice.DstPort}, nil)
+	keep := ports.Bitmap()
+	keep.Set(31)
+	keep.Set(33)
+	ports.Keep(keep)
+}
+
+// groupsRoute gives each customer a route.
+func groupsRoute(b *sluice.Batch) {
+	customers := b.Group([]sluice.Column{sluice.CustomerID}, b.Test(sluice.CustomerID, sluice.Ne, 0))
+	var names []string
+	index := make([]uint16, customers.Count())
+	for group, customer := range customers.Numbers(sluice.CustomerID) {
+		names = append(names, "customer-"+strconv.FormatUint(customer, 10))
+		index[group] = uint16(group)
+	}
+	index[len(index)-1] = uint16(len(names))
+	customers.Route(append(names, "unknown"), index)
+}
+
+func groupsNone(b *sluice.Batch) error {
+	c := new(checks)
+	none := b.Group([]sluice.Column{sluice.CustomerID}, nil)
+	check(c, "count", []int{none.Count(), len(none.OfRows()), len(none.Counts(nil))}, 0, 0, 0)
+	none.Keep(none.Bitmap())
+	none.Route(nil, nil)
+	rest := b.Group([]sluice.Column{sluice.CustomerID}, b.Test(sluice.CustomerID, sluice.Ne, 0))
+	check(c, "count of the rest", rest.Counts(nil), 0)
+	rest.Route([]string{"rest"}, []uint16{0})
+	return c.err
+}
+
+func groupsAbsent(b *sluice.Batch) error {
+	c := new(checks)
+	all := b.Group([]sluice.Column{sluice.CustomerID, sluice.SrcCountry, sluice.SrcAddr}, nil)
+	check(c, "firsts", all.Firsts(), 0)
+	check(c, "counts", all.Counts(nil), 2)
+	check(c, "sums", all.Sums(sluice.Bytes, sluice.Packets, nil), 0)
+	check(c, "numbers", all.Numbers(sluice.CustomerID), 0)
+	check(c, "texts", all.Texts(sluice.SrcCountry), "")
+	return c.err
+}
+
+// groupsDenied is refused in each way that groups have; the batch goes on because b.Err() was asked.
+func groupsDenied(b *sluice.Batch) error {
+	b.Group([]sluice.Column{sluice.Proto, sluice.ASPath}, nil)
+	say(b.Err(), sluice.ErrWrongWidth)
+	b.Group([]sluice.Column{sluice.ICMPType}, nil)
+	say(b.Err(), sluice.ErrNotGranted)
+	many := []sluice.Column{
+		sluice.Proto, sluice.SrcPort, sluice.DstPort, sluice.SrcAS, sluice.Bytes, sluice.SrcCountry, sluice.Packets,
+		sluice.SrcAddr,
+	}
+	b.Group(many, nil)
+	say(b.Err(), sluice.ErrOutOfRange)
+	b.Group(nil, make(sluice.Bitmap, 2))
+	say(b.Err(), sluice.ErrWrongLength)
+
+	g := b.Group(many[:7], nil)
+	g.Counts(make(sluice.Bitmap, 2))
+	say(b.Err(), sluice.ErrWrongLength)
+	g.Sums(sluice.Bytes, nil, make(sluice.Bitmap, 2))
+	say(b.Err(), sluice.ErrWrongLength)
+	g.Sums(sluice.SrcCountry, sluice.Packets, nil)
+	say(b.Err(), sluice.ErrWrongWidth)
+	g.Sums(sluice.Bytes, sluice.SrcCountry, nil)
+	say(b.Err(), sluice.ErrWrongWidth)
+	g.Keep(make(sluice.Bitmap, 2))
+	say(b.Err(), sluice.ErrWrongLength)
+	g.Route([]string{"a"}, []uint16{0})
+	say(b.Err(), sluice.ErrWrongLength)
+	g.Route([]string{"a"}, []uint16{0, 1})
+	say(b.Err(), sluice.ErrOutOfRange)
+	g.Numbers(sluice.SrcCountry)
+	say(b.Err(), sluice.ErrWrongWidth)
+	g.Texts(sluice.TextColumn(sluice.Bytes))
+	say(b.Err(), sluice.ErrWrongWidth)
+	b.NumbersAt(sluice.Bytes, []uint32{2})
+	say(b.Err(), sluice.ErrOutOfRange)
+	b.TextsAt(sluice.SrcCountry, []uint32{2})
+	say(b.Err(), sluice.ErrOutOfRange)
+
+	// What is asked of a grouping that was refused, and of one that another has taken the place of.
+	c := new(checks)
+	refused := b.Group(many, b.Bitmap())
+	check(c, "refused", []int{len(refused.OfRows()), len(refused.Counts(nil)), len(refused.Sums(sluice.Bytes, nil, nil))}, 2, 2, 2)
+	b.Err()
+	refused.Route([]string{"wrong"}, []uint16{0, 0})
+	say(b.Err(), sluice.ErrOutOfRange)
+	g.Route([]string{"wrong"}, []uint16{0, 0})
+	if !errors.Is(b.Err(), sluice.ErrRegrouped) {
+		return errors.New("not refused as it should be")
+	}
+	b.Group(many[:1], nil).Route([]string{"a", "b"}, []uint16{1, 0})
+	return c.err
 }
 
 // absent reads columns that no row has.

@@ -7,7 +7,7 @@ Alerts, tables, keys and files are in `sluice.events`, `sluice.tables`, `sluice.
 each is an import of its own in plugin.wit, because the operator grants each on its own.
 """
 
-from .batch import Addresses, Batch, ListColumn, OneByte, Rows, Texts
+from .batch import Addresses, Batch, Groups, ListColumn, OneByte, Rows, Texts
 from .config import Config, ConfigError
 from .expression import Address, Column, Condition, Lists, Number, Text
 from .host import Denied
@@ -25,6 +25,7 @@ __all__ = [
     "ConfigError",
     "Denied",
     "Fatal",
+    "Groups",
     "ListColumn",
     "Lists",
     "Number",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from . import host
@@ -98,6 +98,88 @@ class Addresses:
         return ipaddress.IPv6Address(value) if value else None
 
 
+class Groups:
+    """The rows of a batch by what they have in common, numbered from 0 by their first rows: see `Batch.group`.
+
+    `len(groups)` is how many there are, with the rest. They are good until the batch is grouped again; what is written
+    to the batch changes no group.
+    """
+
+    __slots__ = ("batch", "firsts", "has_rest", "_number")
+
+    def __init__(self, batch: Batch, firsts: list[int], has_rest: bool) -> None:
+        self.batch = batch
+        self._number = batch._groupings
+        self.firsts = firsts
+        """The first row of each group, ascending; the rest has none here."""
+        self.has_rest = has_rest
+        """Whether the last group is the rest."""
+
+    def __len__(self) -> int:
+        return len(self.firsts) + self.has_rest
+
+    def of_rows(self) -> list[int]:
+        """The group of each row."""
+        return self._ask(host.kernels.group_of_rows)
+
+    def counts(self, only: Rows | Condition | None = None) -> list[int]:
+        """How many rows each group has, or how many of those in `only`."""
+        words = self.batch._words(only)
+        return self._ask(lambda: host.kernels.group_counts(words))
+
+    def sums(
+        self, column: Number, times: Number | None = None, only: Rows | Condition | None = None
+    ) -> list[int]:
+        """Sum of a column over each group, or over those of its rows that are in `only`.
+
+        With `times`, such as the sampling rate, each number is first multiplied by the one in that column. A sum stays
+        at 2^64 - 1 when it would pass it.
+        """
+        _kind(column, Number)
+        factor = None if times is None else _kind(times, Number).id
+        words = self.batch._words(only)
+        try:
+            return self._ask(lambda: host.kernels.group_sums(column.id, factor, words))
+        except host.Denied:
+            # The answer does not say which of the columns it is about.
+            for one in [column, times]:
+                if one is not None:
+                    self._ask(lambda: host.kernels.group_sums(one.id, None, None), one.name)
+            raise
+
+    def numbers(self, column: Number) -> list[int]:
+        """What the first row of each group has in a numeric column: of one that the rows were grouped by, what all rows of
+        the group have. There is none for the rest.
+        """
+        return self.batch.numbers_at(column, self.firsts)
+
+    def texts(self, column: Text) -> list[str]:
+        """What the first row of each group has in a text column, as `numbers`."""
+        return self.batch.texts_at(column, self.firsts)
+
+    def keep(self, groups: Iterable[object]) -> None:
+        """Which groups stay, with all their rows: one true or false value a group, as `Batch.keep`."""
+        bits = [1 if group else 0 for group in groups]
+        if len(bits) != len(self):
+            raise host.Denied("", "wrong-length", f"there are {len(self)} groups, not {len(bits)}")
+        words = [sum(bit << at for at, bit in enumerate(bits[start : start + 32])) for start in range(0, len(bits), 32)]
+        self._ask(lambda: host.kernels.keep_groups(words))
+
+    def route(self, names: Sequence[str], index: Iterable[int]) -> None:
+        """Where the rows of each group go: one index into `names` a group, the rest too, as `Batch.route`."""
+        texts, indexes = [host.text(name) for name in names], array("H", index).tolist()
+        self._ask(lambda: host.kernels.route_groups(texts, indexes))
+
+    def _ask(self, call: Callable[[], Any], column: str = "") -> Any:
+        # The collector answers for the last grouping, whichever is meant.
+        if self.batch._groupings != self._number:
+            raise host.Denied("", "absent", "the batch has been grouped again since")
+        try:
+            return call()
+        except host.Err as error:
+            raise host.denied(error, column) from None
+
+
 class Batch:
     """The batch that is being processed. Reads see what this call has written so far.
 
@@ -109,6 +191,7 @@ class Batch:
         self.rows: int = host.batch.rows()
         """Rows in the batch."""
         self.every_row: int = (1 << self.rows) - 1
+        self._groupings = 0
 
     @property
     def id(self) -> int:
@@ -151,6 +234,51 @@ class Batch:
         chosen = Rows(self, self.every_row) if rows is None else self._rows(rows)
         try:
             return host.kernels.sum(_kind(column, Number).id, chosen.words())
+        except host.Err as error:
+            raise host.denied(error, column.name) from None
+
+    # Groups
+
+    def group(self, columns: Iterable[Column], only: Rows | Condition | None = None) -> Groups:
+        """Sorts the rows into groups: those of one group have the same in each of up to 8 columns, numbers or texts; an
+        address is two of them.
+
+        A column that no row has holds zeros or empty texts. With `only`, the other rows are one group more, the rest,
+        after the last. No row crosses: this is the fast way to split or to count.
+        """
+        all = [_kind(column, Column) for column in columns]
+        words = self._words(only)
+        self._groupings += 1
+        try:
+            firsts = host.kernels.group([id for column in all for id in column.ids()], words)
+        except host.Err as error:
+            raise self._not_grouped(error, all) from None
+        return Groups(self, firsts, words is not None)
+
+    def _not_grouped(self, error: object, columns: list[Column]) -> Exception:
+        """What to raise: the error does not say which of the columns it is about."""
+        for column in columns:
+            try:
+                host.kernels.group(list(column.ids()), None)
+            except host.Err as refused:
+                return host.denied(refused, column.name)
+        return host.denied(error)
+
+    def numbers_at(self, column: Number, rows: Iterable[int]) -> list[int]:
+        """The numbers of a numeric column in some rows; zeros where no row has it."""
+        _kind(column, Number)
+        numbers = array("I", rows).tolist()
+        try:
+            return host.kernels.numbers_at(column.id, numbers)
+        except host.Err as error:
+            raise host.denied(error, column.name) from None
+
+    def texts_at(self, column: Text, rows: Iterable[int]) -> list[str]:
+        """The texts of a text column in some rows; empty where no row has it."""
+        _kind(column, Text)
+        numbers = array("I", rows).tolist()
+        try:
+            return host.kernels.texts_at(column.id, numbers)
         except host.Err as error:
             raise host.denied(error, column.name) from None
 
@@ -285,6 +413,9 @@ class Batch:
             raise host.Denied("", "wrong-length", f"the batch has {self.rows} rows, not {len(digits)}")
         # Reading digits is a loop in C.
         return int(digits[::-1], 2) if digits else 0
+
+    def _words(self, only: Rows | Condition | None) -> list[int] | None:
+        return None if only is None else self._rows(only).words()
 
     def _rows(self, rows: Rows | Condition) -> Rows:
         if isinstance(rows, Condition):

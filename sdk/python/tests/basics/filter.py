@@ -1,6 +1,8 @@
 """What every plugin has, one thing a case: `act` says which."""
 
 import sys
+from collections.abc import Callable
+from typing import Any
 
 from sluice import Batch, Config, Denied, Fatal, Plugin, RetryLater, count, export, gauge, info
 from sluice import columns as c
@@ -95,6 +97,129 @@ class Basics(Plugin):
         web = batch.where(c.dst_port == 443)
         batch.route(["other", "web"], [row in set(web) for row in range(batch.rows)])
 
+    # Groups
+
+    def groups(self, batch: Batch) -> None:
+        large = c.bytes > 250  # all but the first two
+
+        customers = batch.group([c.customer_id])
+        check(customers.firsts, [0, 1, 3])
+        check(len(customers), 3)
+        check(customers.of_rows(), [0, 1, 0, 2, 1, 0, 1])
+        check(customers.counts(), [3, 3, 1])
+        check(customers.counts(large), [2, 2, 1])
+        check(customers.sums(c.bytes), [1000, 1400, 400])
+        check(customers.sums(c.bytes, c.packets), [4600, 7800, 1600])
+        check(customers.sums(c.bytes, only=batch.where(large)), [900, 1200, 400])
+        check(customers.sums(c.bytes, times=c.packets, only=large), [4500, 7400, 1600])
+        check(customers.numbers(c.customer_id), [7, 9, 0])
+        check(customers.texts(c.note), ["DE", "CH", "CH"])
+
+        places = batch.group([c.note, c.src_addr])
+        check(places.firsts, [0, 1, 3, 4, 5])
+        check(places.of_rows(), [0, 1, 0, 2, 3, 4, 1])
+        check(places.texts(c.note), ["DE", "CH", "CH", "CH", "CH"])
+        check(places.numbers(c.src_addr.lo), [0xFFFF_C000_0201, 1, 0xFFFF_C000_0201, 1, 2])
+
+        rest = batch.group([c.customer_id], only=large)
+        check(rest.firsts, [2, 3, 4])
+        check(len(rest), 4)
+        check(rest.of_rows(), [3, 3, 0, 1, 2, 0, 2])
+        check(rest.counts(), [2, 1, 2, 2])
+        check(rest.sums(c.bytes), [900, 400, 1200, 300])
+        check(rest.numbers(c.customer_id), [7, 0, 9])
+
+        check(batch.group([]).counts(), [7])
+        check(batch.numbers_at(c.bytes, [6, 0, 0]), [700, 100, 100])
+        check(batch.texts_at(c.note, batch.where(large)), ["DE", "CH", "CH", "CH", "CH"])
+
+    def groups_big(self, batch: Batch) -> None:
+        protos = batch.group([c.proto])
+        check(protos.sums(c.bytes), [2**53 + 1, 2**63 + 1, 2**64 - 1])
+        check(protos.sums(c.bytes, times=c.packets), [2**53 + 1, 2**64 - 1, 2**64 - 1])
+        check(protos.numbers(c.bytes), [2**53 + 1, 2**63 + 1, 2**63 + 1])
+        check(batch.numbers_at(c.bytes, [3]), [2**63])
+
+    def groups_keep(self, batch: Batch) -> None:
+        customers = batch.group([c.customer_id])
+        customers.keep(customer != 9 for customer in customers.numbers(c.customer_id))
+
+    def groups_many(self, batch: Batch) -> None:
+        ports = batch.group([c.dst_port])
+        ports.keep(group in (31, 33) for group in range(len(ports)))
+
+    def groups_route(self, batch: Batch) -> None:
+        customers = batch.group([c.customer_id], only=c.customer_id != 0)
+        names = [f"customer-{customer}" for customer in customers.numbers(c.customer_id)]
+        customers.route([*names, "unknown"], range(len(customers)))
+
+    def groups_none(self, batch: Batch) -> None:
+        none = batch.group([c.customer_id])
+        check([len(none), none.of_rows(), none.counts()], [0, [], []])
+        none.keep([])
+        none.route([], [])
+        rest = batch.group([c.customer_id], only=c.customer_id != 0)
+        check(rest.counts(), [0])
+        rest.route(["rest"], [0])
+
+    def groups_absent(self, batch: Batch) -> None:
+        all = batch.group([c.customer_id, c.note, c.src_addr])
+        check(all.firsts, [0])
+        check(all.counts(), [2])
+        check(all.sums(c.bytes, times=c.packets), [0])
+        check(all.numbers(c.customer_id), [0])
+        check(all.texts(c.note), [""])
+
+    def groups_denied(self, batch: Batch) -> None:
+        many = [c.proto, c.src_port, c.dst_port, c.bytes, c.packets, c.note, c.tcp_flags, c.src_addr]
+        other = batch.group(many[:1])
+        groups = batch.group(many[:7])
+        text: Any = c.note
+        number: Any = c.bytes
+        calls: list[tuple[str, Callable[[], object]]] = [
+            ("wrong_length", lambda: groups.keep([True])),
+            ("wrong_length", lambda: groups.route(["a"], [0])),
+            ("out_of_range", lambda: groups.route(["a"], [0, 1])),
+            ("not_granted", lambda: groups.sums(c.dst_as)),
+            ("not_granted", lambda: groups.sums(c.bytes, times=c.dst_as)),
+            ("not_granted", lambda: groups.numbers(c.dst_as)),
+            ("out_of_range", lambda: batch.numbers_at(c.bytes, [2])),
+            ("out_of_range", lambda: batch.texts_at(c.note, [2])),
+            ("absent", lambda: other.route(["wrong"], [0, 0])),
+            # These take the grouping away.
+            ("wrong_width", lambda: batch.group([c.proto, c.as_path])),
+            ("not_granted", lambda: batch.group([c.dst_as])),
+            ("out_of_range", lambda: batch.group(many)),
+            ("absent", lambda: groups.route(["wrong"], [0, 0])),
+        ]
+        for reason, call in calls:
+            try:
+                call()
+            except Denied as error:
+                assert error.reason.replace("-", "_") == reason, error
+                count(reason)
+                info(str(error))
+        groups = batch.group(many[:1])
+        wrong = [
+            lambda: batch.group(c.proto),  # type: ignore[arg-type]
+            lambda: batch.group(["proto"]),  # type: ignore[list-item]
+            lambda: batch.group([c.proto], only=[True] * batch.rows),  # type: ignore[arg-type]
+            lambda: groups.counts([True] * batch.rows),  # type: ignore[arg-type]
+            lambda: groups.sums(text),
+            lambda: groups.sums(c.bytes, times=text),
+            lambda: groups.numbers(text),
+            lambda: groups.texts(number),
+            lambda: groups.route([1, 2], [0, 1]),  # type: ignore[list-item]
+            lambda: groups.route(["a", "b"], [0, -1]),
+            lambda: batch.numbers_at(c.bytes, ["0"]),  # type: ignore[list-item]
+        ]
+        for call in wrong:
+            try:
+                call()
+            except (TypeError, ValueError, OverflowError):
+                count("refused")
+        groups.route(["a", "b"], [1, 0])
+
     def absent(self, batch: Batch) -> None:
         count("has", batch.has(c.packets))
         assert list(batch.values(c.packets)) == [0] * batch.rows
@@ -184,3 +309,8 @@ class Basics(Plugin):
 
     def init_fails(self, batch: Batch | None = None) -> None:
         raise KeyError("customers")
+
+
+def check(got: object, want: object) -> None:
+    assert got == want, f"{got}, not {want}"
+    count("right")

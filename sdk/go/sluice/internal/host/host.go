@@ -49,7 +49,8 @@ func Text(offset uintptr) string {
 // At returns the list at an address of the collector's choice.
 func At[T any](address, length uint32) []T {
 	if length == 0 {
-		return nil // the address is then none that Go may hold
+		// The address is then none that Go may hold. Not nil, which says of a bitmap that there is none.
+		return []T{}
 	}
 	return unsafe.Slice((*T)(unsafe.Add(unsafe.Pointer(nil), address)), length)
 }

@@ -89,6 +89,32 @@ func Truncate(hi, lo, v4Bits, v6Bits uint32, answer unsafe.Pointer)
 //go:wasmimport sluice:plugin/kernels@0.1.0 sum
 func Sum(column uint32, bitmap unsafe.Pointer, length uint32, answer unsafe.Pointer)
 
+// What may be left out is a flag before its value.
+
+//go:wasmimport sluice:plugin/kernels@0.1.0 group
+func Group(columns unsafe.Pointer, columnCount uint32, hasOnly bool, only unsafe.Pointer, length uint32, answer unsafe.Pointer)
+
+//go:wasmimport sluice:plugin/kernels@0.1.0 group-of-rows
+func GroupOfRows(answer unsafe.Pointer)
+
+//go:wasmimport sluice:plugin/kernels@0.1.0 group-counts
+func GroupCounts(hasOnly bool, only unsafe.Pointer, length uint32, answer unsafe.Pointer)
+
+//go:wasmimport sluice:plugin/kernels@0.1.0 group-sums
+func GroupSums(column uint32, hasTimes bool, times uint32, hasOnly bool, only unsafe.Pointer, length uint32, answer unsafe.Pointer)
+
+//go:wasmimport sluice:plugin/kernels@0.1.0 keep-groups
+func KeepGroups(bitmap unsafe.Pointer, length uint32, answer unsafe.Pointer)
+
+//go:wasmimport sluice:plugin/kernels@0.1.0 route-groups
+func RouteGroups(names unsafe.Pointer, nameCount uint32, index unsafe.Pointer, length uint32, answer unsafe.Pointer)
+
+//go:wasmimport sluice:plugin/kernels@0.1.0 numbers-at
+func NumbersAt(column uint32, rows unsafe.Pointer, length uint32, answer unsafe.Pointer)
+
+//go:wasmimport sluice:plugin/kernels@0.1.0 texts-at
+func TextsAt(column uint32, rows unsafe.Pointer, length uint32, answer unsafe.Pointer)
+
 //go:wasmimport sluice:plugin/log@0.1.0 log
 func Log(level uint32, message string)
 

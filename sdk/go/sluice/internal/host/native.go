@@ -43,6 +43,14 @@ func FillU32(uint32, unsafe.Pointer, uint32, uint32, unsafe.Pointer)            
 func Fill(uint32, unsafe.Pointer, uint32, uint64, unsafe.Pointer)                        { absent() }
 func Truncate(uint32, uint32, uint32, uint32, unsafe.Pointer)                            { absent() }
 func Sum(uint32, unsafe.Pointer, uint32, unsafe.Pointer)                                 { absent() }
+func Group(unsafe.Pointer, uint32, bool, unsafe.Pointer, uint32, unsafe.Pointer)         { absent() }
+func GroupOfRows(unsafe.Pointer)                                                         { absent() }
+func GroupCounts(bool, unsafe.Pointer, uint32, unsafe.Pointer)                           { absent() }
+func GroupSums(uint32, bool, uint32, bool, unsafe.Pointer, uint32, unsafe.Pointer)       { absent() }
+func KeepGroups(unsafe.Pointer, uint32, unsafe.Pointer)                                  { absent() }
+func RouteGroups(unsafe.Pointer, uint32, unsafe.Pointer, uint32, unsafe.Pointer)         { absent() }
+func NumbersAt(uint32, unsafe.Pointer, uint32, unsafe.Pointer)                           { absent() }
+func TextsAt(uint32, unsafe.Pointer, uint32, unsafe.Pointer)                             { absent() }
 func Log(uint32, string)                                                                 { absent() }
 func Count(string, uint32)                                                               { absent() }
 func Gauge(string, float64)                                                              { absent() }

@@ -7,6 +7,7 @@ import {
   Fatal,
   Plugin,
   RetryLater,
+  Rows,
   columns as c,
   component,
   count,
@@ -123,6 +124,144 @@ class Basics extends Plugin {
       batch.route(["other", "web"], Array.from({ length: batch.rows }, (_, row) => Number(web.has(row))));
     },
 
+    // Groups
+
+    groups: (batch) => {
+      const large = c.bytes.gt(250); // all but the first two
+
+      const customers = batch.group([c.customer_id]);
+      check(customers.firsts, [0, 1, 3]);
+      check([customers.count()], [3]);
+      check(customers.ofRows(), [0, 1, 0, 2, 1, 0, 1]);
+      check(customers.counts(), [3, 3, 1]);
+      check(customers.counts(large), [2, 2, 1]);
+      check(customers.sums(c.bytes), [1000, 1400, 400]);
+      check(customers.sums(c.bytes, { times: c.packets }), [4600, 7800, 1600]);
+      check(customers.sums(c.bytes, { only: batch.where(large) }), [900, 1200, 400]);
+      check(customers.sums(c.bytes, { times: c.packets, only: large }), [4500, 7400, 1600]);
+      check(customers.numbers(c.customer_id), [7, 9, 0]);
+      check(customers.texts(c.note), ["DE", "CH", "CH"]);
+
+      const places = batch.group([c.note, c.src_addr]);
+      check(places.firsts, [0, 1, 3, 4, 5]);
+      check(places.ofRows(), [0, 1, 0, 2, 3, 4, 1]);
+      check(places.texts(c.note), ["DE", "CH", "CH", "CH", "CH"]);
+      check(places.numbers(c.src_addr.lo), [0xffff_c000_0201, 1, 0xffff_c000_0201, 1, 2]);
+
+      const rest = batch.group([c.customer_id], large);
+      check(rest.firsts, [2, 3, 4]);
+      check([rest.count()], [4]);
+      check(rest.ofRows(), [3, 3, 0, 1, 2, 0, 2]);
+      check(rest.counts(), [2, 1, 2, 2]);
+      check(rest.sums(c.bytes), [900, 400, 1200, 300]);
+      check(rest.numbers(c.customer_id), [7, 0, 9]);
+
+      check(batch.group([]).counts(), [7]);
+      check(batch.numbersAt(c.bytes, [6, 0, 0]), [700, 100, 100]);
+      check(batch.textsAt(c.note, batch.where(large)), ["DE", "CH", "CH", "CH", "CH"]);
+    },
+
+    groups_big: (batch) => {
+      const protos = batch.group([c.proto]);
+      check(protos.sums(c.bytes), [2 ** 53, 2 ** 63, 2 ** 64]);
+      check(protos.sums(c.bytes, { times: c.packets }), [2 ** 53, 2 ** 64, 2 ** 64]);
+      check(protos.numbers(c.bytes), [2 ** 53, 2 ** 63, 2 ** 63]);
+      check(Array.from(protos.firsts, (first) => batch.values(c.bytes)[first]), [2n ** 53n + 1n, 2n ** 63n + 1n, 2n ** 63n + 1n]);
+    },
+
+    groups_keep: (batch) => {
+      const customers = batch.group([c.customer_id]);
+      const numbers = customers.numbers(c.customer_id);
+      customers.keep((group) => numbers[group] !== 9);
+    },
+
+    groups_many: (batch) => batch.group([c.dst_port]).keep((group) => group === 31 || group === 33),
+
+    groups_route: (batch) => {
+      const customers = batch.group([c.customer_id], c.customer_id.ne(0));
+      const names = Array.from(customers.numbers(c.customer_id), (customer) => `customer-${customer}`);
+      customers.route([...names, "unknown"], Array.from({ length: customers.count() }, (_, group) => group));
+    },
+
+    groups_none: (batch) => {
+      const none = batch.group([c.customer_id]);
+      check([none.count(), none.ofRows().length, none.counts().length], [0, 0, 0]);
+      none.keep(() => true);
+      none.route([], []);
+      const rest = batch.group([c.customer_id], c.customer_id.ne(0));
+      check(rest.counts(), [0]);
+      rest.route(["rest"], [0]);
+    },
+
+    groups_absent: (batch) => {
+      const all = batch.group([c.customer_id, c.note, c.src_addr]);
+      check(all.firsts, [0]);
+      check(all.counts(), [2]);
+      check(all.sums(c.bytes, { times: c.packets }), [0]);
+      check(all.numbers(c.customer_id), [0]);
+      check(all.texts(c.note), [""]);
+    },
+
+    groups_denied: (batch) => {
+      const many = [c.proto, c.src_port, c.dst_port, c.bytes, c.packets, c.note, c.tcp_flags, c.src_addr];
+      const other = batch.group(many.slice(0, 1));
+      let groups = batch.group(many.slice(0, 7));
+      const any = (value: unknown) => value as never;
+      const long = new (Rows as unknown as new (batch: Batch, words: Uint32Array) => Rows)(batch, new Uint32Array(2));
+      const calls: [string, () => unknown][] = [
+        ["wrong_length", () => groups.counts(long)],
+        ["wrong_length", () => groups.sums(c.bytes, { only: long })],
+        ["wrong_length", () => groups.route(["a"], [0])],
+        ["out_of_range", () => groups.route(["a"], [0, 1])],
+        ["not_granted", () => groups.sums(c.dst_as)],
+        ["not_granted", () => groups.sums(c.bytes, { times: c.dst_as })],
+        ["not_granted", () => groups.numbers(c.dst_as)],
+        ["out_of_range", () => batch.numbersAt(c.bytes, [2])],
+        ["out_of_range", () => batch.textsAt(c.note, [2])],
+        ["absent", () => other.route(["wrong"], [0, 0])],
+        // These take the grouping away.
+        ["wrong_length", () => batch.group([c.proto], long)],
+        ["wrong_width", () => batch.group([c.proto, c.as_path])],
+        ["not_granted", () => batch.group([c.dst_as])],
+        ["out_of_range", () => batch.group(many)],
+        ["absent", () => groups.route(["wrong"], [0, 0])],
+      ];
+      for (const [reason, call] of calls) {
+        try {
+          call();
+        } catch (error) {
+          assert(error instanceof Denied && error.reason.replace(/-/g, "_") === reason);
+          count(reason);
+          info((error as Denied).message);
+        }
+      }
+      groups = batch.group(many.slice(0, 1));
+      const wrong = [
+        () => batch.group(any(c.proto)),
+        () => batch.group([any("proto")]),
+        () => batch.group([c.proto], any([true, true])),
+        () => groups.counts(any([true, true])),
+        () => groups.sums(any(c.note)),
+        () => groups.sums(c.bytes, { times: any(c.note) }),
+        () => groups.numbers(any(c.note)),
+        () => groups.texts(any(c.bytes)),
+        () => groups.keep(any([true, true])),
+        () => groups.route(any([1, 2]), [0, 1]),
+        () => groups.route(["a", "b"], [0, -1]),
+        () => batch.numbersAt(c.bytes, any(["0"])),
+      ];
+      for (const call of wrong) {
+        try {
+          call();
+          info(`not refused: ${call}`);
+        } catch (error) {
+          assert(error instanceof TypeError || error instanceof RangeError);
+          count("refused");
+        }
+      }
+      groups.route(["a", "b"], [1, 0]);
+    },
+
     absent: (batch) => {
       assert(!batch.has(c.packets) && batch.values(c.packets).every((value) => value === 0n));
       assert(batch.texts(c.note).get(0) === "" && batch.lists(c.as_path).get(0).length === 0);
@@ -227,6 +366,13 @@ class Basics extends Plugin {
       throw new RetryLater("the moon is not full");
     },
   };
+}
+
+function check(got: ArrayLike<unknown>, want: unknown[]) {
+  const all = Array.from(got);
+  const isRight = all.length === want.length && all.every((value, i) => value === want[i]);
+  if (!isRight) throw new Error(`${all}, not ${want}`);
+  count("right");
 }
 
 function assert(holds: boolean) {
