@@ -328,70 +328,6 @@ mod tests {
         ) {
             let few: Vec<u64> = rows.iter().map(|row| row.0).collect();
             let many: Vec<u64> = rows.iter().map(|row| u64::from(row.2)).collect();
-            let third: Vec<u16> = rows.iter().map(|row| row.1 % 3).collect();
-            let mut groups = Groups::default();
-            // Twice: what the first leaves behind must not show.
-            for _ in 0..2 {
-                groups.begin(rows.len(), only.as_deref());
-                if both {
-                    groups.split_by_both(&few, &many);
-                } else {
-                    groups.split(&few);
-                    groups.split(&many);
-                }
-                groups.split(&third);
-                let mut numbers = HashMap::new();
-                let mut firsts = Vec::new();
-                for row in 0..rows.len() {
-                    if only.as_ref().is_some_and(|only| only[row / 32] >> (row % 32) & 1 == 0) {
-                        continue;
-                    }
-                    let next = numbers.len() as u32;
-                    let number = *numbers.entry((few[row], many[row], third[row])).or_insert_with(|| {
-                        firsts.push(row as u32);
-                        next
-                    });
-                    prop_assert_eq!(groups.of_rows()[row], number);
-                }
-                prop_assert_eq!(groups.firsts(), firsts);
-                prop_assert_eq!(groups.count(), numbers.len() + usize::from(only.is_some()));
-                let rest = (0..rows.len()).filter(|row| groups.of_rows()[*row] as usize == numbers.len()).count();
-                let left_out = only.as_ref().map_or(0, |only| {
-                    (0..rows.len()).filter(|row| only[row / 32] >> (row % 32) & 1 == 0).count()
-                });
-                prop_assert_eq!(rest, left_out);
-            }
-        }
-    }
-
-    #[test]
-    fn without_columns_all_rows_are_one_group() {
-        let mut groups = Groups::default();
-        groups.begin(3, None);
-        assert_eq!((groups.of_rows().as_slice(), groups.firsts()), (&[0, 0, 0][..], &[0][..]));
-        groups.begin(3, Some(&[0b100]));
-        assert_eq!((groups.of_rows().as_slice(), groups.firsts(), groups.count()), (&[1, 1, 0][..], &[2][..], 2));
-        groups.begin(0, None);
-        assert_eq!((groups.of_rows().as_slice(), groups.firsts(), groups.count()), (&[][..], &[][..], 0));
-    }
-}
-#[cfg(test)]
-mod tests {
-    use std::collections::HashMap;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn rows_of_a_group_are_alike_and_no_others(
-            rows in prop::collection::vec((0u64..9, any::<u16>(), 0u32..700), 0..3000),
-            only in prop::option::of(prop::collection::vec(any::<u32>(), 94)),
-            both in any::<bool>(),
-        ) {
-            let few: Vec<u64> = rows.iter().map(|row| row.0).collect();
-            let many: Vec<u64> = rows.iter().map(|row| u64::from(row.2)).collect();
             let row_third: Vec<u16> = rows.iter().map(|row| row.1 % 3).collect();
             let mut groups = Groups::default();
             // Twice: what the first leaves behind must not show.
@@ -421,6 +357,22 @@ mod tests {
                     (0..rows.len()).filter(|row| only[row / 32] >> (row % 32) & 1 == 0).count()
                 });
                 prop_assert_eq!(rest, left_out);
+                // Asked of all rows, and of those of another bitmap.
+                for asked in [None, Some(vec![0x5a5a_f00f; rows.len().div_ceil(32)])] {
+                    let (mut counts, mut sums, mut products) =
+                        (vec![0; groups.count()], vec![0; groups.count()], vec![0; groups.count()]);
+                    for row in 0..rows.len() {
+                        if asked.as_ref().is_none_or(|asked| asked[row / 32] >> (row % 32) & 1 == 1) {
+                            let group = groups.of_rows()[row] as usize;
+                            counts[group] += 1;
+                            sums[group] += many[row];
+                            products[group] += many[row] * few[row];
+                        }
+                    }
+                    prop_assert_eq!(groups.counts(asked.as_deref()), counts);
+                    prop_assert_eq!(groups.sums(&many, None, asked.as_deref()), sums);
+                    prop_assert_eq!(groups.sums(&many, Some(&few), asked.as_deref()), products);
+                }
             }
         }
     }

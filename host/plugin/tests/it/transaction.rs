@@ -112,7 +112,31 @@ fn rows_are_grouped_in_the_host_and_asked_for_by_group() {
     let mut bench = Bench::new("groups", 0);
     bench.spec.grant = Grant::Requested;
     expect![[r#"
-        "#]]
+        Err(Denied::Absent) Err(Denied::Absent)
+        Err(Denied::Absent) Err(Denied::Absent)
+        Err(Denied::Absent)
+        Err(Denied::WrongWidth(Width::Lists)) Err(Denied::OutOfRange)
+        Err(Denied::WrongLength(1)) Err(Denied::NotGranted)
+        words Ok([0, 1]) Ok([0, 1, 0])
+        Ok([2, 1]) Ok([1, 1])
+        Ok([40, 20]) Ok([240, 120])
+        Ok([30, 20]) Ok([900, 400])
+        Ok([0, 0]) Ok([0, 0])
+        Err(Denied::WrongWidth(Width::Text)) Err(Denied::WrongWidth(Width::Text))
+        Err(Denied::WrongLength(1)) Err(Denied::WrongLength(1))
+        rest Ok([0, 2]) Ok([0, 2, 1])
+        Ok([1, 1, 1]) Ok([10, 30, 20])
+        Ok([10, 30]) Err(Denied::OutOfRange) Ok([0])
+        Ok(["b", "a"]) Err(Denied::OutOfRange) Err(Denied::WrongWidth(Width::W64))
+        Err(Denied::WrongWidth(Width::Text)) Err(Denied::NotGranted)
+        Err(Denied::WrongLength(1)) Ok(())
+        Err(Denied::WrongLength(3)) Err(Denied::OutOfRange)
+        Ok(())
+        all Ok([0]) Ok([0, 0, 0])
+        Err(Denied::NotGranted)
+        Err(Denied::Absent) Err(Denied::Absent)
+        Err(Denied::Absent) Err(Denied::Absent)
+        Err(Denied::Absent)"#]]
     .assert_eq(&bench.report());
 }
 
@@ -121,6 +145,11 @@ fn rows_are_kept_and_routed_by_group() {
     let mut bench = Bench::new("groups", 1);
     bench.spec.grant = Grant::Requested;
     expect![[r#"
+        out:
+        src_addr bytes src_as customer_id route
+        192.0.2.1 10 0 0 y
+        2001:db8::1 30 0 0 x
+        dropped: 1 filtered
     "#]]
     .assert_eq(&outcome(&bench.process(batch()), 3));
 }
