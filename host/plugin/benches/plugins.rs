@@ -20,9 +20,12 @@ use sluice_plugin::{
 use sluice_sdk::harness::{Harness, KeySource, TableSource};
 use sluice_sdk::{Plugin, columns};
 
+/// Rows of a batch. What a call costs by itself weighs more in a small one.
 const ROWS: usize = 4096;
-/// Times that either works on the rows, in turn, for the one number.
-const TURNS: usize = 2000;
+/// Rows of a batch in a collector that has a lot to do.
+const FULL: usize = 32_768;
+/// Rows that either works on, in turn with the other, for the one number.
+const IN_TURN: usize = 2000 * ROWS;
 const KEY: &str = "a key that is long enough to be one";
 
 /// The host's own table behind the native plugin.
@@ -81,9 +84,9 @@ struct Rows {
     customer: Vec<u32>,
 }
 
-fn rows() -> Rows {
+fn rows(count: usize) -> Rows {
     let mixed = |row: u64| row.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-    let numbers = || 0..ROWS as u64;
+    let numbers = || 0..count as u64;
     let inside = |row: u64| 0xffff_0a00_0000 + (mixed(row) % 64) * 256 + row % 200;
     let outside = |row: u64| 0xffff_c000_0000 + mixed(row) % 4096;
     Rows {
@@ -98,19 +101,20 @@ fn rows() -> Rows {
 }
 
 fn batch(rows: &Rows) -> Batch {
-    let mut batch = Batch::new(Arc::new(Schema::standard()), Pool::default(), ROWS);
+    let count = rows.src.len();
+    let mut batch = Batch::new(Arc::new(Schema::standard()), Pool::default(), count);
     let u64s = |values: &[u64]| Column::U64(Arc::new(values.to_vec()));
     for (column, values) in [
-        (col::SRC_ADDR_HI, u64s(&[0; ROWS])),
+        (col::SRC_ADDR_HI, u64s(&vec![0; count])),
         (col::SRC_ADDR_LO, u64s(&rows.src)),
-        (col::DST_ADDR_HI, u64s(&[0; ROWS])),
+        (col::DST_ADDR_HI, u64s(&vec![0; count])),
         (col::DST_ADDR_LO, u64s(&rows.dst)),
         (col::BYTES, u64s(&rows.bytes)),
         (col::PACKETS, u64s(&rows.packets)),
-        (col::SAMPLING_RATE, u64s(&[100; ROWS])),
+        (col::SAMPLING_RATE, u64s(&vec![100; count])),
         (col::PROTO, Column::U8(Arc::new(rows.proto.clone()))),
         (col::SRC_PORT, Column::U16(Arc::new(rows.port.clone()))),
-        (col::DST_PORT, Column::U16(Arc::new(vec![443; ROWS]))),
+        (col::DST_PORT, Column::U16(Arc::new(vec![443; count]))),
         (col::CUSTOMER_ID, Column::U32(Arc::new(rows.customer.clone()))),
     ] {
         batch.set(column, values).expect("as wide as the schema says");
@@ -120,9 +124,10 @@ fn batch(rows: &Rows) -> Batch {
 }
 
 fn harness(rows: &Rows, table: &Arc<Table>) -> Harness {
-    let zeros = || vec![0_u64; ROWS];
+    let count = rows.src.len();
+    let zeros = || vec![0_u64; count];
     let mut harness = Harness::new()
-        .rows(ROWS)
+        .rows(count)
         .now_ms(1_700_000_000_000)
         .column(columns::SRC_ADDR.hi, zeros())
         .column(columns::SRC_ADDR.lo, rows.src.clone())
@@ -130,10 +135,10 @@ fn harness(rows: &Rows, table: &Arc<Table>) -> Harness {
         .column(columns::DST_ADDR.lo, rows.dst.clone())
         .column(columns::BYTES, rows.bytes.clone())
         .column(columns::PACKETS, rows.packets.clone())
-        .column(columns::SAMPLING_RATE, vec![100_u64; ROWS])
+        .column(columns::SAMPLING_RATE, vec![100_u64; count])
         .column(columns::PROTO, rows.proto.clone())
         .column(columns::SRC_PORT, rows.port.clone())
-        .column(columns::DST_PORT, vec![443_u16; ROWS])
+        .column(columns::DST_PORT, vec![443_u16; count])
         .column(columns::CUSTOMER_ID, rows.customer.clone())
         .key("key", Key4Native(Key::load(&KeySpec::literal(KEY)).expect("long enough")));
     for name in ["customers", "countries"] {
@@ -169,7 +174,7 @@ fn compare<P: Plugin>(c: &mut Criterion, name: &'static str, config: &str) {
     let spec = |name: &str| (name.to_owned(), TableSpec::prefix(path.clone()));
     let tables = Arc::new(Tables::load([spec("customers"), spec("countries")]).expect("good tables"));
     let keys = Arc::new(Keys::load([("key".to_owned(), KeySpec::literal(KEY))]).expect("a good key"));
-    let rows = rows();
+    let small = rows(ROWS);
 
     let mut group = c.benchmark_group(format!("plugin/{name}"));
     group.throughput(Throughput::Elements(ROWS as u64));
@@ -194,11 +199,11 @@ fn compare<P: Plugin>(c: &mut Criterion, name: &'static str, config: &str) {
         schema: Arc::new(Schema::standard()),
     };
     let mut stage = Loaded::load(&host, spec).expect("the plugin loads").instance();
-    let batch = batch(&rows);
+    let batch_of_small = batch(&small);
     group.bench_function("wasm", |b| {
         b.iter_batched(
             // One at a time, as in a worker: the buffers of one batch serve the next.
-            || batch.clone(),
+            || batch_of_small.clone(),
             |batch| {
                 let processed = stage.process(batch);
                 assert!(processed.stop.is_none(), "{processed:?}");
@@ -208,25 +213,34 @@ fn compare<P: Plugin>(c: &mut Criterion, name: &'static str, config: &str) {
         );
     });
 
-    let mut harness = harness(&rows, &tables.get("customers").expect("loaded above"));
+    let table = tables.get("customers").expect("loaded above");
+    let mut of_small = harness(&small, &table);
     let mut plugin = P::default();
-    harness.init(&mut plugin, config).expect("a good configuration");
-    group.bench_function("native", |b| b.iter(|| harness.run(&mut plugin).expect("processes")));
+    of_small.init(&mut plugin, config).expect("a good configuration");
+    group.bench_function("native", |b| b.iter(|| of_small.run(&mut plugin).expect("processes")));
     group.finish();
 
-    // A machine has other work from second to second, which is not the one's or the other's.
-    let median = |mut times: Vec<Duration>| {
-        times.sort_unstable();
-        times[times.len() / 2].as_nanos() as f64 / ROWS as f64
-    };
-    let (wasm, native): (Vec<_>, Vec<_>) = (0..TURNS)
-        .map(|_| {
-            let batch = batch.clone();
-            (time(|| stage.process(batch)), time(|| harness.run(&mut plugin)))
-        })
-        .unzip();
-    let (wasm, native) = (median(wasm), median(native));
-    println!("plugin/{name}: in turn {wasm:.2} ns a row in wasm, {native:.2} natively: {:.2} times", wasm / native);
+    for rows in [small, rows(FULL)] {
+        let count = rows.src.len();
+        let (batch, mut harness) = (batch(&rows), harness(&rows, &table));
+        harness.init(&mut plugin, config).expect("a good configuration");
+        // A machine has other work from second to second, which is not the one's or the other's.
+        let median = |mut times: Vec<Duration>| {
+            times.sort_unstable();
+            times[times.len() / 2].as_nanos() as f64 / count as f64
+        };
+        let (wasm, native): (Vec<_>, Vec<_>) = (0..IN_TURN / count)
+            .map(|_| {
+                let batch = batch.clone();
+                (time(|| stage.process(batch)), time(|| harness.run(&mut plugin)))
+            })
+            .unzip();
+        let (wasm, native) = (median(wasm), median(native));
+        let ratio = wasm / native;
+        println!(
+            "plugin/{name}: in turn {wasm:.2} ns a row in wasm, {native:.2} natively: {ratio:.2} times ({count} rows)"
+        );
+    }
 }
 
 fn time<T>(work: impl FnOnce() -> T) -> Duration {

@@ -229,24 +229,32 @@ pub(crate) fn group_counts(only: Option<&[u32]>) -> Result<Vec<u32>, Reason> {
 
 pub(crate) fn group_sums(column: ColumnId, times: Option<ColumnId>, only: Option<&[u32]>) -> Result<Vec<u64>, Reason> {
     with_groups(|state, groups| {
-        let mut sums = vec![0u64; groups.count()];
-        let (values, factors) = (wide(state, column)?, times.map(|times| wide(state, times)).transpose()?);
-        let add = |sum: &mut u64, row: usize| {
-            let factor = factors.as_ref().map_or(1, |factors| factors[row]);
-            *sum = sum.saturating_add(values[row].saturating_mul(factor));
-        };
-        let Some(words) = only else {
-            groups.of_rows.iter().enumerate().for_each(|(row, group)| add(&mut sums[*group as usize], row));
-            return Ok(sums);
-        };
-        check_bitmap(state.rows, words)?;
-        for (row, group) in groups.of_rows.iter().enumerate() {
-            if words[row / 32] >> (row % 32) & 1 == 1 {
-                add(&mut sums[*group as usize], row);
-            }
+        if let Some(words) = only {
+            check_bitmap(state.rows, words)?;
         }
-        Ok(sums)
+        let (values, factors) = (wide(state, column)?, times.map(|times| wide(state, times)).transpose()?);
+        let rows = groups.of_rows.iter().zip(&*values);
+        Ok(match factors {
+            None => add_up(groups, only, rows.map(|(group, value)| (*group, *value))),
+            Some(factors) => {
+                let rows = rows.zip(&*factors);
+                add_up(groups, only, rows.map(|((group, value), factor)| (*group, value.saturating_mul(*factor))))
+            }
+        })
     })
+}
+
+fn add_up(groups: &Grouping, only: Option<&[u32]>, rows: impl Iterator<Item = (u32, u64)>) -> Vec<u64> {
+    let mut sums = vec![0u64; groups.count()];
+    let mut add = |(group, value): (u32, u64)| sums[group as usize] = sums[group as usize].saturating_add(value);
+    match only {
+        None => rows.for_each(add),
+        Some(words) => {
+            let chosen = rows.enumerate().filter(|(row, _)| words[row / 32] >> (row % 32) & 1 == 1);
+            chosen.for_each(|(_, row)| add(row));
+        }
+    }
+    sums
 }
 
 /// The numbers of a column in 64 bits, zeros where it is absent.
