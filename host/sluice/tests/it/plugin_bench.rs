@@ -27,10 +27,10 @@ fn fuel_and_bytes_are_the_same_each_time_and_times_are_there() {
     };
     for size in [0, 1] {
         let fuel = of(&once, 0, size, "fuel");
-        assert!(fuel > 1.0, "{once}");
+        assert!(fuel > 0.0, "{once}");
         assert_eq!((fuel, fuel), (of(&once, 1, size, "fuel"), of(&again, 0, size, "fuel")));
-        // One byte of protocol in, two of a route out.
-        assert_eq!(of(&once, 0, size, "copied_bytes"), 3.0);
+        // No row crosses: the host groups them.
+        assert_eq!(of(&once, 0, size, "copied_bytes"), 0.0);
         let (call, all) = (of(&once, 0, size, "call_ns"), of(&once, 0, size, "median_ns"));
         assert!(call > 0.0 && call < all, "{call} of {all}");
         assert!(of(&once, 0, size, "min_ns") > 0.0 && of(&once, 0, size, "median_ns") >= of(&once, 0, size, "min_ns"));
