@@ -63,7 +63,14 @@ impl ColumnSet {
 
     /// The numbers, ascending.
     pub fn iter(&self) -> impl Iterator<Item = ColumnId> + '_ {
-        (0..MAX_COLUMNS as ColumnId).filter(|column| self.contains(*column))
+        // Most sets have few, and are looked through for every batch.
+        (0..).step_by(64).zip(self.0).flat_map(|(first, mut word): (ColumnId, u64)| {
+            std::iter::from_fn(move || {
+                let bit = (word != 0).then(|| word.trailing_zeros() as ColumnId)?;
+                word &= word - 1;
+                Some(first + bit)
+            })
+        })
     }
 }
 
