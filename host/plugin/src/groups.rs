@@ -100,36 +100,22 @@ impl Groups {
         self.has_rest = only.is_some();
         let chosen = Chosen { rows, only };
         let others = match columns {
-            [] => {
-                self.by_one(chosen, std::iter::repeat_n(0, rows));
-                &[]
-            }
             // Both halves of an address, in one go.
             [Column::U64(first), Column::U64(second), others @ ..] => {
                 self.by_two(chosen, first.iter().zip(second.iter()).map(|(first, second)| [*first, *second]));
                 others
             }
             [first, others @ ..] => {
-                match first {
-                    Column::U8(values) => self.by_one(chosen, wide(values)),
-                    Column::U16(values) => self.by_one(chosen, wide(values)),
-                    Column::U32(values) => self.by_one(chosen, wide(values)),
-                    Column::U64(values) => self.by_one(chosen, wide(values)),
-                    Column::Text(texts) => self.by_one(chosen, wide(&by_word(texts))),
-                    Column::Lists(_) => {}
-                }
+                self.by(first, chosen, true);
                 others
+            }
+            [] => {
+                self.by_one(chosen, std::iter::repeat_n(0, rows));
+                &[]
             }
         };
         for column in others {
-            match column {
-                Column::U8(values) => self.split(chosen, wide(values)),
-                Column::U16(values) => self.split(chosen, wide(values)),
-                Column::U32(values) => self.split(chosen, wide(values)),
-                Column::U64(values) => self.split(chosen, wide(values)),
-                Column::Text(texts) => self.split(chosen, wide(&by_word(texts))),
-                Column::Lists(_) => {}
-            }
+            self.by(column, chosen, false);
         }
         if self.has_rest {
             let rest = self.firsts.len() as u32;
@@ -138,18 +124,32 @@ impl Groups {
         }
     }
 
+    /// Sorts by the first column, or splits the groups so far by one more.
+    fn by(&mut self, column: &Column, chosen: Chosen<'_>, is_first: bool) {
+        match column {
+            Column::U8(values) => self.by_values(wide(values), chosen, is_first),
+            Column::U16(values) => self.by_values(wide(values), chosen, is_first),
+            Column::U32(values) => self.by_values(wide(values), chosen, is_first),
+            Column::U64(values) => self.by_values(wide(values), chosen, is_first),
+            Column::Text(texts) => self.by_values(wide(&by_word(texts)), chosen, is_first),
+            Column::Lists(_) => {}
+        }
+    }
+
+    fn by_values(&mut self, values: impl Iterator<Item = u64>, chosen: Chosen<'_>, is_first: bool) {
+        if is_first {
+            return self.by_one(chosen, values);
+        }
+        let before = self.of_rows.to_vec();
+        self.by_two(chosen, values.zip(before).map(|(value, group)| [value, u64::from(group)]));
+    }
+
     fn by_one(&mut self, chosen: Chosen<'_>, keys: impl Iterator<Item = u64>) {
         self.by_one.sort(chosen, keys, Arc::make_mut(&mut self.of_rows), &mut self.firsts);
     }
 
     fn by_two(&mut self, chosen: Chosen<'_>, keys: impl Iterator<Item = [u64; 2]>) {
         self.by_two.sort(chosen, keys, Arc::make_mut(&mut self.of_rows), &mut self.firsts);
-    }
-
-    /// Splits the groups so far by one more value of each row.
-    fn split(&mut self, chosen: Chosen<'_>, values: impl Iterator<Item = u64>) {
-        let before = self.of_rows.to_vec();
-        self.by_two(chosen, values.zip(before).map(|(value, group)| [value, u64::from(group)]));
     }
 }
 
@@ -206,6 +206,12 @@ impl Key for [u64; 2] {
     }
 }
 
+/// Where a key is looked for first among so many places, a power of two.
+#[inline(always)]
+fn home<K: Key>(key: K, seeds: [u64; 2], places: usize) -> usize {
+    (key.hash(seeds) >> 32) as usize & (places - 1)
+}
+
 /// From key to group: open addressing, a third full if the batch is as the one before, at most half.
 #[derive(Debug)]
 struct Table<K> {
@@ -233,6 +239,8 @@ impl<K: Key> Table<K> {
         of_rows: &mut Vec<u32>,
         firsts: &mut Vec<u32>,
     ) {
+        // As in the batch before, most likely.
+        let is_many = self.keys.len() * 8 > chosen.rows;
         let places = (self.keys.len() * 3).next_power_of_two().max(FEW);
         self.places.clear();
         self.places.resize(places, 0);
@@ -242,23 +250,45 @@ impl<K: Key> Table<K> {
         firsts.clear();
         let rows = of_rows.iter_mut().zip(keys).enumerate();
         match chosen.only {
-            None => rows.for_each(|(row, (group, key))| *group = self.number(key, row, firsts)),
+            None if is_many => self.number_many(rows, firsts),
+            None => self.number_few(rows, firsts),
             Some(only) => {
                 let is_in = |row: usize| only.get(row / 32).is_some_and(|word| word >> (row % 32) & 1 == 1);
-                let rows = rows.filter(|(row, _)| is_in(*row));
-                rows.for_each(|(row, (group, key))| *group = self.number(key, row, firsts));
+                self.number_many(rows.filter(|(row, _)| is_in(*row)), firsts);
             }
         }
     }
 
-    fn home(&self, key: K) -> usize {
-        (key.hash(self.seeds) >> 32) as usize & (self.places.len() - 1)
+    /// Many groups: most rows are the first of theirs, and what is done for these is in the loop.
+    fn number_many<'a>(&mut self, rows: impl Iterator<Item = (usize, (&'a mut u32, K))>, firsts: &mut Vec<u32>) {
+        rows.for_each(|(row, (group, key))| *group = self.number(key, row, firsts));
     }
 
-    /// The group of a row by its key. Nearly always the first place says which it is, or that it is a new one.
+    /// Few groups: nearly always the first place says which it is. As long as it does, the table stays as it is, and all of
+    /// it that the loop needs stays in registers.
+    fn number_few<'a>(&mut self, mut rows: impl Iterator<Item = (usize, (&'a mut u32, K))>, firsts: &mut Vec<u32>) {
+        loop {
+            let Table { places, keys, seeds } = &*self;
+            let (places, keys, seeds) = (places.as_slice(), keys.as_slice(), *seeds);
+            let miss = rows.by_ref().find_map(|(row, (group, key))| {
+                let place = places.get(home(key, seeds, places.len()));
+                *group = place.map_or(NONE, |place| place.wrapping_sub(1));
+                (keys.get(*group as usize) != Some(&key)).then_some((row, group, key))
+            });
+            let Some((row, group, key)) = miss else { return };
+            *group = self.number_apart(key, row, firsts);
+        }
+    }
+
+    #[inline(never)]
+    fn number_apart(&mut self, key: K, row: usize, firsts: &mut Vec<u32>) -> u32 {
+        self.number(key, row, firsts)
+    }
+
+    /// The group of a row by its key. Often the first place says which it is, or that it is a new one.
     #[inline(always)]
     fn number(&mut self, key: K, row: usize, firsts: &mut Vec<u32>) -> u32 {
-        let home = self.home(key);
+        let home = home(key, self.seeds, self.places.len());
         let Some(place) = self.places.get_mut(home) else { return NONE };
         let group = place.wrapping_sub(1);
         if self.keys.get(group as usize) == Some(&key) {
@@ -302,7 +332,7 @@ impl<K: Key> Table<K> {
         self.places.clear();
         self.places.resize(length, 0);
         for (group, key) in (1..).zip(&self.keys) {
-            let mut at = self.home(*key);
+            let mut at = home(*key, self.seeds, length);
             while self.places[at] != 0 {
                 at = (at + 1) & (length - 1);
             }

@@ -1,7 +1,7 @@
 //! The data of one store: what an instance may see, what it has written in this call, and what it holds.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use sluice_flow::{Batch, Column, ColumnId, ColumnSet, Routes, Schema, Width};
@@ -177,6 +177,8 @@ pub(crate) struct State {
     /// The rows by group, and whether they were grouped in this call.
     pub(crate) groups: Groups,
     pub(crate) is_grouped: bool,
+    /// Names of routes that were given before, with a hash that is seeded: plugins choose them, and may make them of rows.
+    pub(crate) names_of_routes: HashSet<Arc<str>, ahash::RandomState>,
     pub(crate) keys: Vec<Option<OpenKey>>,
     pub(crate) own_metrics: HashMap<(String, bool), OwnMetric>,
     pub(crate) alerts: Vec<Alert>,
@@ -237,6 +239,7 @@ impl State {
             codes: Arc::default(),
             groups: Groups::default(),
             is_grouped: false,
+            names_of_routes: HashSet::default(),
             keys: Vec::new(),
             own_metrics: HashMap::new(),
             alerts: Vec::new(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sluice_flow::{Column, ColumnId, Lists, Routes, Texts, Width};
 use wasmtime::StoreContextMut;
-use wasmtime::component::{LinkerInstance, WasmList};
+use wasmtime::component::{LinkerInstance, WasmList, WasmStr};
 
 use crate::abi::Denied;
 use crate::limits::{MAX_ROUTE_BYTES, MAX_ROUTES, MAX_WORD_BYTES, MAX_WORDS};
@@ -121,10 +121,11 @@ pub(super) fn link(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<(
         let words = bitmap.as_le_slice(&cx).iter().map(|word| u32::from_le(*word)).collect();
         Ok((keep(cx.data_mut(), words),))
     })?;
-    linker.func_wrap("route", |mut cx: Context<'_>, (names, index): (Vec<Arc<str>>, WasmList<u16>)| {
+    linker.func_wrap("route", |mut cx: Context<'_>, (names, index): (Vec<WasmStr>, WasmList<u16>)| {
         cx.data().copied(2 * index.len());
         let index = index.as_le_slice(&cx).iter().map(|index| u16::from_le(*index)).collect();
-        Ok((route(cx.data_mut(), names, index),))
+        let names = names_of_routes(&mut cx, &names)?;
+        Ok((names.and_then(|names| route(cx.data_mut(), names, index)),))
     })?;
     Ok(())
 }
@@ -249,15 +250,46 @@ pub(super) fn keep(state: &mut State, bitmap: Vec<u32>) -> Result<(), Denied> {
     Ok(())
 }
 
+/// Names of routes. Those of batches before are not copied again: most are the same in each.
+///
+/// # Errors
+/// If one is not UTF-8.
+pub(super) fn names_of_routes(
+    cx: &mut Context<'_>,
+    names: &[WasmStr],
+) -> wasmtime::Result<Result<Vec<Arc<str>>, Denied>> {
+    if names.len() > MAX_ROUTES {
+        return Ok(Err(Denied::OutOfRange));
+    }
+    let mut known = std::mem::take(&mut cx.data_mut().names_of_routes);
+    // Not more than one call may give, so that they stay few.
+    if known.len() + names.len() > 2 * MAX_ROUTES {
+        known.clear();
+    }
+    let mut find = |name: &WasmStr| {
+        let name = name.to_str(&*cx)?;
+        if !(1..=MAX_ROUTE_BYTES).contains(&name.len()) {
+            return Ok(Err(Denied::OutOfRange));
+        }
+        Ok(Ok(known.get(&*name).cloned().unwrap_or_else(|| {
+            let name = Arc::<str>::from(name);
+            known.insert(Arc::clone(&name));
+            name
+        })))
+    };
+    let found = names.iter().map(&mut find).collect();
+    cx.data_mut().names_of_routes = known;
+    found
+}
+
 pub(super) fn route(state: &mut State, names: Vec<Arc<str>>, index: Vec<u16>) -> Result<(), Denied> {
     let current = state.current_mut()?;
     if index.len() != current.rows() {
         return Err(wrong_length(current.rows()));
     }
-    let is_good = names.len() <= MAX_ROUTES
-        && names.iter().all(|name| (1..=MAX_ROUTE_BYTES).contains(&name.len()))
-        && (index.is_empty() || usize::from(index.iter().fold(0, |largest, index| *index.max(&largest))) < names.len());
-    if !is_good {
+    // The largest of all, which is found many at a time.
+    let largest = index.iter().fold(0, |largest, index| *index.max(&largest));
+    if !index.is_empty() && usize::from(largest) >= names.len() {
         return Err(Denied::OutOfRange);
     }
     current.routes = Some(Routes { names, index });

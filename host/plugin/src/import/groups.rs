@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use sluice_flow::{Column, ColumnId, Width};
 use wasmtime::StoreContextMut;
-use wasmtime::component::{LinkerInstance, WasmList};
+use wasmtime::component::{LinkerInstance, WasmList, WasmStr};
 
-use super::batch::{keep, not_a_number, route};
+use super::batch::{keep, names_of_routes, not_a_number, route};
 use super::kernels::{check_bitmap, words};
 use super::lookup::wide;
 use crate::abi::Denied;
@@ -45,9 +45,10 @@ pub(super) fn link(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<(
         let bitmap = words(&cx, &bitmap);
         Ok((keep_groups(cx.data_mut(), &bitmap),))
     })?;
-    linker.func_wrap("route-groups", |mut cx: Context<'_>, (names, index): (Vec<Arc<str>>, WasmList<u16>)| {
+    linker.func_wrap("route-groups", |mut cx: Context<'_>, (names, index): (Vec<WasmStr>, WasmList<u16>)| {
         let index: Vec<u16> = index.as_le_slice(&cx).iter().map(|index| u16::from_le(*index)).collect();
-        Ok((route_groups(cx.data_mut(), names, &index),))
+        let names = names_of_routes(&mut cx, &names)?;
+        Ok((names.and_then(|names| route_groups(cx.data_mut(), names, &index)),))
     })?;
     linker.func_wrap("numbers-at", |cx: Context<'_>, (column, rows): (ColumnId, WasmList<u32>)| {
         Ok((numbers_at(cx.data(), column, rows.as_le_slice(&cx)),))
