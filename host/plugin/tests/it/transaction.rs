@@ -181,6 +181,16 @@ fn keep_and_route_are_checked_and_the_last_good_one_counts() {
 }
 
 #[test]
+fn names_of_routes_are_those_of_the_call_however_many_there_were_before() {
+    let mut stage = Bench::new("names", 0).load().instance();
+    for call in 1..=8 {
+        let batch = stage.process(batch()).out.expect("goes on");
+        let routes: Vec<_> = (0..3).map(|row| batch.route(row).expect("has a route").to_string()).collect();
+        assert_eq!(routes, ["of-all-0".to_owned(), "of-all-4094".to_owned(), format!("of-{call}-4095")]);
+    }
+}
+
+#[test]
 fn nothing_of_a_call_that_refuses_is_left() {
     let mut bench = Bench::new("fatal", 0);
     bench.spec.on_error = OnError::Pass;

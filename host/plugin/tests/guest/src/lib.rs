@@ -344,6 +344,13 @@ fn run(mode: &str, arg: u32) -> Result<(), String> {
             found.push(format!("{:?}", batch::route(&names(&["a", "b"]), &[1, 0, 0])));
             if arg == 0 { Err(found.join("\n")) } else { Ok(()) }
         }
+        // As many names as there may be; half of them of this call alone.
+        "names" => {
+            let calls = STATE.with_borrow(|state| state.calls);
+            let name = |nth: u32| if nth.is_multiple_of(2) { format!("of-all-{nth}") } else { format!("of-{calls}-{nth}") };
+            let names: Vec<String> = (0..4096).map(name).collect();
+            batch::route(&names, &[0, 4094, 4095]).map_err(failed)
+        }
         "kernels" => {
             let mut found = Vec::new();
             found.push(format!("{:?}", kernels::test(BYTES, Cmp::Ge, 20)));
