@@ -30,6 +30,8 @@ pub struct Splitter {
     decisions: Vec<Option<Decision>>,
     /// The cap was reached and that was said.
     said: bool,
+    /// How many routes were reported last.
+    reported: usize,
     /// The names of the batch.
     names: Vec<String>,
     /// How many there are. Those behind are of batches before: room for more.
@@ -189,7 +191,10 @@ impl Splitter {
     }
 
     fn report(&mut self, unrouted: Unrouted) {
-        metrics::gauge("routes", self.routes.len() as f64);
+        if self.reported != self.routes.len() {
+            self.reported = self.routes.len();
+            metrics::gauge("routes", self.reported as f64);
+        }
         if unrouted.unlisted > 0 {
             metrics::count("unlisted", unrouted.unlisted);
         }
