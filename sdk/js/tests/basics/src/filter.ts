@@ -250,15 +250,7 @@ class Basics extends Plugin {
         () => groups.route(["a", "b"], [0, -1]),
         () => batch.numbersAt(c.bytes, any(["0"])),
       ];
-      for (const call of wrong) {
-        try {
-          call();
-          info(`not refused: ${call}`);
-        } catch (error) {
-          assert(error instanceof TypeError || error instanceof RangeError);
-          count("refused");
-        }
-      }
+      expectRefused(wrong);
       groups.route(["a", "b"], [1, 0]);
     },
 
@@ -335,15 +327,7 @@ class Basics extends Plugin {
         () => gauge("x", any("y")),
         () => info(any(1)),
       ];
-      for (const call of wrong) {
-        try {
-          call();
-          info(`not refused: ${call}`);
-        } catch (error) {
-          assert(error instanceof TypeError || error instanceof RangeError);
-          count("refused");
-        }
-      }
+      expectRefused(wrong);
       count("of", wrong.length);
     },
 
@@ -373,6 +357,19 @@ function check(got: ArrayLike<unknown>, want: unknown[]) {
   const isRight = all.length === want.length && all.every((value, i) => value === want[i]);
   if (!isRight) throw new Error(`${all}, not ${want}`);
   count("right");
+}
+
+/** Each of them is answered with an error of the language, which is counted. */
+function expectRefused(calls: (() => void)[]) {
+  for (const call of calls) {
+    try {
+      call();
+      info(`not refused: ${call}`);
+    } catch (error) {
+      assert(error instanceof TypeError || error instanceof RangeError);
+      count("refused");
+    }
+  }
 }
 
 function assert(holds: boolean) {
