@@ -204,10 +204,19 @@ fn keys(c: &mut Criterion) {
     group.finish();
 }
 
-/// A plugin that calls one kernel, and forgets what it says.
+/// The rows by protocol, of which there are 18.
+const GROUP: &str = "(i32.const 126) (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0)";
+
+/// A plugin that calls one kernel, and forgets what it says. It groups the rows first if that is what the kernel needs.
 fn caller(kernel: &str, params: &str, call: &str) -> Vec<u8> {
+    let first = if kernel.contains("group") && kernel != "group" {
+        format!("(call $group {GROUP} (i32.const 400))")
+    } else {
+        String::new()
+    };
     let text = format!(
         r#"(module
+          (import "sluice:plugin/kernels@0.1.0" "group" (func $group (param i32 i32 i32 i32 i32 i32)))
           (import "sluice:plugin/kernels@0.1.0" "{kernel}" (func $kernel (param {params})))
           (memory (export "memory") 8)
           (global $free (mut i32) (i32.const 1024))
@@ -216,6 +225,7 @@ fn caller(kernel: &str, params: &str, call: &str) -> Vec<u8> {
             (global.set $free (i32.const 1024))
             ;; Every other row, for kernels that take a bitmap.
             (memory.fill (i32.const 262144) (i32.const 0x55) (i32.const {bytes}))
+            {first}
             (call $kernel {call} (i32.const 400))
             (i32.const 300))
           (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
@@ -230,7 +240,10 @@ fn caller(kernel: &str, params: &str, call: &str) -> Vec<u8> {
           ;; proto == 6, dst_port == 443, bytes > 10000.
           (data (i32.const 800) "\1d\00\00\00\00\00\00\00" "\06\00\00\00\00\00\00\00"
             "\1f\00\00\00\00\00\00\00" "\bb\01\00\00\00\00\00\00"
-            "\14\00\04\00\00\00\00\00" "\10\27\00\00\00\00\00\00"))"#,
+            "\14\00\04\00\00\00\00\00" "\10\27\00\00\00\00\00\00")
+          ;; Names of 18 routes, all "caller"; which of them each group has is all zeros.
+          (data (i32.const 860) "{names}"))"#,
+        names = r"\64\00\00\00\06\00\00\00".repeat(18),
         bytes = ROWS / 8,
     );
     let core = wat::parse_str(text).expect("good text");
@@ -247,6 +260,7 @@ fn kernels(c: &mut Criterion) {
     flows.set(col::BYTES, Column::U64(Arc::new(numbers.map(|n| n * 37 % 20_011).collect()))).expect("schema");
     let bitmap = format!("(i32.const 262144) (i32.const {})", ROWS / 32);
     let compare = "i32 i32 i64 i32";
+    let of_group = "i32 i32 i32 i32 i32 i32";
     let cases = [
         ("test/u8", "test", compare, "(i32.const 29) (i32.const 0) (i64.const 6)".to_owned()),
         ("test/u16", "test", compare, "(i32.const 31) (i32.const 0) (i64.const 443)".to_owned()),
@@ -265,6 +279,18 @@ fn kernels(c: &mut Criterion) {
             "(i32.const 12) (i32.const 13) (i32.const 24) (i32.const 48)".to_owned()
         }),
         ("sum/u64", "sum", "i32 i32 i32 i32", format!("(i32.const 20) {bitmap}")),
+        ("group/u8, 18 groups", "group", of_group, GROUP.to_owned()),
+        ("group/u16, 4096 groups", "group", of_group, GROUP.replace("126", "128")),
+        ("group/address, as many as rows", "group", of_group, GROUP.replace("126", "120").replacen(" 1)", " 2)", 1)),
+        ("group and group-counts", "group-counts", "i32 i32 i32 i32", {
+            "(i32.const 0) (i32.const 0) (i32.const 0)".to_owned()
+        }),
+        ("group and group-sums", "group-sums", "i32 i32 i32 i32 i32 i32 i32", {
+            "(i32.const 20) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)".to_owned()
+        }),
+        ("group and route-groups", "route-groups", "i32 i32 i32 i32 i32", {
+            "(i32.const 860) (i32.const 18) (i32.const 2000) (i32.const 18)".to_owned()
+        }),
     ];
     let mut group = c.benchmark_group("kernels");
     group.throughput(Throughput::Elements(ROWS as u64));

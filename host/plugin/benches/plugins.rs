@@ -224,19 +224,21 @@ fn compare<P: Plugin>(c: &mut Criterion, name: &'static str, config: &str) {
         let count = rows.src.len();
         let (batch, mut harness) = (batch(&rows), harness(&rows, &table));
         harness.init(&mut plugin, config).expect("a good configuration");
-        // A machine has other work from second to second, which is not the one's or the other's.
-        let median = |mut times: Vec<Duration>| {
-            times.sort_unstable();
-            times[times.len() / 2].as_nanos() as f64 / count as f64
-        };
-        let (wasm, native): (Vec<_>, Vec<_>) = (0..IN_TURN / count)
+        let per_row = |time: Duration| time.as_nanos() as f64 / count as f64;
+        let turns: Vec<(f64, f64)> = (0..IN_TURN / count)
             .map(|_| {
                 let batch = batch.clone();
-                (time(|| stage.process(batch)), time(|| harness.run(&mut plugin)))
+                (per_row(time(|| stage.process(batch))), per_row(time(|| harness.run(&mut plugin))))
             })
-            .unzip();
-        let (wasm, native) = (median(wasm), median(native));
-        let ratio = wasm / native;
+            .collect();
+        let median = |of: fn(&(f64, f64)) -> f64| {
+            let mut all: Vec<f64> = turns.iter().map(of).collect();
+            all.sort_unstable_by(f64::total_cmp);
+            all[all.len() / 2]
+        };
+        let (wasm, native) = (median(|turn| turn.0), median(|turn| turn.1));
+        // Of the ratios of each turn: a machine that slows down in between slows down both of them.
+        let ratio = median(|turn| turn.0 / turn.1);
         println!(
             "plugin/{name}: in turn {wasm:.2} ns a row in wasm, {native:.2} natively: {ratio:.2} times ({count} rows)"
         );

@@ -26,7 +26,7 @@ use crate::workload::Workload;
 const EXPORTER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 const RECEIVED_NS: u64 = 1_700_000_000_000_000_000;
 
-/// Rows at which a batch is taken out: the default of the sources.
+/// Rows at which a batch is taken out: the default of the source `capture`.
 const BATCH_ROWS: usize = 8_192;
 
 fn decode(criterion: &mut Criterion<CpuTime>, workload: &Workload) {
