@@ -2,8 +2,9 @@
 //!
 //! One iteration is 512 different datagrams. Batches are taken out as they fill, so that their cost is
 //! in it. What is measured is processor time of the thread, so that a busy machine changes the rates
-//! less than it changes the clock on the wall.
+//! less than it changes the clock on the wall; the last line of each protocol has both in turn.
 
+#![allow(clippy::print_stdout, reason = "a benchmark talks to people")]
 #![allow(missing_docs, reason = "criterion's macros make items without")]
 
 mod baseline;
