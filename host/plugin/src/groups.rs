@@ -280,6 +280,7 @@ impl<K: Key> Table<K> {
         }
     }
 
+    /// Not in the loop: what it needs would take the registers.
     #[inline(never)]
     fn number_apart(&mut self, key: K, row: usize, firsts: &mut Vec<u32>) -> u32 {
         self.number(key, row, firsts)

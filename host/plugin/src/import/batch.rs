@@ -262,7 +262,7 @@ pub(super) fn names_of_routes(
         return Ok(Err(Denied::OutOfRange));
     }
     let mut known = std::mem::take(&mut cx.data_mut().names_of_routes);
-    // Not more than one call may give, so that they stay few.
+    // At most twice as many as one call may give.
     if known.len() + names.len() > 2 * MAX_ROUTES {
         known.clear();
     }
