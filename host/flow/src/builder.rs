@@ -63,7 +63,7 @@ impl<T: Copy + Default> Ahead<T> {
             self.prepare(rows, end);
         }
         self.used = end;
-        self.fetch_next(n);
+        fetch::to_write(&self.values[rows..end]);
         &mut self.values[rows..end]
     }
 
@@ -86,14 +86,9 @@ impl<T: Copy + Default> Ahead<T> {
         }
         self.values.extend(values);
         self.used = self.values.len();
-        self.fetch_next(self.used - rows);
-    }
-
-    /// Asks for the places of the next block, if it has `n` rows like this one: there are as many columns as blocks in a
-    /// batch, too many for the processor to see what comes next in each.
-    #[inline(always)]
-    fn fetch_next(&self, n: usize) {
-        fetch::to_write(self.values.as_ptr().wrapping_add(self.used), n * size_of::<T>());
+        // As many as these, if the next block is like this one: there are as many columns as blocks in a batch, too many for the
+        // processor to see what comes next in each.
+        fetch::to_write(&self.values[rows..]);
     }
 
     /// Sets the value in the row behind the first `rows`.
@@ -128,6 +123,13 @@ impl<T: Copy + Default> Ahead<T> {
     }
 }
 
+/// Does what is seldom done away from what is done mostly.
+#[cold]
+#[inline(never)]
+fn cold(work: impl FnOnce()) {
+    work();
+}
+
 macro_rules! block_of {
     ($(#[$doc:meta])* $name:ident, $append:ident, $set:ident, $variant:ident, $type:ty) => {
         $(#[$doc])*
@@ -147,8 +149,16 @@ macro_rules! block_of {
         /// If the schema gives `column` another width: a fault of the calling decoder.
         #[inline]
         pub fn $append(&mut self, column: ColumnId, values: impl Iterator<Item = $type>) {
-            let rows = self.rows;
-            self.$variant(column).append(rows, values);
+            // The usual case beside the one that makes it so, and not behind it: a block has few rows.
+            match self.columns.get_mut(usize::from(column)) {
+                Some(Some(Open::$variant(ahead))) if self.stage.rows() == 0 => ahead.append(self.rows, values),
+                _ => {
+                    cold(|| {
+                        self.$variant(column);
+                    });
+                    self.$append(column, values);
+                }
+            }
         }
 
         /// Sets the value in the next row: the way of decoders that fill one row at a time, with

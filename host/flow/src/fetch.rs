@@ -6,6 +6,9 @@
 /// Bytes of a line of the caches.
 const LINE: usize = 64;
 
+/// Records that a set has at most, as a rule: those of a datagram of 1500 bytes.
+const USUAL_ROWS: usize = 32;
+
 /// Asks for what `place` points to, which will be read. Reads nothing: any pointer will do.
 #[inline(always)]
 pub fn to_read<T>(place: *const T) {
@@ -31,18 +34,31 @@ pub fn rows_to_read<T>(values: &[T], first: usize, count: usize) {
     }
 }
 
-/// Asks for the lines behind the one that `place` is in, up to `bytes` further on, which will be written.
+/// Asks for the lines behind the one that `values` end in, which as many values again will be written to.
 #[inline(always)]
-pub(crate) fn to_write<T>(place: *const T, bytes: usize) {
+pub(crate) fn to_write<T>(values: &[T]) {
+    let end = values.as_ptr_range().end.cast::<u8>();
+    // Most blocks are not larger, and for those this is a few instructions in a row.
+    let mut bytes = LINE.max(USUAL_ROWS * size_of::<T>());
+    (LINE..=bytes).step_by(LINE).for_each(|line| line_to_write(end.wrapping_add(line)));
+    while bytes < size_of_val(values) {
+        bytes += LINE;
+        line_to_write(end.wrapping_add(bytes));
+    }
+}
+
+/// Asks for the line that `place` is in, which will be written.
+#[inline(always)]
+fn line_to_write(place: *const u8) {
     #[cfg(target_arch = "x86_64")]
-    for line in (LINE..bytes + LINE).step_by(LINE) {
+    {
         use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
         // SAFETY: as above.
         #[allow(unsafe_code, reason = "the instruction takes a pointer")]
         unsafe {
-            _mm_prefetch::<_MM_HINT_ET0>(place.cast::<i8>().wrapping_add(line));
+            _mm_prefetch::<_MM_HINT_ET0>(place.cast());
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _: (*const T, usize) = (place, bytes);
+    let _: *const u8 = place;
 }

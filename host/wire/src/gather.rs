@@ -8,17 +8,13 @@
 use sluice_flow::{BatchBuilder, ColumnId};
 
 use crate::bytes::number;
+use crate::strided::Strided;
 
 /// Where the records of a data set are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Rows<'a> {
-    /// One after another, each `stride` bytes: a whole number of records, `stride` at least 1.
-    Fixed {
-        /// The records.
-        data: &'a [u8],
-        /// Bytes of a record.
-        stride: usize,
-    },
+    /// One after another, all of one length.
+    Fixed(Strided<'a>),
     /// Wherever `anchors` say: `width` positions per record, ascending within it. The first is
     /// where the record begins, then come begin and end of each of its variable-length fields.
     Table {
@@ -52,7 +48,7 @@ impl<'a> Rows<'a> {
     /// Number of records.
     pub(crate) fn len(&self) -> usize {
         match self {
-            Rows::Fixed { data, stride } => data.len().checked_div(*stride).unwrap_or(0),
+            Rows::Fixed(records) => records.len(),
             Rows::Table { anchors, width, .. } => anchors.len().checked_div(*width).unwrap_or(0),
         }
     }
@@ -60,7 +56,7 @@ impl<'a> Rows<'a> {
     /// The records in their order.
     pub(crate) fn records(&self) -> impl Iterator<Item = Record<'a>> + use<'a> {
         let (data, anchors, width, stride, len) = match *self {
-            Rows::Fixed { data, stride } => (data, &[][..], 0, stride, self.len()),
+            Rows::Fixed(records) => (records.data(), &[][..], 0, records.stride(), self.len()),
             Rows::Table { data, anchors, width } => (data, anchors, width, 0, self.len()),
         };
         (0..len).map(move |row| {
@@ -176,15 +172,12 @@ pub(crate) fn fill<T: Cell, const W: usize>(
     value: impl Fn([u8; W]) -> T,
 ) {
     match *rows {
-        Rows::Fixed { data, stride } if !only_empty => {
-            let fields = data.get(usize::from(at.offset)..).unwrap_or(&[]);
-            for (cell, record) in cells.iter_mut().zip(fields.chunks(stride)) {
-                if let Some(bytes) = record.first_chunk::<W>() {
-                    *cell = value(*bytes);
-                }
+        Rows::Fixed(records) if !only_empty => {
+            for (cell, bytes) in cells.iter_mut().zip(records.fields(at.offset.into()).into_iter().flatten()) {
+                *cell = value(bytes);
             }
         }
-        Rows::Fixed { .. } | Rows::Table { .. } => {
+        Rows::Fixed(_) | Rows::Table { .. } => {
             for (cell, record) in cells.iter_mut().zip(rows.records()) {
                 if (!only_empty || *cell == T::default())
                     && let Some(bytes) = record.from(at).first_chunk::<W>()
@@ -230,7 +223,7 @@ mod tests {
     fn a_field_of_every_width_is_read_from_both_kinds_of_rows() {
         let data: Vec<u8> = (1..=40).collect();
         let starts = [0, 20];
-        let fixed = Rows::Fixed { data: &data, stride: 20 };
+        let fixed = Rows::Fixed(Strided::new(&data, 20));
         let table = Rows::Table { data: &data, anchors: &starts, width: 1 };
         let at = At { anchor: 0, offset: 3 };
         for width in 1..=8_u8 {
@@ -246,7 +239,7 @@ mod tests {
     #[test]
     fn a_second_source_fills_only_what_is_empty() {
         let data = [7, 9, 7, 9];
-        let rows = Rows::Fixed { data: &data, stride: 2 };
+        let rows = Rows::Fixed(Strided::new(&data, 2));
         let mut cells = [0_u8, 5];
         unsigned(&mut cells, &rows, At { anchor: 0, offset: 1 }, 1, true);
         assert_eq!(cells, [9, 5]);

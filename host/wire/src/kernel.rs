@@ -10,22 +10,20 @@ use crate::element::Time;
 use crate::gather::{At, Cell, FieldAt, wide};
 use crate::plan::Target;
 use crate::source::{Clock, MAPPED, Source, at_uptime};
+use crate::strided::Strided;
 
-/// The records of a set of fixed length, and where in them a field is.
+/// Where in its record a field is, and a second one that decides about it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Strided<'a> {
-    pub(crate) data: &'a [u8],
-    pub(crate) stride: usize,
-    pub(crate) offset: usize,
-    /// Where a second field is that decides about the first.
-    pub(crate) second: usize,
+pub(crate) struct Offsets {
+    first: u16,
+    second: u16,
 }
 
 /// The furthest that an uptime can be from that in the header: 2^31 milliseconds.
 const MAX_DISTANCE_NS: u64 = (1 << 31) * 1_000_000;
 
 /// Fills the open block of a column.
-pub(crate) type Kernel = fn(&mut BatchBuilder, ColumnId, Strided<'_>, &Clock);
+pub(crate) type Kernel = fn(&mut BatchBuilder, ColumnId, &Strided<'_>, Offsets, &Clock);
 
 /// A column and the loop that fills it.
 #[derive(Clone, Copy, Debug)]
@@ -34,8 +32,7 @@ pub(crate) struct Op {
     /// What the loop was chosen for.
     width: Width,
     source: Source,
-    offset: u16,
-    second: u16,
+    at: Offsets,
     kernel: Kernel,
 }
 
@@ -65,11 +62,13 @@ impl Op {
             (Width::U64, Source::Time(FieldAt::Fixed(at, 8), Time::Millis)) => (millis as Kernel, at),
             (Width::U8, Source::OfIcmpPort(at, FieldAt::Fixed(At { anchor: 0, offset: second }, 1))) => {
                 let kernel = of_icmp_port as Kernel;
-                return (at.anchor == 0).then_some(Op { column, width, source, offset: at.offset, second, kernel });
+                let at = (at.anchor == 0).then_some(Offsets { first: at.offset, second })?;
+                return Some(Op { column, width, source, at, kernel });
             }
             _ => return None,
         };
-        (at.anchor == 0).then_some(Op { column, width, source, offset: at.offset, second: 0, kernel })
+        let at = (at.anchor == 0).then_some(Offsets { first: at.offset, second: 0 })?;
+        Some(Op { column, width, source, at, kernel })
     }
 
     /// The column as one that is read without a loop of its own.
@@ -79,80 +78,76 @@ impl Op {
 
     /// Fills the open block of the column.
     #[inline]
-    pub(crate) fn run(&self, out: &mut BatchBuilder, data: &[u8], stride: usize, clock: &Clock) {
-        let (offset, second) = (usize::from(self.offset), usize::from(self.second));
-        (self.kernel)(out, self.column, Strided { data, stride, offset, second }, clock);
+    pub(crate) fn run(&self, out: &mut BatchBuilder, records: &Strided<'_>, clock: &Clock) {
+        (self.kernel)(out, self.column, records, self.at, clock);
     }
 
     /// Where the field is in a record.
     #[cfg(test)]
     pub(crate) fn at(&self) -> At {
-        At { anchor: 0, offset: self.offset }
+        At { anchor: 0, offset: self.at.first }
     }
 }
 
-/// The field of every record, with `W` bytes. Checked against the record once, so that the loop need
-/// not; a plan's fields are within its records.
+/// The field of every record, with `W` bytes. A plan's fields are within its records.
 #[inline(always)]
 fn fill<T: Cell, const W: usize>(
     out: &mut BatchBuilder,
     column: ColumnId,
-    from: Strided<'_>,
+    records: &Strided<'_>,
+    at: Offsets,
     value: impl Fn([u8; W]) -> T,
 ) {
-    let Strided { data, stride, offset, .. } = from;
-    if offset + W > stride {
-        return;
+    if let Some(fields) = records.fields(at.first.into()) {
+        T::append(out, column, fields.map(value));
     }
-    let field = |record: &[u8]| record.get(offset..offset + W).and_then(|bytes| bytes.first_chunk::<W>()).copied();
-    let values = data.chunks_exact(stride).map(|record| field(record).map_or(T::default(), &value));
-    T::append(out, column, values);
 }
 
-fn unsigned<T: Cell, const W: usize>(out: &mut BatchBuilder, column: ColumnId, from: Strided<'_>, _: &Clock) {
-    fill(out, column, from, |bytes| T::of(wide::<W>(bytes)));
+fn unsigned<T: Cell, const W: usize>(
+    out: &mut BatchBuilder,
+    column: ColumnId,
+    records: &Strided<'_>,
+    at: Offsets,
+    _: &Clock,
+) {
+    fill(out, column, records, at, |bytes| T::of(wide::<W>(bytes)));
 }
 
-fn plus_one(out: &mut BatchBuilder, column: ColumnId, from: Strided<'_>, _: &Clock) {
-    fill(out, column, from, |[byte]: [u8; 1]| byte.wrapping_add(1));
+fn plus_one(out: &mut BatchBuilder, column: ColumnId, records: &Strided<'_>, at: Offsets, _: &Clock) {
+    fill(out, column, records, at, |[byte]: [u8; 1]| byte.wrapping_add(1));
 }
 
-fn mapped_low(out: &mut BatchBuilder, column: ColumnId, from: Strided<'_>, _: &Clock) {
-    fill(out, column, from, |bytes| MAPPED | wide::<4>(bytes));
+fn mapped_low(out: &mut BatchBuilder, column: ColumnId, records: &Strided<'_>, at: Offsets, _: &Clock) {
+    fill(out, column, records, at, |bytes| MAPPED | wide::<4>(bytes));
 }
 
-fn uptime(out: &mut BatchBuilder, column: ColumnId, from: Strided<'_>, clock: &Clock) {
+fn uptime(out: &mut BatchBuilder, column: ColumnId, records: &Strided<'_>, at: Offsets, clock: &Clock) {
     let Clock { export_ns, uptime_ms, .. } = *clock;
     if (MAX_DISTANCE_NS..u64::MAX - MAX_DISTANCE_NS).contains(&export_ns) {
         // What `at_uptime` does, without the ends that no time can reach from here.
-        fill(out, column, from, |bytes| {
+        fill(out, column, records, at, |bytes| {
             let before_ms = i64::from(uptime_ms.wrapping_sub(u32::from_be_bytes(bytes)).cast_signed());
             export_ns.wrapping_sub((before_ms * 1_000_000).cast_unsigned())
         });
     } else {
         let clock = *clock;
-        fill(out, column, from, |bytes| at_uptime(clock, u32::from_be_bytes(bytes)));
+        fill(out, column, records, at, |bytes| at_uptime(clock, u32::from_be_bytes(bytes)));
     }
 }
 
-fn seconds(out: &mut BatchBuilder, column: ColumnId, from: Strided<'_>, _: &Clock) {
-    fill(out, column, from, |bytes| wide::<4>(bytes) * 1_000_000_000);
+fn seconds(out: &mut BatchBuilder, column: ColumnId, records: &Strided<'_>, at: Offsets, _: &Clock) {
+    fill(out, column, records, at, |bytes| wide::<4>(bytes) * 1_000_000_000);
 }
 
-fn millis(out: &mut BatchBuilder, column: ColumnId, from: Strided<'_>, _: &Clock) {
-    fill(out, column, from, |bytes| wide::<8>(bytes).saturating_mul(1_000_000));
+fn millis(out: &mut BatchBuilder, column: ColumnId, records: &Strided<'_>, at: Offsets, _: &Clock) {
+    fill(out, column, records, at, |bytes| wide::<8>(bytes).saturating_mul(1_000_000));
 }
 
 /// A byte of the destination port where the protocol, a byte too, is ICMP or ICMPv6.
-fn of_icmp_port(out: &mut BatchBuilder, column: ColumnId, from: Strided<'_>, _: &Clock) {
-    let Strided { data, stride, offset, second } = from;
-    if offset.max(second) >= stride {
-        return;
+fn of_icmp_port(out: &mut BatchBuilder, column: ColumnId, records: &Strided<'_>, at: Offsets, _: &Clock) {
+    if let (Some(bytes), Some(protos)) = (records.fields(at.first.into()), records.fields(at.second.into())) {
+        // No branch: which rows are ICMP cannot be foretold.
+        let values = bytes.zip(protos).map(|([byte], [proto])| byte * u8::from((proto == 1) | (proto == 58)));
+        out.append_u8s(column, values);
     }
-    // No branch: which rows are ICMP cannot be foretold.
-    let values = data.chunks_exact(stride).map(|record| match (record.get(offset), record.get(second)) {
-        (Some(byte), Some(proto)) => *byte * u8::from((*proto == 1) | (*proto == 58)),
-        _ => 0,
-    });
-    out.append_u8s(column, values);
 }

@@ -37,6 +37,7 @@ mod sets;
 mod sflow;
 mod source;
 mod stats;
+mod strided;
 mod template;
 
 pub use decode::{Decoded, Decoder, Limits};

@@ -13,6 +13,7 @@ use crate::gather::{Cell, FieldAt, Record, Rows};
 use crate::kernel::Op;
 use crate::sampling::Sampling;
 use crate::source::{Clock, MAPPED, Source, read};
+use crate::strided::Strided;
 
 /// Bytes of a text that are kept; what an exporter says beyond that is cut off.
 pub(crate) const MAX_TEXT: usize = 1_024;
@@ -112,10 +113,7 @@ impl Plan {
     /// The second value is where a record begins that does not end within the set.
     pub(crate) fn rows<'a>(&self, body: &'a [u8], anchors: &'a mut Vec<u32>) -> (Rows<'a>, Option<usize>) {
         match &self.layout {
-            Layout::Fixed(stride) => {
-                let len = body.len() - body.len().checked_rem(*stride).unwrap_or(0);
-                (Rows::Fixed { data: body.get(..len).unwrap_or(&[]), stride: *stride }, None)
-            }
+            Layout::Fixed(stride) => (Rows::Fixed(Strided::new(body, *stride)), None),
             Layout::Variable(parts) => {
                 anchors.clear();
                 let broken = walk(body, parts, anchors);
@@ -137,7 +135,7 @@ impl Plan {
         anchors.clear();
         let counts = |record: &Record<'_>| reverse.counters.iter().any(|counter| record.number(*counter) != 0);
         let (data, width) = match *rows {
-            Rows::Fixed { data, .. } => (data, 1),
+            Rows::Fixed(records) => (records.data(), 1),
             Rows::Table { data, width, .. } => (data, width),
         };
         for record in rows.records().filter(counts) {
@@ -157,9 +155,9 @@ impl Plan {
     /// that are not wanted are not touched.
     pub(crate) fn fill(&self, rows: &Rows<'_>, common: &Common<'_>, out: &mut BatchBuilder) {
         let n = rows.len();
-        if let Rows::Fixed { data, stride } = *rows {
+        if let Rows::Fixed(records) = rows {
             for op in &self.ops {
-                op.run(out, data, stride, &common.clock);
+                op.run(out, records, &common.clock);
             }
         }
         for target in &self.targets {
