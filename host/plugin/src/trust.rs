@@ -34,20 +34,22 @@ pub(crate) struct Presented<'c> {
     lock: Option<Result<Lock, crate::lock::LockError>>,
 }
 
-/// Stamps of all files that decide whether a component runs.
-pub(crate) type Stamps = [Option<Stamp>; 3];
+/// Stamps of all files that decide whether a component runs; none for a built-in one, and of files that were not looked at.
+pub(crate) type Stamps = Option<[Option<Stamp>; 3]>;
 
 impl Trust {
     /// What the files look like that decide about a component; none are looked at for a built-in one.
     pub(crate) fn stamps(&self, source: &ComponentSource) -> Stamps {
-        let ComponentSource::File { path, .. } = source else { return [None; 3] };
+        let ComponentSource::File { path, .. } = source else { return None };
         let signature = if self.looks_at_signatures() { Stamp::of(&signature_path(path)) } else { None };
-        [Stamp::of(path), signature, self.lock.as_deref().and_then(Stamp::of)]
+        Some([Stamp::of(path), signature, self.lock.as_deref().and_then(Stamp::of)])
     }
 
     /// Whether files that looked like `before` when they were read are sure to be the same now. A file that is not
-    /// there is the same as one that was not.
+    /// there is the same as one that was not, and a built-in component always is.
     pub(crate) fn are_same(now: &Stamps, before: &Stamps) -> bool {
+        let Some(now) = now else { return true };
+        let Some(before) = before else { return false };
         Stamp::is_same(now[0], before[0])
             && (1..3).all(|at| (now[at].is_none() && before[at].is_none()) || Stamp::is_same(now[at], before[at]))
     }
@@ -121,5 +123,26 @@ fn file(source: &ComponentSource) -> Option<&Path> {
     match source {
         ComponentSource::File { path, .. } => Some(path),
         ComponentSource::Embedded { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_built_in_component_is_not_read_again_and_a_file_not_looked_at_is() {
+        let trust = Trust::default();
+        let built_in = trust.stamps(&ComponentSource::Embedded { name: "reducer", bytes: b"" });
+        assert!(Trust::are_same(&built_in, &built_in));
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("plugin.wasm");
+        std::fs::write(&path, "component").unwrap();
+        let an_hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3_600);
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(an_hour_ago).unwrap();
+        let file = trust.stamps(&ComponentSource::File { path, sha256: None });
+        assert!(Trust::are_same(&file, &file));
+        assert!(!Trust::are_same(&file, &Stamps::default()));
     }
 }
