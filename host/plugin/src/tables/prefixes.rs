@@ -2,10 +2,7 @@
 
 use ipnet::IpNet;
 
-use super::tree::{Tree, is_place};
-
-/// Addresses that are looked up side by side: as many as a `u8` can tell apart.
-const CHUNK: usize = 1 << u8::BITS;
+use super::tree::{SIDE_BY_SIDE, Sought, Tree};
 
 /// Codes above 0, by prefix.
 pub(crate) struct Prefixes {
@@ -59,44 +56,21 @@ impl Prefixes {
 
     #[inline(always)]
     fn lookup_each(&self, hi: &[u64], lo: &[u64], codes: &mut Vec<u32>) {
-        let (before, rows) = (codes.len(), hi.len().min(lo.len()));
-        codes.resize(before + rows, 0);
-        let parts = hi[..rows].chunks(CHUNK).zip(lo[..rows].chunks(CHUNK)).zip(codes[before..].chunks_mut(CHUNK));
-        for ((hi, lo), codes) in parts {
-            self.lookup_chunk(hi, lo, codes);
-        }
-    }
-
-    /// Codes of up to [`CHUNK`] addresses: the first level of all, and then the rest of each family.
-    #[inline(always)]
-    fn lookup_chunk(&self, hi: &[u64], lo: &[u64], codes: &mut [u32]) {
-        let (mut v4, mut v6) = ([0; CHUNK], [0; CHUNK]);
-        let (mut v4_rows, mut v6_rows) = (0, 0);
-        for (row, ((&hi, &lo), code)) in hi.iter().zip(lo).zip(codes.iter_mut()).enumerate() {
-            let is_v4 = hi == 0 && lo >> 32 == 0xffff;
-            // An address of the other family would lead all over the first level, for nothing.
-            let entry = self.v4.first(if is_v4 { lo as u32 } else { 0 });
-            self.v4.fetch(entry);
-            *code = if is_v4 { entry } else { 0 };
-            // Without a branch: which family comes next nobody can guess.
-            v4[v4_rows & (CHUNK - 1)] = row as u8;
-            v4_rows += usize::from(is_v4 & is_place(entry));
-            v6[v6_rows & (CHUNK - 1)] = row as u8;
-            v6_rows += usize::from(!is_v4 & (hi | lo != 0));
-        }
-        self.v4.descend(|row| lo[row] as u32, codes, &mut v4[..v4_rows]);
-        if let Some(tree) = &self.v6 {
-            let addr = |row: usize| u128::from(hi[row]) << 64 | u128::from(lo[row]);
-            let mut below = 0;
-            for at in 0..v6_rows {
-                let row = v6[at];
-                let entry = tree.first(addr(usize::from(row)));
-                tree.fetch(entry);
-                codes[usize::from(row)] = entry;
-                v6[below] = row;
-                below += usize::from(is_place(entry));
+        let rows = hi.len().min(lo.len());
+        let (mut v4, mut v6) = (Sought::new(), Sought::new());
+        for (hi, lo) in hi[..rows].chunks(SIDE_BY_SIDE).zip(lo[..rows].chunks(SIDE_BY_SIDE)) {
+            for (row, (&hi, &lo)) in hi.iter().zip(lo).enumerate() {
+                let is_v4 = hi | (lo >> 32 ^ 0xffff) == 0;
+                v4.add(lo as u32, row as u8, is_v4);
+                v6.add(u128::from(hi) << 64 | u128::from(lo), row as u8, !is_v4 & (hi | lo != 0));
             }
-            tree.descend(addr, codes, &mut v6[..below]);
+            let mut found = [0; SIDE_BY_SIDE];
+            self.v4.find(&mut v4, &mut found);
+            match &self.v6 {
+                Some(tree) => tree.find(&mut v6, &mut found),
+                None => v6.clear(),
+            }
+            codes.extend_from_slice(&found[..hi.len()]);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Longest-prefix match for both families: a tree of six bits a level, kept small enough to stay in the caches.
 //!
-//! An array of 65 536 entries is indexed by the first 16 bits of an address. An entry is the code of the longest prefix
+//! An array is indexed by the first bits of an address, 18 of IPv4 and 16 of IPv6. An entry is the code of the longest prefix
 //! (leaf-pushed, so a lookup never goes back up), a node of 64 entries, or a skip over bits that all prefixes below it share.
 //! Of a node only the entries that differ from the one before are there: a bitmap says which, as in Poptrie (Asai,
-//! Ohara, 2015, section 3.3). 100 000 prefixes have less than a megabyte; with a full array a level they had forty,
+//! Ohara, 2015, section 3.3). 100 000 prefixes have two megabytes, of which traffic touches few; with a full array a level they had forty,
 //! and looking up was waiting for memory.
 
 use sluice_flow::fetch;
@@ -15,24 +15,31 @@ const SKIP: u32 = 1 << 30;
 /// Bits of the place.
 const INDEX: u32 = SKIP - 1;
 
-/// Bits of the first level, and of each one below.
-const ROOT: u32 = 16;
+/// Bits of each level below the first.
 const LEVEL: u32 = 6;
+
+/// Addresses that are looked up side by side: as many as a `u8` can tell apart.
+pub(crate) const SIDE_BY_SIDE: usize = 1 << u8::BITS;
 
 /// The most that a code may be.
 pub(crate) const MAX_CODE: u32 = INDEX;
 
 /// Whether an entry says where to go on, and is not a code.
 #[inline(always)]
-pub(crate) fn is_place(entry: u32) -> bool {
+fn is_place(entry: u32) -> bool {
     entry & PLACE != 0
 }
 
 /// An address as a number of its family's width, the first bit on top.
-pub(crate) trait Bits: Copy + Ord {
+pub(crate) trait Bits: Copy + Default + Ord {
     const WIDTH: u32;
     /// 32-bit words.
     const WORDS: usize;
+    /// Bits of the first level.
+    const ROOT: u32;
+    /// Whether bits that all prefixes of an entry share are skipped. Of a short address there are few, and a tree without has
+    /// all addresses at the same bit.
+    const SKIPS: bool;
 
     /// `count` bits (1 to 16) after the first `at` (less than the width); zeros behind the last.
     fn bits(self, at: u32, count: u32) -> usize;
@@ -43,39 +50,80 @@ pub(crate) trait Bits: Copy + Ord {
     /// Without the bits after the first `len`.
     fn cut(self, len: u32) -> Self;
 
+    /// Whether the first `len` bits (at least 1) are those of the address that `words` are.
+    fn begins_with(self, words: &[u32], len: u32) -> bool {
+        let cut = self.cut(len);
+        (0..Self::WORDS).all(|word| words[word] == cut.word(word))
+    }
+
     /// Word `at` of the words, the first bit in the first.
     fn word(self, at: usize) -> u32;
 }
 
-macro_rules! bits {
-    ($type:ty) => {
-        impl Bits for $type {
-            const WIDTH: u32 = <$type>::BITS;
-            const WORDS: usize = (<$type>::BITS / 32) as usize;
+impl Bits for u32 {
+    const WIDTH: u32 = u32::BITS;
+    const WORDS: usize = 1;
+    // So that of the usual prefixes, up to 24 bits, the next level is the last.
+    const ROOT: u32 = 18;
+    const SKIPS: bool = false;
 
-            #[inline]
-            fn bits(self, at: u32, count: u32) -> usize {
-                ((self << at) >> (Self::WIDTH - count)) as usize
-            }
+    #[inline]
+    fn bits(self, at: u32, count: u32) -> usize {
+        // In 64 bits, where zeros follow the last.
+        ((u64::from(self) << (32 + at)) >> (64 - count)) as usize
+    }
 
-            fn common(self, other: Self) -> u32 {
-                (self ^ other).leading_zeros()
-            }
+    fn common(self, other: u32) -> u32 {
+        (self ^ other).leading_zeros()
+    }
 
-            fn cut(self, len: u32) -> Self {
-                self & <$type>::MAX.checked_shl(Self::WIDTH - len).unwrap_or(0)
-            }
+    fn cut(self, len: u32) -> u32 {
+        self & u32::MAX.checked_shl(u32::BITS - len).unwrap_or(0)
+    }
 
-            #[inline]
-            fn word(self, at: usize) -> u32 {
-                (self >> (Self::WIDTH - 32 - 32 * at as u32)) as u32
-            }
-        }
-    };
+    fn word(self, _: usize) -> u32 {
+        self
+    }
 }
 
-bits!(u32);
-bits!(u128);
+impl Bits for u128 {
+    const WIDTH: u32 = u128::BITS;
+    const WORDS: usize = 4;
+    const ROOT: u32 = 16;
+    const SKIPS: bool = true;
+
+    #[inline]
+    fn bits(self, at: u32, count: u32) -> usize {
+        if at + count <= 64 {
+            // Nearly always: few prefixes are longer, and half an address is shifted in one instruction.
+            return ((((self >> 64) as u64) << at) >> (64 - count)) as usize;
+        }
+        ((self << at) >> (u128::BITS - count)) as usize
+    }
+
+    fn common(self, other: u128) -> u32 {
+        (self ^ other).leading_zeros()
+    }
+
+    fn cut(self, len: u32) -> u128 {
+        self & u128::MAX.checked_shl(u128::BITS - len).unwrap_or(0)
+    }
+
+    #[inline]
+    fn begins_with(self, words: &[u32], len: u32) -> bool {
+        // In halves: nearly always the first is all that counts.
+        let half = |at: usize| u64::from(words[at]) << 32 | u64::from(words[at + 1]);
+        let high = (self >> 64) as u64 ^ half(0);
+        if len <= 64 {
+            return high >> (64 - len) == 0;
+        }
+        high == 0 && (self as u64 ^ half(2)) >> (128 - len) == 0
+    }
+
+    fn word(self, at: usize) -> u32 {
+        (self >> (96 - 32 * at as u32)) as u32
+    }
+}
 
 /// A prefix of a table.
 #[derive(Clone, Copy, Debug)]
@@ -107,9 +155,9 @@ impl Tree {
             .collect();
         // What covers others comes before them; a stable sort keeps the order of equals.
         prefixes.sort_by_key(|prefix| (prefix.addr, prefix.len));
-        let mut tree = Tree { root: vec![0; 1 << ROOT], words: Vec::new() };
+        let mut tree = Tree { root: vec![0; 1 << A::ROOT], words: Vec::new() };
         let mut root = std::mem::take(&mut tree.root);
-        tree.fill(&prefixes, 0, ROOT, &mut root);
+        tree.fill(&prefixes, 0, A::ROOT, &mut root);
         tree.root = root;
         tree.words.shrink_to_fit();
         tree
@@ -137,7 +185,7 @@ impl Tree {
         let (first, last) = (prefixes[0], prefixes[prefixes.len() - 1]);
         let shortest = prefixes.iter().map(|prefix| prefix.len).min().unwrap_or(at + 1);
         let shared = first.addr.common(last.addr).min(shortest - 1) - at;
-        if shared > LEVEL {
+        if A::SKIPS && shared > LEVEL {
             let next = self.entry(prefixes, at + shared, code);
             let words = (0..A::WORDS).map(|word| (first.addr.cut(at + shared)).word(word));
             return self.push(SKIP, [shared, code, next].into_iter().chain(words));
@@ -162,14 +210,14 @@ impl Tree {
 
     /// The entry of the first level for `addr`.
     #[inline(always)]
-    pub(crate) fn first<A: Bits>(&self, addr: A) -> u32 {
-        self.root[addr.bits(0, ROOT)]
+    fn first<A: Bits>(&self, addr: A) -> u32 {
+        self.root[addr.bits(0, A::ROOT)]
     }
 
     /// Asks for what an entry leads to, which is looked at after other rows. (A code leads to what is not needed, and does
     /// no harm.)
     #[inline(always)]
-    pub(crate) fn fetch(&self, entry: u32) {
+    fn fetch(&self, entry: u32) {
         fetch::to_read(self.words.as_ptr().wrapping_add((entry & INDEX) as usize));
     }
 
@@ -177,44 +225,50 @@ impl Tree {
     #[inline(always)]
     fn next<A: Bits>(&self, addr: A, entry: u32, at: u32) -> (u32, u32) {
         let words = &self.words[(entry & INDEX) as usize..];
-        if entry & SKIP == 0 {
-            let starts = u64::from(words[0]) | u64::from(words[1]) << 32;
-            let slot = addr.bits(at, LEVEL);
-            // The first entry always starts: one bit at least is left.
-            return (words[1 + (starts << (63 - slot)).count_ones() as usize], at + LEVEL);
+        if A::SKIPS && entry & SKIP != 0 {
+            let to = at + words[0];
+            // What comes before was compared on the way here.
+            return (words[if addr.begins_with(&words[3..], to) { 2 } else { 1 }], to);
         }
-        let to = at + words[0];
-        // What comes before was compared on the way here.
-        let cut = addr.cut(to);
-        let is_same = (0..A::WORDS).all(|word| words[3 + word] == cut.word(word));
-        (words[if is_same { 2 } else { 1 }], to)
+        let starts = u64::from(words[0]) | u64::from(words[1]) << 32;
+        let slot = addr.bits(at, LEVEL);
+        // The first entry always starts: one bit at least is left.
+        (words[1 + (starts << (63 - slot)).count_ones() as usize], at + LEVEL)
     }
 
-    /// Goes down from the first level for some of a column: `rows` are those whose code is still an entry that is a place.
+    /// Codes of the addresses that are `sought`, each put where its row is.
     ///
     /// A level at a time for all: memory answers several questions at once, if they do not wait for each other, and the
     /// processor need not guess how deep each goes.
     #[inline(always)]
-    pub(crate) fn descend<A: Bits>(&self, addr: impl Fn(usize) -> A, codes: &mut [u32], rows: &mut [u8]) {
-        let mut at = [ROOT as u8; 1 << u8::BITS];
-        let mut left = rows.len();
+    pub(crate) fn find<A: Bits>(&self, sought: &mut Sought<A>, codes: &mut [u32; SIDE_BY_SIDE]) {
+        let mut left = std::mem::take(&mut sought.len);
+        for place in 0..left.min(SIDE_BY_SIDE) {
+            let (addr, row) = (sought.addrs[place], sought.rows[place]);
+            let entry = self.first(addr);
+            self.fetch(entry);
+            codes[usize::from(row)] = entry;
+            sought.keep(addr, row, entry, A::ROOT);
+        }
+        let mut level = A::ROOT;
+        left = std::mem::take(&mut sought.len);
         while left > 0 {
-            let mut still = 0;
-            for place in 0..left {
-                let row = usize::from(rows[place]);
-                let (entry, to) = self.next(addr(row), codes[row], u32::from(at[row]));
+            for place in 0..left.min(SIDE_BY_SIDE) {
+                let (addr, row) = (sought.addrs[place], sought.rows[place]);
+                let at = if A::SKIPS { u32::from(sought.at[place]) } else { level };
+                let (entry, to) = self.next(addr, sought.entries[place], at);
                 self.fetch(entry);
-                (codes[row], at[row]) = (entry, to as u8);
-                rows[still] = row as u8;
-                still += usize::from(is_place(entry));
+                codes[usize::from(row)] = entry;
+                sought.keep(addr, row, entry, to);
             }
-            left = still;
+            left = std::mem::take(&mut sought.len);
+            level += LEVEL;
         }
     }
 
     /// Code of the longest prefix that covers `addr`, 0 if there is none. The family must be that of the prefixes.
     pub(crate) fn lookup<A: Bits>(&self, addr: A) -> u32 {
-        let (mut entry, mut at) = (self.first(addr), ROOT);
+        let (mut entry, mut at) = (self.first(addr), A::ROOT);
         while is_place(entry) {
             (entry, at) = self.next(addr, entry, at);
         }
@@ -225,6 +279,53 @@ impl Tree {
     #[cfg(test)]
     fn bytes(&self) -> usize {
         size_of_val(self.root.as_slice()) + size_of_val(self.words.as_slice())
+    }
+}
+
+/// Addresses of some rows, on their way down a tree. What is behind the first `len` places counts for nothing.
+#[derive(Debug)]
+pub(crate) struct Sought<A> {
+    addrs: [A; SIDE_BY_SIDE],
+    rows: [u8; SIDE_BY_SIDE],
+    /// The entry where each is, and after how many bits.
+    entries: [u32; SIDE_BY_SIDE],
+    at: [u8; SIDE_BY_SIDE],
+    len: usize,
+}
+
+impl<A: Bits> Sought<A> {
+    pub(crate) fn new() -> Sought<A> {
+        Sought {
+            addrs: [A::default(); SIDE_BY_SIDE],
+            rows: [0; SIDE_BY_SIDE],
+            entries: [0; SIDE_BY_SIDE],
+            at: [0; SIDE_BY_SIDE],
+            len: 0,
+        }
+    }
+
+    /// Adds the address of a row if it `counts`. Without a branch: nobody can guess what comes next.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, addr: A, row: u8, counts: bool) {
+        let place = self.len % SIDE_BY_SIDE;
+        (self.addrs[place], self.rows[place]) = (addr, row);
+        self.len += usize::from(counts);
+    }
+
+    /// Forgets all of them.
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Adds one again if its way goes on.
+    #[inline(always)]
+    fn keep(&mut self, addr: A, row: u8, entry: u32, at: u32) {
+        let place = self.len % SIDE_BY_SIDE;
+        self.entries[place] = entry;
+        if A::SKIPS {
+            self.at[place] = at as u8;
+        }
+        self.add(addr, row, is_place(entry));
     }
 }
 
@@ -280,7 +381,10 @@ mod tests {
     #[test]
     fn it_is_small() {
         let halves = Tree::new((0..100_000_u32).map(|net| (0x0a00_0000 + (net << 7), 25, 1 + net % 200)));
-        assert!(halves.bytes() < 1_000_000, "{}", halves.bytes());
+        assert!(halves.bytes() < 2_500_000, "{}", halves.bytes());
+        let far = |net: u32| net.wrapping_mul(0x9e37_79b9);
+        let hosts = Tree::new((0..100_000).map(|net| (far(net), 32, 1 + net)));
+        assert!(hosts.bytes() < 7_500_000, "{}", hosts.bytes());
         // Far from each other, so that nothing is shared: a chain of nodes each would have ten times that.
         let mixed = |net: u128| net.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
         let hosts = Tree::new((0..100_000).map(|net| (mixed(net), 128, 1 + net as u32)));
