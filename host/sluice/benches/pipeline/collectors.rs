@@ -15,6 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::load::Load;
+use crate::yardstick::Yardstick;
 use crate::{Lost, Measured, announce};
 
 /// Longest time that a collector may take to listen, to answer, and to end.
@@ -313,7 +314,14 @@ pub(crate) fn find(peer: Peer) -> Option<PathBuf> {
 }
 
 /// Lets a peer receive the same datagrams as sluice.
-pub(crate) fn run_peer(peer: Peer, path: &Path, rate: u64, dir: &Path, load: &mut Load) -> Result<Measured, String> {
+pub(crate) fn run_peer(
+    peer: Peer,
+    path: &Path,
+    rate: u64,
+    dir: &Path,
+    load: &mut Load,
+    yardstick: &Yardstick,
+) -> Result<Measured, String> {
     let name = if rate == 0 { format!("{}, flooded", peer.title()) } else { peer.title().to_owned() };
     announce(&name, rate, PEER_SECONDS);
     let program = peer.program();
@@ -335,8 +343,10 @@ pub(crate) fn run_peer(peer: Peer, path: &Path, rate: u64, dir: &Path, load: &mu
     let mut process = Process::start(program, &mut command)?;
     process.wait_for_port(port)?;
     let before = process.settle()?;
+    yardstick.read();
     let sent = load.send(([127, 0, 0, 1], port).into(), rate, Duration::from_secs(PEER_SECONDS))?;
     let after = process.settle()?;
+    let loop_ns = yardstick.read();
     process.stop(Signal::INT)?;
     let delivered = match peer {
         Peer::Nfcapd => stored_by_nfcapd(path, &out)?,
@@ -351,6 +361,7 @@ pub(crate) fn run_peer(peer: Peer, path: &Path, rate: u64, dir: &Path, load: &mu
         // Neither says where it lost what is missing.
         lost: Lost { kernel: None, queue: None, other: Some(sent.records.saturating_sub(delivered)) },
         cpu: after.cpu.saturating_sub(before.cpu),
+        loop_ns,
         resident: after.resident,
         most_resident: after.most_resident,
     };

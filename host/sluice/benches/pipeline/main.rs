@@ -11,6 +11,7 @@
 mod collectors;
 mod load;
 mod shapes;
+mod yardstick;
 
 use std::fs;
 use std::io::{self, Write};
@@ -23,6 +24,7 @@ use rustix::process::Signal;
 use crate::collectors::{Metrics, PEER_RATE, PEER_SECONDS, PEERS, Sluice, find, run_peer};
 use crate::load::{Load, Sent};
 use crate::shapes::{EVERY_COLUMN, FOUR_PLUGINS};
+use crate::yardstick::Yardstick;
 
 /// Rows per CPU-second that the four plugins are to reach, in millions.
 const TARGET: f64 = 2.0;
@@ -86,6 +88,8 @@ struct Measured {
     /// Records that were lost in the kernel's buffer, in a full queue, and for any other reason.
     lost: Lost,
     cpu: Duration,
+    /// What the yardstick's loop took meanwhile, in nanoseconds.
+    loop_ns: f64,
     resident: u64,
     most_resident: u64,
 }
@@ -126,10 +130,11 @@ fn bench(with_peers: bool, word: &str) -> Result<(), String> {
     let (records, datagrams) = load.size();
     println!("input: NetFlow v9, {records} different records in {datagrams} datagrams, from 8 exporters over loopback");
 
+    let yardstick = Yardstick::start();
     let mut measured = Vec::new();
     let mut proofs = String::new();
     for case in CASES.iter().filter(|case| case.name.contains(word)) {
-        let (line, counters) = run(case, dir.path(), &mut load)?;
+        let (line, counters) = run(case, dir.path(), &mut load, &yardstick)?;
         if [MAIN, PROOF].contains(&case.name) {
             proofs.push_str(&counters);
         }
@@ -138,19 +143,22 @@ fn bench(with_peers: bool, word: &str) -> Result<(), String> {
     let mut skipped = Vec::new();
     if with_peers {
         for case in COMPARED.iter().filter(|case| case.name.contains(word)) {
-            measured.push(run(case, dir.path(), &mut load)?.0);
+            measured.push(run(case, dir.path(), &mut load, &yardstick)?.0);
         }
         for (peer, rate) in PEERS.into_iter().filter(|(peer, _)| peer.title().contains(word)) {
             match find(peer) {
-                Some(program) => measured.push(run_peer(peer, &program, rate, dir.path(), &mut load)?),
+                Some(program) => measured.push(run_peer(peer, &program, rate, dir.path(), &mut load, &yardstick)?),
                 None => skipped.push(format!("skipped: {} is not installed ({})", peer.program(), peer.remedy())),
             }
         }
         skipped.dedup();
     }
 
-    println!("\n{}\n{}", machine(), table(&measured));
+    println!("\n{}\n{}", machine(), table(&measured, yardstick.least()));
     println!("CPU time is the collector's own process; the sender's part of the kernel's work is not in it.");
+    println!(
+        "speed: what the processor gave a loop of arithmetic meanwhile, of the most in this run; the rest is others'."
+    );
     skipped.iter().for_each(|line| println!("{line}"));
     if let Some(main) = measured.iter().find(|line| line.name == MAIN) {
         let rate = main.per_cpu_second();
@@ -170,15 +178,17 @@ fn announce(name: &str, rate: u64, seconds: u64) {
 }
 
 /// Runs a case. Returns what it came to, and the counters that prove it, as text.
-fn run(case: &Case, dir: &Path, load: &mut Load) -> Result<(Measured, String), String> {
+fn run(case: &Case, dir: &Path, load: &mut Load, yardstick: &Yardstick) -> Result<(Measured, String), String> {
     announce(case.name, case.rate, case.seconds);
     let file = dir.join("bench.toml");
     let json = dir.join("flows.json");
     fs::write(&file, config(case.shape)).map_err(|error| format!("{}: {error}", file.display()))?;
     let mut sluice = Sluice::start("sluice", &file)?;
     let before = sluice.process.settle()?;
+    yardstick.read();
     let sent = load.send(sluice.collector, case.rate, Duration::from_secs(case.seconds))?;
     let after = sluice.process.settle()?;
+    let loop_ns = yardstick.read();
     let metrics = sluice.metrics()?;
     let said = sluice.process.stop(Signal::INT)?;
 
@@ -196,6 +206,7 @@ fn run(case: &Case, dir: &Path, load: &mut Load) -> Result<(Measured, String), S
         delivered,
         lost: Lost { kernel: Some(kernel), queue: Some(queue), other: Some(decoded.saturating_sub(delivered + queue)) },
         cpu: after.cpu.saturating_sub(before.cpu),
+        loop_ns,
         resident: after.resident,
         most_resident: after.most_resident,
     };
@@ -261,16 +272,26 @@ fn config(shape: Shape) -> String {
 const TO_NULL: &str = "[sinks.out]\ntype = \"null\"\ninputs = [\"tenants.*\"]\n";
 
 /// One line for each run, aligned.
-fn table(measured: &[Measured]) -> String {
+fn table(measured: &[Measured], least_ns: f64) -> String {
     let width = measured.iter().map(|line| line.name.len()).max().unwrap_or(0);
     let count = |number: Option<u64>| number.map_or("-".to_owned(), |number| number.to_string());
     let mut text = format!(
-        "{:<width$} {:>9} {:>10} {:>10} {:>10} {:>10} {:>8} {:>8} {:>9} {:>12}\n",
-        "records", "k sent/s", "sent", "delivered", "lost:", "lost:", "lost:", "CPU ns", "M records", "MB resident"
+        "{:<width$} {:>9} {:>10} {:>10} {:>10} {:>10} {:>8} {:>8} {:>9} {:>6} {:>12}\n",
+        "records",
+        "k sent/s",
+        "sent",
+        "delivered",
+        "lost:",
+        "lost:",
+        "lost:",
+        "CPU ns",
+        "M records",
+        "speed",
+        "MB resident"
     );
     text.push_str(&format!(
-        "{:<width$} {:>9} {:>10} {:>10} {:>10} {:>10} {:>8} {:>8} {:>9} {:>12}\n",
-        "", "", "", "", "kernel", "queue", "other", "/record", "/CPU-s", "(most)"
+        "{:<width$} {:>9} {:>10} {:>10} {:>10} {:>10} {:>8} {:>8} {:>9} {:>6} {:>12}\n",
+        "", "", "", "", "kernel", "queue", "other", "/record", "/CPU-s", "", "(most)"
     ));
     for line in measured {
         let per_second = line.sent.records as f64 / line.sent.elapsed.as_secs_f64().max(1e-9) / 1e3;
@@ -278,7 +299,7 @@ fn table(measured: &[Measured]) -> String {
         let megabytes = |bytes: u64| bytes / 1_000_000;
         let memory = format!("{} ({})", megabytes(line.resident), megabytes(line.most_resident));
         text.push_str(&format!(
-            "{:<width$} {per_second:>9.0} {:>10} {:>10} {:>10} {:>10} {:>8} {:>8.0} {rate:>9.2} {memory:>12}\n",
+            "{:<width$} {per_second:>9.0} {:>10} {:>10} {:>10} {:>10} {:>8} {:>8.0} {rate:>9.2} {:>5.0}% {memory:>12}\n",
             line.name,
             line.sent.records,
             line.delivered,
@@ -286,6 +307,7 @@ fn table(measured: &[Measured]) -> String {
             count(line.lost.queue),
             count(line.lost.other),
             1000.0 / rate,
+            100.0 * least_ns / line.loop_ns,
         ));
     }
     text
