@@ -178,13 +178,15 @@ impl Exporters {
     /// The exporter, known or new. Its use counts.
     #[inline]
     pub(crate) fn slot(&mut self, key: ExporterKey, stats: &mut DecodeStats) -> Slot {
+        // Exporters send several datagrams at a time.
+        if self.nodes.get(self.newest).is_some_and(|node| node.key == key) {
+            return Slot(self.newest);
+        }
         match self.places.get(&key) {
             Some(place) => {
                 let place = *place;
-                if self.newest != place {
-                    self.unlink(place);
-                    self.link(place);
-                }
+                self.unlink(place);
+                self.link(place);
                 Slot(place)
             }
             None => self.insert(key, stats),
