@@ -29,7 +29,7 @@ pub(super) const DEFAULT_ROLLBACK_WINDOW_MS: u64 = 60_000;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadError {
     /// It cannot be read.
-    #[error("{}", file.display())]
+    #[error("{}{}", file.display(), where_looked(file))]
     Read {
         file: PathBuf,
         #[source]
@@ -43,6 +43,12 @@ pub(crate) enum LoadError {
 /// Reads a file. Paths in it are relative to the directory it is in.
 pub(crate) fn load(file: &Path) -> Result<Config, LoadError> {
     load_after(file, &BTreeMap::new())
+}
+
+/// For a path that counts from somewhere, from where.
+fn where_looked(file: &Path) -> String {
+    let folder = std::env::current_dir().ok().filter(|_| file.is_relative());
+    folder.map_or_else(String::new, |folder| format!(" (looked for in {})", folder.display()))
 }
 
 /// The same, where some tenants have been looked at: their folders, and what is taken up of each.

@@ -46,10 +46,16 @@ fn run_refuses_what_check_refuses() {
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
-    let output = sluice().args(["check", "nowhere.toml"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
+    let said = |file: &Path| {
+        let output = sluice().current_dir(folder("bad")).arg("check").arg(file).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let here = folder("bad").canonicalize().unwrap();
+    let (here, absolute) = (here.display(), here.join("nowhere.toml"));
     assert_eq!(
-        String::from_utf8(output.stderr).unwrap(),
-        "sluice: nowhere.toml: No such file or directory (os error 2)\n"
+        said(Path::new("nowhere.toml")),
+        format!("sluice: nowhere.toml (looked for in {here}): No such file or directory (os error 2)\n")
     );
+    assert_eq!(said(&absolute), format!("sluice: {}: No such file or directory (os error 2)\n", absolute.display()));
 }
