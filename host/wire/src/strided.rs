@@ -15,7 +15,9 @@ impl<'a> Strided<'a> {
     /// The records of `stride` bytes that `body` begins with, as many as are whole; none if `stride` is 0.
     pub(crate) fn new(body: &'a [u8], stride: usize) -> Strided<'a> {
         let count = body.len().checked_div(stride).unwrap_or(0);
-        Strided { data: body.get(..stride * count).unwrap_or(&[]), stride, count }
+        // Ends the process rather than to promise bytes that are not there; there are as many, by the division.
+        let (data, _) = body.split_at(stride * count);
+        Strided { data, stride, count }
     }
 
     /// Number of records.

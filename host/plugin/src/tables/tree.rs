@@ -3,8 +3,8 @@
 //! An array is indexed by the first bits of an address, 18 of IPv4 and 16 of IPv6. An entry is the code of the longest prefix
 //! (leaf-pushed, so a lookup never goes back up), a node of 64 entries, or a skip over bits that all prefixes below it share.
 //! Of a node only the entries that differ from the one before are there: a bitmap says which, as in Poptrie (Asai,
-//! Ohara, 2015, section 3.3). 100 000 prefixes have two megabytes, of which traffic touches few; with a full array a level they had forty,
-//! and looking up was waiting for memory.
+//! Ohara, 2015, section 3.3). 100 000 prefixes have two megabytes, of which traffic touches little; with a full array a level
+//! they had forty, and looking up was waiting for memory.
 
 use sluice_flow::fetch;
 
@@ -51,10 +51,7 @@ pub(crate) trait Bits: Copy + Default + Ord {
     fn cut(self, len: u32) -> Self;
 
     /// Whether the first `len` bits (at least 1) are those of the address that `words` are.
-    fn begins_with(self, words: &[u32], len: u32) -> bool {
-        let cut = self.cut(len);
-        (0..Self::WORDS).all(|word| words[word] == cut.word(word))
-    }
+    fn begins_with(self, words: &[u32], len: u32) -> bool;
 
     /// Word `at` of the words, the first bit in the first.
     fn word(self, at: usize) -> u32;
@@ -79,6 +76,10 @@ impl Bits for u32 {
 
     fn cut(self, len: u32) -> u32 {
         self & u32::MAX.checked_shl(u32::BITS - len).unwrap_or(0)
+    }
+
+    fn begins_with(self, words: &[u32], len: u32) -> bool {
+        words[0] == self.cut(len)
     }
 
     fn word(self, _: usize) -> u32 {
