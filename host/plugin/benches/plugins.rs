@@ -3,9 +3,12 @@
 
 #![allow(clippy::print_stdout, reason = "a benchmark talks to people")]
 
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::hint::black_box;
 use std::path::Path;
 use std::process::Command;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +16,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use sluice_flow::{Batch, Column, Pool, Schema, col};
 use sluice_pipeline::Metrics;
 use sluice_plugin::keys::{Key, KeySpec, Keys};
-use sluice_plugin::tables::{Table, TableSpec, Tables};
+use sluice_plugin::tables::{Joint, Table, TableSpec, Tables};
 use sluice_plugin::{
     ComponentSource, FailurePolicy, Grant, Host, HostSettings, Limits, Loaded, OnError, Services, StageSpec, Trust,
 };
@@ -28,26 +31,43 @@ const FULL: usize = 32_768;
 const IN_TURN: usize = 2000 * ROWS;
 const KEY: &str = "a key that is long enough to be one";
 
-/// The host's own table behind the native plugin.
-struct Table4Native(Arc<Table>);
+/// The host's own tables behind the native plugin, which looks up in them together as an instance does.
+struct Table4Native {
+    table: Arc<Table>,
+    joined: Rc<RefCell<Joined4Native>>,
+}
+
+struct Joined4Native {
+    joint: Joint,
+    /// Regions of a column of addresses, told by where it is, and the tables that were asked for it.
+    found: HashMap<*const u64, (HashSet<u64>, Vec<u32>)>,
+}
 
 impl TableSource for Table4Native {
     fn lookup(&self, hi: &[u64], lo: &[u64]) -> Vec<u32> {
+        let Joined4Native { joint, found } = &mut *self.joined.borrow_mut();
+        let (asked, regions) = found.entry(lo.as_ptr()).or_default();
+        let is_next_batch = !asked.insert(self.table.generation());
+        if is_next_batch || regions.is_empty() {
+            *asked = [self.table.generation()].into();
+            regions.clear();
+            joint.regions_of(hi, lo, regions);
+        }
         let mut codes = Vec::with_capacity(hi.len());
-        self.0.lookup_all(hi, lo, &mut codes);
+        joint.codes_of(&self.table, regions, &mut codes);
         codes
     }
 
     fn value(&self, code: u32) -> Option<String> {
-        self.0.value(code).map(str::to_owned)
+        self.table.value(code).map(str::to_owned)
     }
 
     fn codes(&self) -> u32 {
-        self.0.codes()
+        self.table.codes()
     }
 
     fn generation(&self) -> u64 {
-        self.0.generation()
+        self.table.generation()
     }
 }
 
@@ -123,7 +143,7 @@ fn batch(rows: &Rows) -> Batch {
     batch
 }
 
-fn harness(rows: &Rows, table: &Arc<Table>) -> Harness {
+fn harness(rows: &Rows, tables: &Tables) -> Harness {
     let count = rows.src.len();
     let zeros = || vec![0_u64; count];
     let mut harness = Harness::new()
@@ -141,8 +161,11 @@ fn harness(rows: &Rows, table: &Arc<Table>) -> Harness {
         .column(columns::DST_PORT, vec![443_u16; count])
         .column(columns::CUSTOMER_ID, rows.customer.clone())
         .key("key", Key4Native(Key::load(&KeySpec::literal(KEY)).expect("long enough")));
-    for name in ["customers", "countries"] {
-        harness = harness.table(name, Table4Native(Arc::clone(table)));
+    let all = ["customers", "countries"].map(|name| tables.get(name).expect("loaded before"));
+    let joint = Joint::new(&all).expect("tables of prefixes");
+    let joined = Rc::new(RefCell::new(Joined4Native { joint, found: HashMap::new() }));
+    for (name, table) in ["customers", "countries"].into_iter().zip(all) {
+        harness = harness.table(name, Table4Native { table, joined: Rc::clone(&joined) });
     }
     harness
 }
@@ -213,8 +236,7 @@ fn compare<P: Plugin>(c: &mut Criterion, name: &'static str, config: &str) {
         );
     });
 
-    let table = tables.get("customers").expect("loaded above");
-    let mut of_small = harness(&small, &table);
+    let mut of_small = harness(&small, &tables);
     let mut plugin = P::default();
     of_small.init(&mut plugin, config).expect("a good configuration");
     group.bench_function("native", |b| b.iter(|| of_small.run(&mut plugin).expect("processes")));
@@ -222,7 +244,7 @@ fn compare<P: Plugin>(c: &mut Criterion, name: &'static str, config: &str) {
 
     for rows in [small, rows(FULL)] {
         let count = rows.src.len();
-        let (batch, mut harness) = (batch(&rows), harness(&rows, &table));
+        let (batch, mut harness) = (batch(&rows), harness(&rows, &tables));
         harness.init(&mut plugin, config).expect("a good configuration");
         let per_row = |time: Duration| time.as_nanos() as f64 / count as f64;
         let turns: Vec<(f64, f64)> = (0..IN_TURN / count)

@@ -300,6 +300,9 @@ impl Local {
         let state = self.store.data_mut();
         state.is_first = false;
         let misfit = state.misfit.take();
+        if answer.is_ok() {
+            state.join_tables();
+        }
         // The plugin knows what in its configuration is wrong, and not what the table is instead.
         Ok(answer.map_err(|message| match misfit {
             Some(misfit) => format!("{message}: {misfit}"),

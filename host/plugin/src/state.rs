@@ -1,7 +1,7 @@
 //! The data of one store: what an instance may see, what it has written in this call, and what it holds.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use sluice_flow::{Batch, Column, ColumnId, ColumnSet, Routes, Schema, Width};
@@ -9,9 +9,11 @@ use sluice_flow::{Batch, Column, ColumnId, ColumnSet, Routes, Schema, Width};
 use crate::abi::{Alert, Denied};
 use crate::groups::Groups;
 use crate::keys::OpenKey;
+use crate::known::KnownTexts;
 use crate::limits::{Limiter, MAX_ALERTS_PER_CALL, MAX_WRITTEN_BYTES};
+use crate::regions::Regions;
 use crate::shared::{OwnMetric, Shared};
-use crate::tables::Table;
+use crate::tables::{Joined, Table};
 use crate::version::grant_names;
 use crate::wasi::Wasi;
 
@@ -172,13 +174,16 @@ pub(crate) struct State {
     pub(crate) now_ms: u64,
     pub(crate) batch_id: u64,
     pub(crate) tables: Vec<Option<OpenTable>>,
+    /// Those that were opened in `init`, as far as they are looked up together.
+    joined: Option<Arc<Joined>>,
+    pub(crate) regions: RefCell<Regions>,
     /// What was found last in a table, for its room: a batch is asked for several times.
     pub(crate) codes: Arc<Vec<u32>>,
     /// The rows by group, and whether they were grouped in this call.
     pub(crate) groups: Groups,
     pub(crate) is_grouped: bool,
-    /// Names of routes that were given before, with a hash that is seeded: plugins choose them, and may make them of rows.
-    pub(crate) names_of_routes: HashSet<Arc<str>, ahash::RandomState>,
+    /// Names of routes and words that were given before.
+    pub(crate) known_texts: KnownTexts,
     pub(crate) keys: Vec<Option<OpenKey>>,
     pub(crate) own_metrics: HashMap<(String, bool), OwnMetric>,
     pub(crate) alerts: Vec<Alert>,
@@ -236,10 +241,12 @@ impl State {
             now_ms: 0,
             batch_id: 0,
             tables: Vec::new(),
+            joined: None,
+            regions: RefCell::default(),
             codes: Arc::default(),
             groups: Groups::default(),
             is_grouped: false,
-            names_of_routes: HashSet::default(),
+            known_texts: KnownTexts::default(),
             keys: Vec::new(),
             own_metrics: HashMap::new(),
             alerts: Vec::new(),
@@ -276,12 +283,20 @@ impl State {
                 open.table = table;
             }
         }
+        self.regions.get_mut().begin(self.joined.as_ref().and_then(|joined| joined.current()));
     }
 
     /// Ends any call: half lines on the standard streams are logged.
     pub(crate) fn end_call(&mut self) {
-        let State { wasi, shared, .. } = self;
+        let State { wasi, shared, regions, .. } = self;
         wasi.flush(shared);
+        regions.get_mut().end();
+    }
+
+    /// Joins the tables that are open, which takes a while: not while there is a batch.
+    pub(crate) fn join_tables(&mut self) {
+        let names = self.tables.iter().flatten().map(|open| open.name.as_str());
+        self.joined = self.shared.services.tables.join(names);
     }
 
     pub(crate) fn current(&self) -> Result<&Current, Denied> {

@@ -14,9 +14,6 @@ const INSIDE: u8 = 4;
 pub(crate) const REMOTE_SOURCE: u8 = 1;
 pub(crate) const REMOTE_DESTINATION: u8 = 2;
 
-/// Who is outside, by direction: the sender of what comes in, the receiver of what goes out.
-const REMOTE: [u8; 5] = [0, REMOTE_SOURCE, REMOTE_DESTINATION, 0, 0];
-
 /// What decides, and on what ground.
 #[derive(Debug)]
 pub(crate) enum Decider {
@@ -95,18 +92,22 @@ fn blank_absent(batch: &Batch, address: Address, direction: &mut [u8]) -> Result
 
 #[inline(never)]
 fn directions(src: &[u32], dst: &[u32]) -> Vec<u8> {
-    // By whether the source is local, and then the destination.
-    const DIRECTIONS: [u8; 4] = [THROUGH, IN, OUT, INSIDE];
     let mut directions = vec![UNKNOWN; src.len().min(dst.len())];
     rows::each3(&mut directions, src, dst, |direction, src, dst| {
-        *direction = DIRECTIONS[usize::from(*src != 0) * 2 + usize::from(*dst != 0)];
+        let from_inside = if *dst != 0 { INSIDE } else { OUT };
+        let from_outside = if *dst != 0 { IN } else { THROUGH };
+        *direction = if *src != 0 { from_inside } else { from_outside };
     });
     directions
 }
 
+/// Who is outside: the sender of what comes in, the receiver of what goes out.
 #[inline(never)]
 fn remote_sides(directions: &[u8]) -> Vec<u8> {
     let mut remote = directions.to_vec();
-    rows::each(&mut remote, |side| *side = REMOTE.get(usize::from(*side)).copied().unwrap_or(0));
+    rows::each(&mut remote, |side| {
+        let not_in = if *side == OUT { REMOTE_DESTINATION } else { 0 };
+        *side = if *side == IN { REMOTE_SOURCE } else { not_in };
+    });
     remote
 }

@@ -239,20 +239,21 @@ impl Enricher {
 }
 
 // Loops over rows are functions of their own, not inlined: among the variables of a longer function theirs would
-// not stay in registers, which in wasm costs more than the work.
+// not stay in registers, which in wasm costs more than the work. They choose between values and not between ways on, so
+// that several rows fit into one instruction.
 
 /// The customer of the local side. Where the sides are not known: of the only side that has one, or of both if it is the same.
 #[inline(never)]
 fn local_ids(src: &[u32], dst: &[u32], remote: &[u8]) -> Vec<u32> {
     let mut ids = src.to_vec();
     rows::each3(&mut ids, dst, remote, |id, dst, remote| {
-        *id = match (*id, *dst, *remote) {
-            (_, dst, REMOTE_SOURCE) => dst,
-            (src, _, REMOTE_DESTINATION) => src,
-            (src, dst, _) if dst == 0 || src == dst => src,
-            (0, dst, _) => dst,
-            _ => 0,
-        };
+        let (src, dst) = (*id, *dst);
+        // Of two that are the same or of which one is 0 this is the other.
+        let only = src | dst;
+        let is_one = (src == 0) | (dst == 0) | (src == dst);
+        let of_both = if is_one { only } else { 0 };
+        let not_of_source = if *remote == REMOTE_DESTINATION { src } else { of_both };
+        *id = if *remote == REMOTE_SOURCE { dst } else { not_of_source };
     });
     ids
 }
@@ -262,11 +263,8 @@ fn local_ids(src: &[u32], dst: &[u32], remote: &[u8]) -> Vec<u32> {
 fn remote_codes(src: &[u32], dst: &[u32], remote: &[u8]) -> Vec<u32> {
     let mut codes = src.to_vec();
     rows::each3(&mut codes, dst, remote, |code, dst, remote| {
-        *code = match *remote {
-            REMOTE_SOURCE => *code,
-            REMOTE_DESTINATION => *dst,
-            _ => 0,
-        };
+        let not_of_source = if *remote == REMOTE_DESTINATION { *dst } else { 0 };
+        *code = if *remote == REMOTE_SOURCE { *code } else { not_of_source };
     });
     codes
 }

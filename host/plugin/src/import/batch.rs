@@ -88,7 +88,8 @@ pub(super) fn link(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<(
     })?;
     linker.func_wrap(
         "set-texts",
-        |mut cx: Context<'_>, (column, words, codes): (ColumnId, Vec<Arc<str>>, WasmList<u32>)| {
+        |mut cx: Context<'_>, (column, words, codes): (ColumnId, Vec<WasmStr>, WasmList<u32>)| {
+            let words = words_of_texts(&mut cx, &words)?;
             cx.data().copied(words.iter().map(|word| word.len()).sum::<usize>() + 4 * codes.len());
             let values = texts(cx.data(), column, words, codes.as_le_slice(&cx));
             Ok((values.and_then(|values| put(cx.data_mut(), column, Some(values))),))
@@ -250,7 +251,23 @@ pub(super) fn keep(state: &mut State, bitmap: Vec<u32>) -> Result<(), Denied> {
     Ok(())
 }
 
-/// Names of routes. Those of batches before are not copied again: most are the same in each.
+/// The words of a text column.
+///
+/// # Errors
+/// If one is not UTF-8.
+fn words_of_texts(cx: &mut Context<'_>, words: &[WasmStr]) -> wasmtime::Result<Vec<Arc<str>>> {
+    if words.len() > MAX_ROUTES {
+        // So many are seldom the same in the next batch.
+        return words.iter().map(|word| Ok(Arc::from(word.to_str(&*cx)?))).collect();
+    }
+    let mut known = std::mem::take(&mut cx.data_mut().known_texts);
+    known.make_room(words.len());
+    let words = words.iter().map(|word| Ok(known.get(&word.to_str(&*cx)?))).collect();
+    cx.data_mut().known_texts = known;
+    words
+}
+
+/// Names of routes.
 ///
 /// # Errors
 /// If one is not UTF-8.
@@ -261,24 +278,15 @@ pub(super) fn names_of_routes(
     if names.len() > MAX_ROUTES {
         return Ok(Err(Denied::OutOfRange));
     }
-    let mut known = std::mem::take(&mut cx.data_mut().names_of_routes);
-    // At most twice as many as one call may give.
-    if known.len() + names.len() > 2 * MAX_ROUTES {
-        known.clear();
-    }
+    let mut known = std::mem::take(&mut cx.data_mut().known_texts);
+    known.make_room(names.len());
     let mut find = |name: &WasmStr| {
         let name = name.to_str(&*cx)?;
-        if !(1..=MAX_ROUTE_BYTES).contains(&name.len()) {
-            return Ok(Err(Denied::OutOfRange));
-        }
-        Ok(Ok(known.get(&*name).cloned().unwrap_or_else(|| {
-            let name = Arc::<str>::from(name);
-            known.insert(Arc::clone(&name));
-            name
-        })))
+        let has_length = (1..=MAX_ROUTE_BYTES).contains(&name.len());
+        Ok(if has_length { Ok(known.get(&name)) } else { Err(Denied::OutOfRange) })
     };
     let found = names.iter().map(&mut find).collect();
-    cx.data_mut().names_of_routes = known;
+    cx.data_mut().known_texts = known;
     found
 }
 

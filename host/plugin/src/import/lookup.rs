@@ -37,9 +37,9 @@ pub(super) fn columns(
             let width = state.shared.schema.width(lo).ok_or(Denied::NotGranted)?;
             return Err(Denied::WrongWidth(width.into()));
         }
-        let (hi, lo) = state.address(hi, lo)?.ok_or(Denied::Absent)?;
-        codes.reserve_exact(hi.len());
-        table.lookup_all(&hi, &lo, codes);
+        let addresses = state.address(hi, lo)?.ok_or(Denied::Absent)?;
+        codes.reserve_exact(addresses.0.len());
+        state.regions.borrow_mut().lookup(table, addresses, codes);
         return Ok(());
     }
     if hi == NO_COLUMN {

@@ -6,6 +6,7 @@
 
 mod csv;
 mod exact;
+mod joint;
 mod mmdb;
 #[cfg(test)]
 mod mmdb_writer;
@@ -15,15 +16,16 @@ mod table;
 mod tree;
 mod values;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use sha2::{Digest, Sha256};
 
 use crate::stamp::Stamp;
 pub(crate) use exact::KeyKind;
+pub use joint::Joint;
 pub use spec::{MAX_KEYS, MAX_PREFIXES, MAX_TABLE_BYTES, MAX_VALUE_BYTES, TableError, TableSpec};
 pub(crate) use table::Rows;
 pub use table::Table;
@@ -43,6 +45,8 @@ struct Entry {
     current: ArcSwap<Table>,
     /// Locked while a reload is under way.
     seen: Mutex<Seen>,
+    /// Those that it is one of.
+    joined: Mutex<Vec<Weak<Joined>>>,
 }
 
 /// The file of a table as it was last looked at.
@@ -69,8 +73,46 @@ impl Entry {
         let digest = table.digest();
         let current = ArcSwap::from_pointee(table);
         let seen = Mutex::new(Seen { stamp, digest, is_unreadable: false, contents: None });
-        Ok(Entry { spec, current, seen })
+        Ok(Entry { spec, current, seen, joined: Mutex::default() })
     }
+
+    fn exchange(&self, table: Table) {
+        self.current.store(Arc::new(table));
+        let joined = lock(&self.joined).clone();
+        joined.iter().filter_map(Weak::upgrade).for_each(|joined| joined.renew());
+    }
+}
+
+/// Tables of prefixes that a plugin looks up in side by side, joined; again whenever one of them is exchanged. Until that
+/// is done the older ones are current.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    /// By name.
+    entries: Vec<Arc<Entry>>,
+    current: ArcSwapOption<Joint>,
+    /// Locked while they are joined: who comes later joins later ones.
+    renewing: Mutex<()>,
+}
+
+impl Joined {
+    /// The joint as it is now; none if there is none of these.
+    pub(crate) fn current(&self) -> Option<Arc<Joint>> {
+        self.current.load_full()
+    }
+
+    fn renew(&self) {
+        let _renewing = lock(&self.renewing);
+        let tables: Vec<_> = self.entries.iter().map(|entry| entry.current.load_full()).collect();
+        self.current.store(Joint::new(&tables).map(Arc::new));
+    }
+
+    fn is_of(&self, entries: &[Arc<Entry>]) -> bool {
+        self.entries.len() == entries.len() && self.entries.iter().zip(entries).all(|(a, b)| Arc::ptr_eq(a, b))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The tables of a collector, by name.
@@ -122,6 +164,27 @@ impl Tables {
         self.entries.get(name).map(|entry| entry.current.load_full())
     }
 
+    /// Those of the tables that are of prefixes, joined; none if they are fewer than two. Takes as long as loading them, if nobody
+    /// has joined the same before.
+    pub(crate) fn join<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Option<Arc<Joined>> {
+        let names: BTreeSet<&str> = names.into_iter().collect();
+        let entries = names.into_iter().filter_map(|name| self.entries.get(name));
+        let entries: Vec<_> = entries.filter(|entry| entry.current.load().exact().is_none()).cloned().collect();
+        let [first, _, ..] = &entries[..] else { return None };
+        let mut joined = lock(&first.joined);
+        joined.retain(|joined| joined.strong_count() > 0);
+        if let Some(known) = joined.iter().filter_map(Weak::upgrade).find(|known| known.is_of(&entries)) {
+            return Some(known);
+        }
+        let new = Joined { entries: entries.clone(), current: ArcSwapOption::empty(), renewing: Mutex::default() };
+        let new = Arc::new(new);
+        // Before they are joined: what is exchanged meanwhile is joined again.
+        joined.push(Arc::downgrade(&new));
+        entries.iter().skip(1).for_each(|entry| lock(&entry.joined).push(Arc::downgrade(&new)));
+        new.renew();
+        Some(new)
+    }
+
     /// Reads a table again if its file changed, and exchanges it. Says whether it did. A look at a
     /// file that did not change costs a `stat`.
     ///
@@ -143,7 +206,7 @@ impl Tables {
 
     fn look(&self, name: &str, is_asked: bool) -> Result<bool, TableError> {
         let entry = self.entries.get(name).ok_or_else(|| TableError::Unknown(name.to_owned()))?;
-        let mut seen = entry.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = lock(&entry.seen);
         if is_asked {
             *seen = Seen {
                 stamp: None,
@@ -167,7 +230,7 @@ impl Tables {
         if std::mem::replace(&mut seen.digest, digest) == digest {
             return Ok(false);
         }
-        entry.current.store(Arc::new(Table::parse(&entry.spec, &bytes)?));
+        entry.exchange(Table::parse(&entry.spec, &bytes)?);
         if seen.contents.is_some() {
             seen.contents = Some(Arc::new(bytes));
         }
@@ -184,14 +247,14 @@ impl Tables {
     /// Exchanges a table for one of other contents.
     pub(crate) fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), TableError> {
         let entry = self.entries.get(name).ok_or_else(|| TableError::Unknown(name.to_owned()))?;
-        entry.current.store(Arc::new(Table::parse(&entry.spec, bytes)?));
+        entry.exchange(Table::parse(&entry.spec, bytes)?);
         Ok(())
     }
 
     /// A table as it is now, and what it was made of, which is held in memory from now on.
     pub(crate) fn contents(&self, name: &str) -> Result<(Arc<Table>, Arc<Vec<u8>>), TableError> {
         let entry = self.entries.get(name).ok_or_else(|| TableError::Unknown(name.to_owned()))?;
-        let mut seen = entry.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = lock(&entry.seen);
         let current = entry.current.load_full();
         if let Some(contents) = &seen.contents {
             return Ok((current, Arc::clone(contents)));
@@ -200,7 +263,7 @@ impl Tables {
         let digest: [u8; 32] = Sha256::digest(&bytes).into();
         if digest != current.digest() {
             // Changed since somebody looked last: taken up now, if it can be.
-            entry.current.store(Arc::new(Table::parse(&entry.spec, &bytes)?));
+            entry.exchange(Table::parse(&entry.spec, &bytes)?);
             seen.digest = digest;
         }
         let contents = Arc::new(bytes);

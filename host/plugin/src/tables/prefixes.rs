@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 
-use super::tree::{SIDE_BY_SIDE, Sought, Tree};
+use super::tree::{Runs, SIDE_BY_SIDE, Sought, Tree};
 
 /// Codes above 0, by prefix.
 pub(crate) struct Prefixes {
@@ -11,6 +11,16 @@ pub(crate) struct Prefixes {
 }
 
 impl Prefixes {
+    /// What all addresses of both families have; no IPv6 if none has anything.
+    pub(crate) fn of_runs(v4: &Runs<u32>, v6: &Runs<u128>) -> Prefixes {
+        Prefixes { v4: Tree::new(v4), v6: (*v6 != Runs::new()).then(|| Tree::new(v6)) }
+    }
+
+    /// What it was made of.
+    pub(crate) fn runs(&self) -> (Runs<u32>, Runs<u128>) {
+        (self.v4.runs(), self.v6.as_ref().map_or_else(Runs::new, Tree::runs))
+    }
+
     pub(crate) fn new(prefixes: &[(IpNet, u32)]) -> Prefixes {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for (prefix, code) in prefixes {
@@ -19,7 +29,7 @@ impl Prefixes {
                 IpNet::V6(net) => v6.push((net.addr().to_bits(), net.prefix_len(), *code)),
             }
         }
-        Prefixes { v4: Tree::new(v4), v6: (!v6.is_empty()).then(|| Tree::new(v6)) }
+        Prefixes::of_runs(&Runs::of_prefixes(v4), &Runs::of_prefixes(v6))
     }
 
     /// Code of the longest prefix that covers the address given as halves (IPv4 as IPv4-mapped

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::exact::{Exact, KeyKind};
 use super::prefixes::Prefixes;
+use super::tree::Runs;
 use super::{TableError, TableSpec, csv, mmdb, values};
 
 /// The rows of a table while it is read.
@@ -142,6 +143,14 @@ impl Table {
         match &self.places {
             Places::Keys(exact) => Some(exact),
             Places::Prefixes(_) => None,
+        }
+    }
+
+    /// What all addresses have, if it is a table of prefixes.
+    pub(super) fn runs(&self) -> Option<(Runs<u32>, Runs<u128>)> {
+        match &self.places {
+            Places::Prefixes(prefixes) => Some(prefixes.runs()),
+            Places::Keys(_) => None,
         }
     }
 

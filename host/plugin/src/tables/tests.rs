@@ -117,6 +117,44 @@ fn a_table_is_exchanged_when_its_file_changed_and_kept_when_it_is_bad() {
 }
 
 #[test]
+fn joined_tables_are_joined_again_when_one_is_exchanged() {
+    let (_first_dir, first) = file("10.0.0.0/8,a\n");
+    let (_second_dir, second) = file("10.1.0.0/16,b\n2001:db8::/32,c\n");
+    let (_ports_dir, ports) = file("80,http\n");
+    let specs = [
+        ("x", TableSpec::prefix(first.clone())),
+        ("y", TableSpec::prefix(second)),
+        ("ports", TableSpec::values(ports)),
+    ];
+    let tables = Tables::load(specs.map(|(name, spec)| (name.to_owned(), spec))).unwrap();
+    // One of prefixes is none to be joined.
+    assert!(tables.join(["x", "ports", "x", "unknown"]).is_none());
+    let joined = tables.join(["y", "x", "ports"]).unwrap();
+    assert!(Arc::ptr_eq(&joined, &tables.join(["x", "y"]).unwrap()));
+    let code = |name: &str| {
+        let (table, mut regions) = (tables.get(name).unwrap(), Vec::new());
+        let joint = joined.current().unwrap();
+        joint.regions_of(&[0], &[0xffff_0a01_0203], &mut regions);
+        let mut codes = Vec::new();
+        joint.codes_of(&table, &regions, &mut codes);
+        assert!(joint.has(&table));
+        table.value(codes[0]).unwrap_or("-").to_owned()
+    };
+    assert_eq!((code("x"), code("y")), ("a".to_owned(), "b".to_owned()));
+    let before = joined.current().unwrap();
+    std::fs::write(&first, "10.1.2.0/24,d\n").unwrap();
+    assert!(tables.reload("x").unwrap());
+    assert!(!before.has(&tables.get("x").unwrap()));
+    assert_eq!((code("x"), code("y")), ("d".to_owned(), "b".to_owned()));
+    // A configuration that has the tables in common has what is joined as well, and nobody keeps what nobody needs.
+    let next = tables.next(["x", "y"].map(|name| (name.to_owned(), tables.spec(name).unwrap().clone()))).unwrap();
+    assert!(Arc::ptr_eq(&joined, &next.join(["x", "y"]).unwrap()));
+    let kept = Arc::downgrade(&joined);
+    drop(joined);
+    assert!(kept.upgrade().is_none());
+}
+
+#[test]
 fn a_table_of_values_finds_what_is_there_and_is_exchanged_like_any() {
     let (_dir, path) = file("192.0.2.1,3,ge-0/0/3\n2001:db8::1,3,ge-0/0/4\n");
     let tables = Tables::load([("t".to_owned(), TableSpec::values(path.clone()))]).unwrap();
@@ -197,7 +235,7 @@ proptest! {
             trie.insert(prefix, code);
             rows.push((near(net), len, code));
         }
-        let tree = super::tree::Tree::new(rows);
+        let tree = super::tree::Tree::new(&super::tree::Runs::of_prefixes(rows));
         let trie = trie.compress();
         for addr in addrs {
             let addr = near(addr);
@@ -229,6 +267,44 @@ proptest! {
         table.lookup_all(&hi, &lo, &mut codes);
         let each: Vec<u32> = hi.iter().zip(&lo).map(|(hi, lo)| table.lookup(*hi, *lo)).collect();
         prop_assert_eq!(&codes[1..], each);
+    }
+
+    #[test]
+    fn joined_tables_find_what_each_finds_alone(
+        tables in prop::collection::vec(
+            prop::collection::vec((any::<[u8; 16]>(), 0..=128u8, any::<bool>(), 1..6u32), 0..40),
+            2..5,
+        ),
+        addrs in prop::collection::vec((any::<[u8; 16]>(), 0..3u8), 0..300),
+    ) {
+        let near = |bytes: [u8; 16]| u128::from_be_bytes(bytes.map(|byte| byte & 0x83));
+        let table = |prefixes: Vec<([u8; 16], u8, bool, u32)>| {
+            let mut rows = Rows::default();
+            for (net, len, is_v4, value) in prefixes {
+                let code = rows.code(&value.to_string());
+                let v4 = || ipnet::Ipv4Net::new((near(net) as u32).into(), len / 4).map(IpNet::V4);
+                let v6 = || ipnet::Ipv6Net::new(near(net).into(), len).map(IpNet::V6);
+                rows.push(if is_v4 { v4() } else { v6() }.unwrap(), code);
+            }
+            Arc::new(Table::of(rows))
+        };
+        let tables: Vec<_> = tables.into_iter().map(table).collect();
+        let joint = Joint::new(&tables).unwrap();
+        let halves = |(addr, family): &([u8; 16], u8)| match family {
+            0 => (0, 0xffff_0000_0000 | near(*addr) as u64 & 0xffff_ffff),
+            1 => ((near(*addr) >> 64) as u64, near(*addr) as u64),
+            _ => (0, 0),
+        };
+        let (hi, lo): (Vec<u64>, Vec<u64>) = addrs.iter().map(halves).unzip();
+        let mut regions = Vec::new();
+        joint.regions_of(&hi, &lo, &mut regions);
+        for table in &tables {
+            let mut codes = Vec::new();
+            joint.codes_of(table, &regions, &mut codes);
+            let each: Vec<u32> = hi.iter().zip(&lo).map(|(hi, lo)| table.lookup(*hi, *lo)).collect();
+            prop_assert_eq!(codes, each);
+        }
+        prop_assert!(tables.iter().all(|table| joint.has(table)) && !joint.has(&Table::of(Rows::default())));
     }
 
     #[test]

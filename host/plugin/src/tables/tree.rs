@@ -55,6 +55,18 @@ pub(crate) trait Bits: Copy + Default + Ord {
 
     /// Word `at` of the words, the first bit in the first.
     fn word(self, at: usize) -> u32;
+
+    /// With `slot` in the bits after the first `at`, which are zeros; as [`bits`](Self::bits) takes it out.
+    fn with(self, at: u32, count: u32, slot: usize) -> Self;
+
+    /// The last address that begins with the first `len` bits.
+    fn last(self, len: u32) -> Self;
+
+    /// The address after this one; none after the last.
+    fn after(self) -> Option<Self>;
+
+    /// The address before this one, which is not the first.
+    fn before(self) -> Self;
 }
 
 impl Bits for u32 {
@@ -84,6 +96,22 @@ impl Bits for u32 {
 
     fn word(self, _: usize) -> u32 {
         self
+    }
+
+    fn with(self, at: u32, count: u32, slot: usize) -> u32 {
+        self | (((slot as u32) << (u32::BITS - count)) >> at)
+    }
+
+    fn last(self, len: u32) -> u32 {
+        self | u32::MAX.checked_shr(len).unwrap_or(0)
+    }
+
+    fn after(self) -> Option<u32> {
+        self.checked_add(1)
+    }
+
+    fn before(self) -> u32 {
+        self - 1
     }
 }
 
@@ -124,14 +152,78 @@ impl Bits for u128 {
     fn word(self, at: usize) -> u32 {
         (self >> (96 - 32 * at as u32)) as u32
     }
+
+    fn with(self, at: u32, count: u32, slot: usize) -> u128 {
+        self | (((slot as u128) << (u128::BITS - count)) >> at)
+    }
+
+    fn last(self, len: u32) -> u128 {
+        self | u128::MAX.checked_shr(len).unwrap_or(0)
+    }
+
+    fn after(self) -> Option<u128> {
+        self.checked_add(1)
+    }
+
+    fn before(self) -> u128 {
+        self - 1
+    }
 }
 
-/// A prefix of a table.
-#[derive(Clone, Copy, Debug)]
-struct Prefix<A> {
-    addr: A,
-    len: u32,
-    code: u32,
+/// What addresses have, as runs: from each address on the code beside it, up to where the next run begins. The first begins
+/// with the first address; neighbours have different codes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Runs<A>(Vec<(A, u32)>);
+
+impl<A: Bits> Runs<A> {
+    /// No code anywhere.
+    pub(crate) fn new() -> Runs<A> {
+        Runs(vec![(A::default(), 0)])
+    }
+
+    /// Those of `prefixes`: address, length (up to the width) and code (up to [`MAX_CODE`]), in any order. The longest prefix
+    /// counts; of two that are equal the later one.
+    pub(crate) fn of_prefixes(prefixes: impl IntoIterator<Item = (A, u8, u32)>) -> Runs<A> {
+        let len = |len: u8| u32::from(len).min(A::WIDTH);
+        let cut = |(addr, bits, code): (A, u8, u32)| (addr.cut(len(bits)), len(bits), code & MAX_CODE);
+        let mut prefixes: Vec<_> = prefixes.into_iter().map(cut).collect();
+        // What covers others comes before them; a stable sort keeps the order of equals.
+        prefixes.sort_by_key(|(addr, len, _)| (*addr, *len));
+        let mut runs = Runs::new();
+        // Prefixes that have begun and not ended, each within the one before, by last address.
+        let mut open: Vec<(A, u32)> = Vec::new();
+        for (addr, len, code) in prefixes {
+            while open.last().is_some_and(|(last, _)| *last < addr) {
+                runs.end(&mut open);
+            }
+            runs.push(addr, code);
+            open.push((addr.last(len), code));
+        }
+        while !open.is_empty() {
+            runs.end(&mut open);
+        }
+        runs
+    }
+
+    /// Ends the innermost of the prefixes that are open.
+    fn end(&mut self, open: &mut Vec<(A, u32)>) {
+        if let Some(after) = open.pop().and_then(|(last, _)| last.after()) {
+            self.push(after, open.last().map_or(0, |(_, code)| *code));
+        }
+    }
+
+    /// Goes on with `code` from `addr`, which is no smaller than those before: a run that would begin there is none.
+    pub(crate) fn push(&mut self, addr: A, code: u32) {
+        self.0.pop_if(|(last, _)| *last == addr);
+        if self.0.last().is_none_or(|(_, last)| *last != code) {
+            self.0.push((addr, code));
+        }
+    }
+
+    /// The runs: first address and code of each.
+    pub(crate) fn as_slice(&self) -> &[(A, u32)] {
+        &self.0
+    }
 }
 
 /// Prefixes of one family, to be looked up.
@@ -144,55 +236,64 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// The tree of `prefixes`: address, length (up to the width) and code (up to [`MAX_CODE`]), in any order. Of two
-    /// prefixes that are equal the later one counts.
-    pub(crate) fn new<A: Bits>(prefixes: impl IntoIterator<Item = (A, u8, u32)>) -> Tree {
-        let mut prefixes: Vec<Prefix<A>> = prefixes
-            .into_iter()
-            .map(|(addr, len, code)| {
-                let len = u32::from(len).min(A::WIDTH);
-                Prefix { addr: addr.cut(len), len, code: code & MAX_CODE }
-            })
-            .collect();
-        // What covers others comes before them; a stable sort keeps the order of equals.
-        prefixes.sort_by_key(|prefix| (prefix.addr, prefix.len));
-        let mut tree = Tree { root: vec![0; 1 << A::ROOT], words: Vec::new() };
-        let mut root = std::mem::take(&mut tree.root);
-        tree.fill(&prefixes, 0, A::ROOT, &mut root);
+    /// The tree of `runs`, whose codes are up to [`MAX_CODE`].
+    pub(crate) fn new<A: Bits>(runs: &Runs<A>) -> Tree {
+        let mut tree = Tree { root: Vec::new(), words: Vec::new() };
+        let mut root = vec![0; 1 << A::ROOT];
+        tree.fill(runs.as_slice(), A::default(), 0, A::ROOT, &mut root);
         tree.root = root;
         tree.words.shrink_to_fit();
         tree
     }
 
-    /// Fills the entries of one level, `width` bits after the first `at`, which hold what a shorter prefix says.
-    fn fill<A: Bits>(&mut self, mut prefixes: &[Prefix<A>], at: u32, width: u32, entries: &mut [u32]) {
-        while let Some(prefix) = prefixes.first() {
-            let slot = prefix.addr.bits(at, width);
-            if prefix.len <= at + width {
-                let span = 1 << (at + width - prefix.len);
-                entries[slot..slot + span].fill(prefix.code);
-                prefixes = &prefixes[1..];
-                continue;
+    /// Fills the entries of one level, `width` bits after the first `at`, for addresses that begin as `addr` does. The first of
+    /// `runs` begins no later than they do.
+    fn fill<A: Bits>(&mut self, mut runs: &[(A, u32)], addr: A, at: u32, width: u32, entries: &mut [u32]) {
+        let (last, step) = (addr.last(at), slots::<A>(at, width));
+        let mut slot = 0;
+        while slot < entries.len() {
+            // As far as a run goes; in the next slot another begins.
+            let next = runs.get(1).filter(|(start, _)| *start <= last);
+            let to = next.map_or(entries.len(), |(start, _)| start.bits(at, width)).max(slot);
+            entries[slot..to].fill(runs[0].1);
+            slot = to;
+            if slot < entries.len() {
+                let addr = addr.with(at, width, slot);
+                let entry = self.entry(runs, addr, at + width);
+                entries[slot..slot + step].fill(entry);
+                let last = addr.last(at + width);
+                // On to the run that covers the last of these.
+                runs = &runs[runs.iter().skip(1).take_while(|(start, _)| *start <= last).count()..];
+                slot += step;
             }
-            let below = prefixes.iter().take_while(|prefix| prefix.addr.bits(at, width) == slot).count();
-            entries[slot] = self.entry(&prefixes[..below], at + width, entries[slot]);
-            prefixes = &prefixes[below..];
         }
     }
 
-    /// The entry for addresses of which the first `at` bits are those of all `prefixes` (at least one, all longer), and which
-    /// have `code` where none of them covers them.
-    fn entry<A: Bits>(&mut self, prefixes: &[Prefix<A>], at: u32, code: u32) -> u32 {
-        let (first, last) = (prefixes[0], prefixes[prefixes.len() - 1]);
-        let shortest = prefixes.iter().map(|prefix| prefix.len).min().unwrap_or(at + 1);
-        let shared = first.addr.common(last.addr).min(shortest - 1) - at;
-        if A::SKIPS && shared > LEVEL {
-            let next = self.entry(prefixes, at + shared, code);
-            let words = (0..A::WORDS).map(|word| (first.addr.cut(at + shared)).word(word));
-            return self.push(SKIP, [shared, code, next].into_iter().chain(words));
+    /// The entry for addresses that begin with the first `at` bits of `addr`. The first of `runs` begins no later than they do.
+    fn entry<A: Bits>(&mut self, runs: &[(A, u32)], addr: A, at: u32) -> u32 {
+        let last = addr.last(at);
+        // From the run that covers the first address to that which covers the last.
+        let begins = runs.iter().skip(1).take_while(|(start, _)| *start <= addr).count();
+        let ends = runs.iter().skip(begins + 1).take_while(|(start, _)| *start <= last).count();
+        let runs = &runs[begins..=begins + ends];
+        let &[(_, code), .., (end, end_code)] = runs else { return runs[0].1 };
+        if A::SKIPS {
+            // What differs from the first run, or else from the last.
+            let different = if code == end_code { end.before() } else { last };
+            let [front, back] = [(runs[1].0, different, code), (addr, end.before(), end_code)]
+                .map(|(from, to, code)| (from.common(to), from, code));
+            let (shared, from, code) = if front.0 >= back.0 { front } else { back };
+            if shared > at + LEVEL {
+                let from = from.cut(shared);
+                let next = self.entry(runs, from, shared);
+                return self.push(
+                    SKIP,
+                    [shared - at, code, next].into_iter().chain((0..A::WORDS).map(|word| from.word(word))),
+                );
+            }
         }
-        let mut entries = [code; 1 << LEVEL];
-        self.fill(prefixes, at, LEVEL, &mut entries);
+        let mut entries = [0; 1 << LEVEL];
+        self.fill(runs, addr, at, LEVEL, &mut entries);
         let (mut starts, mut different) = (0_u64, Vec::with_capacity(4));
         for (slot, entry) in entries.into_iter().enumerate() {
             if different.last() != Some(&entry) {
@@ -276,11 +377,51 @@ impl Tree {
         entry
     }
 
+    /// What it was made of.
+    pub(crate) fn runs<A: Bits>(&self) -> Runs<A> {
+        let mut runs = Runs::new();
+        for (slot, entry) in self.root.iter().enumerate() {
+            // Where nothing changes nothing begins.
+            if slot == 0 || self.root[slot - 1] != *entry || is_place(*entry) {
+                self.visit(*entry, A::default().with(0, A::ROOT, slot), A::ROOT, &mut runs);
+            }
+        }
+        runs
+    }
+
+    /// Adds the runs of an entry for addresses that begin with the first `at` bits of `addr`.
+    fn visit<A: Bits>(&self, entry: u32, addr: A, at: u32, runs: &mut Runs<A>) {
+        if !is_place(entry) {
+            return runs.push(addr, entry);
+        }
+        if entry & SKIP != 0 {
+            let words = &self.words[(entry & INDEX) as usize..];
+            let (to, code, next) = (at + words[0], words[1], words[2]);
+            let first = (0..A::WORDS)
+                .fold(A::default(), |addr, word| addr.with(32 * word as u32, 32, words[3 + word] as usize));
+            runs.push(addr, code);
+            self.visit(next, first, to, runs);
+            if let Some(after) = first.last(to).after().filter(|after| *after <= addr.last(at)) {
+                runs.push(after, code);
+            }
+            return;
+        }
+        for slot in (0..1 << LEVEL).step_by(slots::<A>(at, LEVEL)) {
+            let addr = addr.with(at, LEVEL, slot);
+            self.visit(self.next(addr, entry, at).0, addr, at + LEVEL, runs);
+        }
+    }
+
     /// Memory that it takes, in bytes.
     #[cfg(test)]
     fn bytes(&self) -> usize {
         size_of_val(self.root.as_slice()) + size_of_val(self.words.as_slice())
     }
+}
+
+/// How many slots of a level only bits behind the last of an address would tell apart.
+fn slots<A: Bits>(at: u32, width: u32) -> usize {
+    1 << (at + width).saturating_sub(A::WIDTH)
 }
 
 /// Addresses of some rows, on their way down a tree. What is behind the first `len` places counts for nothing.
@@ -336,6 +477,14 @@ mod tests {
 
     use super::*;
 
+    /// The tree of `prefixes`, of which as many runs come out again as went in.
+    fn of<A: Bits + std::fmt::Debug>(prefixes: impl IntoIterator<Item = (A, u8, u32)>) -> Tree {
+        let runs = Runs::of_prefixes(prefixes);
+        let tree = Tree::new(&runs);
+        assert_eq!(tree.runs(), runs);
+        tree
+    }
+
     /// The longest prefix by looking at every one.
     fn scan<A: Bits>(prefixes: &[(A, u8, u32)], addr: A) -> u32 {
         let covers = |net: A, len: u8| net.cut(len.into()) == addr.cut(len.into());
@@ -352,7 +501,7 @@ mod tests {
         ) {
             let near = |addr: u32| addr & 0xc003_8103;
             let prefixes: Vec<_> = prefixes.into_iter().map(|(net, len, code)| (near(net), len, code)).collect();
-            let tree = Tree::new(prefixes.clone());
+            let tree = of(prefixes.clone());
             for addr in addrs.into_iter().flat_map(|addr| [near(addr), addr]).chain(prefixes.iter().map(|prefix| prefix.0)) {
                 prop_assert_eq!(tree.lookup(addr), scan(&prefixes, addr));
             }
@@ -365,7 +514,7 @@ mod tests {
             mask in prop::sample::select(vec![0x8001_0003_0000_0000_0000_0101_0000_0003, 0xffff, !0_u128 << 120, 1 << 127 | 1]),
         ) {
             let prefixes: Vec<_> = prefixes.into_iter().map(|(net, len, code)| (net & mask, len, code)).collect();
-            let tree = Tree::new(prefixes.clone());
+            let tree = of(prefixes.clone());
             for addr in addrs.into_iter().flat_map(|addr| [addr & mask, addr]).chain(prefixes.iter().map(|prefix| prefix.0)) {
                 prop_assert_eq!(tree.lookup(addr), scan(&prefixes, addr));
             }
@@ -374,21 +523,20 @@ mod tests {
 
     #[test]
     fn of_equal_prefixes_the_later_one_counts() {
-        let tree =
-            Tree::new([(0x0a00_0000_u32, 8, 1), (0x0a00_0001, 32, 2), (0x0aff_ffff, 8, 3), (0x0a00_0001, 32, 4)]);
+        let tree = of([(0x0a00_0000_u32, 8, 1), (0x0a00_0001, 32, 2), (0x0aff_ffff, 8, 3), (0x0a00_0001, 32, 4)]);
         assert_eq!((tree.lookup(0x0a00_0001_u32), tree.lookup(0x0a00_0002_u32)), (4, 3));
     }
 
     #[test]
     fn it_is_small() {
-        let halves = Tree::new((0..100_000_u32).map(|net| (0x0a00_0000 + (net << 7), 25, 1 + net % 200)));
+        let halves = of((0..100_000_u32).map(|net| (0x0a00_0000 + (net << 7), 25, 1 + net % 200)));
         assert!(halves.bytes() < 2_500_000, "{}", halves.bytes());
         let far = |net: u32| net.wrapping_mul(0x9e37_79b9);
-        let hosts = Tree::new((0..100_000).map(|net| (far(net), 32, 1 + net)));
+        let hosts = of((0..100_000).map(|net| (far(net), 32, 1 + net)));
         assert!(hosts.bytes() < 7_500_000, "{}", hosts.bytes());
         // Far from each other, so that nothing is shared: a chain of nodes each would have ten times that.
         let mixed = |net: u128| net.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
-        let hosts = Tree::new((0..100_000).map(|net| (mixed(net), 128, 1 + net as u32)));
+        let hosts = of((0..100_000).map(|net| (mixed(net), 128, 1 + net as u32)));
         assert!(hosts.bytes() < 8_000_000, "{}", hosts.bytes());
         assert!((0..100_000).all(|net| hosts.lookup(mixed(net)) == 1 + net as u32));
     }

@@ -37,6 +37,8 @@ struct State {
     rows: u64,
     calls: u32,
     table: Option<tables::Table>,
+    /// Opened in `init`, in mode `joined`.
+    tables: Vec<tables::Table>,
     /// As many bytes as `arg` says, in modes `ballast` and `pattern`: a large state.
     ballast: Vec<u8>,
 }
@@ -108,6 +110,9 @@ impl stage::Guest for Guest {
         if mode == "hide" && version() != 9 || mode == "truncate" && arg == 1 {
             writes.extend([SRC_HI, SRC_LO]);
         }
+        if mode == "joined" {
+            writes.extend([SRC_HI, SRC_LO]);
+        }
         if mode == "groups" {
             reads.extend([PROTO, NOTE, LABELS]);
             writes.push(NOTE);
@@ -125,7 +130,11 @@ impl stage::Guest for Guest {
             "pattern" => (0..arg).map(pattern).collect(),
             _ => Vec::new(),
         };
-        STATE.with_borrow_mut(|state| *state = State { mode, arg, ballast, ..State::default() });
+        let tables = match mode.as_str() {
+            "joined" => ["customers", "sites"].into_iter().map(tables::open).collect::<Result<_, _>>()?,
+            _ => Vec::new(),
+        };
+        STATE.with_borrow_mut(|state| *state = State { mode, arg, ballast, tables, ..State::default() });
         Ok(Manifest { name, version: VERSION.to_owned(), reads, writes, stateful, tick_ms })
     }
 
@@ -463,6 +472,25 @@ fn run(mode: &str, arg: u32) -> Result<(), String> {
                 Err(format!("{words:?} {} {wrong:?} {refused:?}", table.codes()))
             })
         }
+        "joined" => STATE.with_borrow(|state| {
+            let found = || {
+                let of = |table: &tables::Table| -> Result<String, String> {
+                    let codes = table.lookup_columns(SRC_HI, SRC_LO).map_err(failed)?;
+                    let words: Vec<_> = codes.iter().map(|code| table.value(*code).unwrap_or_default()).collect();
+                    Ok(words.join(" "))
+                };
+                Ok::<_, String>(state.tables.iter().map(of).collect::<Result<Vec<_>, _>>()?.join(", "))
+            };
+            let mut lines = vec![found()?, found()?];
+            // Other addresses in the same columns.
+            let mut lo = batch::u64s(SRC_LO).map_err(failed)?;
+            lo.swap(0, 1);
+            batch::set_u64s(SRC_LO, &lo).map_err(failed)?;
+            lines.push(found()?);
+            batch::clear(SRC_HI).map_err(failed)?;
+            lines.push(found()?);
+            Err(lines.join("\n"))
+        }),
         "values" => {
             STATE.with_borrow_mut(|state| {
                 if state.table.is_none() {

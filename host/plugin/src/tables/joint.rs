@@ -1,0 +1,105 @@
+//! Several tables of prefixes as one: an address is looked up once for all of them.
+//!
+//! A region is a set of addresses that have the same code in each of the tables. One tree says in which region an address
+//! is, and a list per table which code that region has: looking up in a list takes a fraction of the way down a tree.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Table;
+use super::prefixes::Prefixes;
+use super::tree::{Bits, Runs};
+
+/// The most regions: the lists of tables that are cut everywhere else would grow with their product, and not their sum.
+const MAX_REGIONS: usize = 1 << 22;
+
+/// Tables of prefixes, looked up together.
+pub struct Joint {
+    regions: Prefixes,
+    /// By table its generation, and by region the code.
+    codes: Vec<(u64, Vec<u32>)>,
+}
+
+impl std::fmt::Debug for Joint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let regions = self.codes.first().map_or(0, |(_, codes)| codes.len());
+        write!(f, "Joint({} tables, {regions} regions)", self.codes.len())
+    }
+}
+
+impl Joint {
+    /// Joins tables; none if one of them is none of prefixes, or if there are too many regions.
+    #[must_use]
+    pub fn new(tables: &[Arc<Table>]) -> Option<Joint> {
+        let runs: Vec<_> = tables.iter().map(|table| table.runs()).collect::<Option<_>>()?;
+        let (v4, v6): (Vec<_>, Vec<_>) = runs.into_iter().unzip();
+        let mut regions = Regions::new(tables.len());
+        let regions_of = Prefixes::of_runs(&regions.merge(&v4)?, &regions.merge(&v6)?);
+        let codes = tables.iter().map(|table| table.generation()).zip(regions.codes).collect();
+        Some(Joint { regions: regions_of, codes })
+    }
+
+    /// Whether a table, as it is now, is one of these.
+    #[must_use]
+    pub fn has(&self, table: &Table) -> bool {
+        self.by_region(table).is_some()
+    }
+
+    /// Regions of many addresses, given as halves, appended to `regions`; as many as the shorter list has.
+    pub fn regions_of(&self, hi: &[u64], lo: &[u64], regions: &mut Vec<u32>) {
+        self.regions.lookup_all(hi, lo, regions);
+    }
+
+    /// Codes that regions have in a table, appended to `codes`: what the table says of the addresses. 0 if it is none of these.
+    pub fn codes_of(&self, table: &Table, regions: &[u32], codes: &mut Vec<u32>) {
+        let by_region = self.by_region(table).unwrap_or_default();
+        codes.extend(regions.iter().map(|region| by_region.get(*region as usize).copied().unwrap_or_default()));
+    }
+
+    fn by_region(&self, table: &Table) -> Option<&[u32]> {
+        let of_table = self.codes.iter().find(|(generation, _)| *generation == table.generation());
+        of_table.map(|(_, codes)| codes.as_slice())
+    }
+}
+
+/// Numbers for what addresses have in all tables. Number 0 is to have nothing in any.
+struct Regions {
+    numbers: HashMap<Vec<u32>, u32>,
+    /// By table and then by number.
+    codes: Vec<Vec<u32>>,
+}
+
+impl Regions {
+    fn new(tables: usize) -> Regions {
+        Regions { numbers: HashMap::from([(vec![0; tables], 0)]), codes: vec![vec![0]; tables] }
+    }
+
+    fn number(&mut self, of_tables: &[u32]) -> Option<u32> {
+        if let Some(number) = self.numbers.get(of_tables) {
+            return Some(*number);
+        }
+        let number = self.numbers.len();
+        if number == MAX_REGIONS {
+            return None;
+        }
+        self.numbers.insert(of_tables.to_vec(), number as u32);
+        self.codes.iter_mut().zip(of_tables).for_each(|(codes, code)| codes.push(*code));
+        Some(number as u32)
+    }
+
+    /// The runs of regions, where each table has runs of codes; none if there are too many.
+    fn merge<A: Bits>(&mut self, of_tables: &[Runs<A>]) -> Option<Runs<A>> {
+        let mut rest: Vec<&[(A, u32)]> = of_tables.iter().map(Runs::as_slice).collect();
+        let mut codes = vec![0; rest.len()];
+        let mut merged = Runs::new();
+        while let Some(next) = rest.iter().filter_map(|runs| runs.first()).map(|(start, _)| *start).min() {
+            for (runs, code) in rest.iter_mut().zip(&mut codes) {
+                if let Some(((_, found), after)) = runs.split_first().filter(|((start, _), _)| *start == next) {
+                    (*code, *runs) = (*found, after);
+                }
+            }
+            merged.push(next, self.number(&codes)?);
+        }
+        Some(merged)
+    }
+}
