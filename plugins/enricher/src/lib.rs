@@ -164,20 +164,19 @@ impl Enricher {
         let src = ids(src, columns::SRC_ADDR, columns::SRC_CUSTOMER_ID, batch)?;
         let dst = ids(dst, columns::DST_ADDR, columns::DST_CUSTOMER_ID, batch)?;
         let rows = batch.rows();
-        let (src, dst) = match (src, dst) {
+        let (mut src, dst) = match (src, dst) {
             (None, None) => {
                 narrow(keep, *drops, rows, |_| false);
                 return Ok(());
             }
             (src, dst) => (src.unwrap_or_else(|| vec![0; rows]), dst.unwrap_or_else(|| vec![0; rows])),
         };
-        let local = match remote {
-            Some(remote) => local_ids(&src, &dst, remote),
-            None => local_ids(&src, &dst, &vec![0; rows]),
-        };
-        batch.set(columns::CUSTOMER_ID, &local)?;
         narrow(keep, *drops, rows, |row| src.get(row).zip(dst.get(row)).is_some_and(|(src, dst)| src | dst != 0));
-        Ok(())
+        match remote {
+            Some(remote) => local_ids(&mut src, &dst, remote),
+            None => local_ids(&mut src, &dst, &vec![0; rows]),
+        }
+        batch.set(columns::CUSTOMER_ID, &src)
     }
 
     fn country(&mut self, batch: &mut Batch, remote: Option<&[u8]>, keep: &mut Option<Bitmap>) -> Result<(), Denied> {
@@ -195,15 +194,16 @@ impl Enricher {
         if let Some(codes) = &dst {
             batch.set_texts(columns::DST_COUNTRY, words.words(), codes)?;
         }
-        if let (Some(remote), true) = (remote, src.is_some() || dst.is_some()) {
-            let none = || vec![0; batch.rows()];
-            let (src, dst) = (src.get_or_insert_with(none), dst.get_or_insert_with(none));
-            batch.set_texts(columns::REMOTE_COUNTRY, words.words(), &remote_codes(src, dst, remote))?;
-        }
         let code = |codes: &Option<Vec<u32>>, row: usize| {
             codes.as_ref().and_then(|codes| codes.get(row)).copied().unwrap_or(0)
         };
         narrow(keep, *drops, batch.rows(), |row| code(&src, row) | code(&dst, row) != 0);
+        if let (Some(remote), true) = (remote, src.is_some() || dst.is_some()) {
+            let none = || vec![0; batch.rows()];
+            let (src, dst) = (src.get_or_insert_with(none), dst.get_or_insert_with(none));
+            remote_codes(src, dst, remote);
+            batch.set_texts(columns::REMOTE_COUNTRY, words.words(), src)?;
+        }
         Ok(())
     }
 
@@ -242,11 +242,11 @@ impl Enricher {
 // not stay in registers, which in wasm costs more than the work. They choose between values and not between ways on, so
 // that several rows fit into one instruction.
 
-/// The customer of the local side. Where the sides are not known: of the only side that has one, or of both if it is the same.
+/// Puts the customer of the local side in place of the source's. Where the sides are not known: of the only side that has one, or of
+/// both if it is the same.
 #[inline(never)]
-fn local_ids(src: &[u32], dst: &[u32], remote: &[u8]) -> Vec<u32> {
-    let mut ids = src.to_vec();
-    rows::each3(&mut ids, dst, remote, |id, dst, remote| {
+fn local_ids(src: &mut [u32], dst: &[u32], remote: &[u8]) {
+    rows::each3(src, dst, remote, |id, dst, remote| {
         let (src, dst) = (*id, *dst);
         // Of two that are the same or of which one is 0 this is the other.
         let only = src | dst;
@@ -255,18 +255,15 @@ fn local_ids(src: &[u32], dst: &[u32], remote: &[u8]) -> Vec<u32> {
         let not_of_source = if *remote == REMOTE_DESTINATION { src } else { of_both };
         *id = if *remote == REMOTE_SOURCE { dst } else { not_of_source };
     });
-    ids
 }
 
-/// The code of the remote side, 0 where there is none.
+/// Puts the code of the remote side in place of the source's, 0 where there is none.
 #[inline(never)]
-fn remote_codes(src: &[u32], dst: &[u32], remote: &[u8]) -> Vec<u32> {
-    let mut codes = src.to_vec();
-    rows::each3(&mut codes, dst, remote, |code, dst, remote| {
+fn remote_codes(src: &mut [u32], dst: &[u32], remote: &[u8]) {
+    rows::each3(src, dst, remote, |code, dst, remote| {
         let not_of_source = if *remote == REMOTE_DESTINATION { *dst } else { 0 };
         *code = if *remote == REMOTE_SOURCE { *code } else { not_of_source };
     });
-    codes
 }
 
 /// Takes the rows without a match out of `keep`.
