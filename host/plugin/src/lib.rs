@@ -49,6 +49,7 @@ mod trial;
 mod trust;
 mod version;
 mod wasi;
+mod words;
 
 pub use abi::Level as LogLevel;
 pub use budget::{Budget, OverBudget};

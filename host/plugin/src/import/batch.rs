@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use sluice_flow::{Column, ColumnId, Lists, Routes, Texts, Width};
 use wasmtime::StoreContextMut;
-use wasmtime::component::{LinkerInstance, WasmList, WasmStr};
+use wasmtime::component::{LinkerInstance, WasmList};
 
 use crate::abi::Denied;
 use crate::limits::{MAX_ROUTE_BYTES, MAX_ROUTES, MAX_WORD_BYTES, MAX_WORDS};
 use crate::state::State;
+use crate::words::Words;
 
 type Context<'a> = StoreContextMut<'a, State>;
 
@@ -88,8 +89,8 @@ pub(super) fn link(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<(
     })?;
     linker.func_wrap(
         "set-texts",
-        |mut cx: Context<'_>, (column, words, codes): (ColumnId, Vec<WasmStr>, WasmList<u32>)| {
-            let words = words_of_texts(&mut cx, &words)?;
+        |mut cx: Context<'_>, (column, words, codes): (ColumnId, Words, WasmList<u32>)| {
+            let words = cx.data_mut().known_texts.all(&words)?;
             cx.data().copied(words.iter().map(|word| word.len()).sum::<usize>() + 4 * codes.len());
             let values = texts(cx.data(), column, words, codes.as_le_slice(&cx));
             Ok((values.and_then(|values| put(cx.data_mut(), column, Some(values))),))
@@ -122,10 +123,10 @@ pub(super) fn link(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<(
         let words = bitmap.as_le_slice(&cx).iter().map(|word| u32::from_le(*word)).collect();
         Ok((keep(cx.data_mut(), words),))
     })?;
-    linker.func_wrap("route", |mut cx: Context<'_>, (names, index): (Vec<WasmStr>, WasmList<u16>)| {
+    linker.func_wrap("route", |mut cx: Context<'_>, (names, index): (Words, WasmList<u16>)| {
         cx.data().copied(2 * index.len());
         let index = index.as_le_slice(&cx).iter().map(|index| u16::from_le(*index)).collect();
-        let names = names_of_routes(&mut cx, &names)?;
+        let names = names_of_routes(cx.data_mut(), &names)?;
         Ok((names.and_then(|names| route(cx.data_mut(), names, index)),))
     })?;
     Ok(())
@@ -251,43 +252,17 @@ pub(super) fn keep(state: &mut State, bitmap: Vec<u32>) -> Result<(), Denied> {
     Ok(())
 }
 
-/// The words of a text column.
-///
-/// # Errors
-/// If one is not UTF-8.
-fn words_of_texts(cx: &mut Context<'_>, words: &[WasmStr]) -> wasmtime::Result<Vec<Arc<str>>> {
-    if words.len() > MAX_ROUTES {
-        // So many are seldom the same in the next batch.
-        return words.iter().map(|word| Ok(Arc::from(word.to_str(&*cx)?))).collect();
-    }
-    let mut known = std::mem::take(&mut cx.data_mut().known_texts);
-    known.make_room(words.len());
-    let words = words.iter().map(|word| Ok(known.get(&word.to_str(&*cx)?))).collect();
-    cx.data_mut().known_texts = known;
-    words
-}
-
 /// Names of routes.
 ///
 /// # Errors
 /// If one is not UTF-8.
-pub(super) fn names_of_routes(
-    cx: &mut Context<'_>,
-    names: &[WasmStr],
-) -> wasmtime::Result<Result<Vec<Arc<str>>, Denied>> {
+pub(super) fn names_of_routes(state: &mut State, names: &Words) -> wasmtime::Result<Result<Vec<Arc<str>>, Denied>> {
     if names.len() > MAX_ROUTES {
         return Ok(Err(Denied::OutOfRange));
     }
-    let mut known = std::mem::take(&mut cx.data_mut().known_texts);
-    known.make_room(names.len());
-    let mut find = |name: &WasmStr| {
-        let name = name.to_str(&*cx)?;
-        let has_length = (1..=MAX_ROUTE_BYTES).contains(&name.len());
-        Ok(if has_length { Ok(known.get(&name)) } else { Err(Denied::OutOfRange) })
-    };
-    let found = names.iter().map(&mut find).collect();
-    cx.data_mut().known_texts = known;
-    found
+    let names = state.known_texts.all(names)?;
+    let have_length = names.iter().all(|name| (1..=MAX_ROUTE_BYTES).contains(&name.len()));
+    Ok(if have_length { Ok(names) } else { Err(Denied::OutOfRange) })
 }
 
 pub(super) fn route(state: &mut State, names: Vec<Arc<str>>, index: Vec<u16>) -> Result<(), Denied> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sluice_flow::{Column, ColumnId, Width};
 use wasmtime::StoreContextMut;
-use wasmtime::component::{LinkerInstance, WasmList, WasmStr};
+use wasmtime::component::{LinkerInstance, WasmList};
 
 use super::batch::{keep, names_of_routes, not_a_number, route};
 use super::kernels::{check_bitmap, words};
@@ -12,6 +12,7 @@ use super::lookup::wide;
 use crate::abi::Denied;
 use crate::groups::Groups;
 use crate::state::State;
+use crate::words::Words;
 
 type Context<'a> = StoreContextMut<'a, State>;
 
@@ -45,9 +46,9 @@ pub(super) fn link(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<(
         let bitmap = words(&cx, &bitmap);
         Ok((keep_groups(cx.data_mut(), &bitmap),))
     })?;
-    linker.func_wrap("route-groups", |mut cx: Context<'_>, (names, index): (Vec<WasmStr>, WasmList<u16>)| {
+    linker.func_wrap("route-groups", |mut cx: Context<'_>, (names, index): (Words, WasmList<u16>)| {
         let index: Vec<u16> = index.as_le_slice(&cx).iter().map(|index| u16::from_le(*index)).collect();
-        let names = names_of_routes(&mut cx, &names)?;
+        let names = names_of_routes(cx.data_mut(), &names)?;
         Ok((names.and_then(|names| route_groups(cx.data_mut(), names, &index)),))
     })?;
     linker.func_wrap("numbers-at", |cx: Context<'_>, (column, rows): (ColumnId, WasmList<u32>)| {

@@ -55,8 +55,8 @@ pub(crate) fn outside() -> (Option<Outside>, Option<Isolation>) {
 fn what_holds_for_a_plugin_in_the_collector_holds_for_one_in_a_process() {
     let modules =
         ["failure::", "loading::", "per_partition::", "rollback::", "services::", "swap::", "transaction::", "world::"];
-    // The first is about a host that can start none, the second has a test of its own below.
-    let others = ["loaded_without_another_process", "a_table_that_changed_is_seen_by_the_next_batch"];
+    // The first is about a host that can start none, those of tables have a test of their own below.
+    let others = ["loaded_without_another_process", "that_changed_is_seen_by_the_next_batch"];
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(modules).args(others.iter().flat_map(|other| ["--skip", other])).env(EVERYWHERE, "");
     let output = command.output().unwrap();
