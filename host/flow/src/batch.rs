@@ -1,5 +1,6 @@
 //! The batch: rows by column.
 
+use std::any::Any;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -23,6 +24,18 @@ pub struct Batch {
     cleared: ColumnSet,
     partition: Option<Arc<Partition>>,
     dead_letter: Option<Arc<DeadLetter>>,
+    findings: Vec<Finding>,
+}
+
+/// What was found out about two columns of a batch, a number a row, for whoever wants to know the same later.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// The columns.
+    pub columns: [ColumnId; 2],
+    /// What tells what the numbers mean.
+    pub by: Arc<dyn Any + Send + Sync>,
+    /// The numbers.
+    pub numbers: Arc<Vec<u32>>,
 }
 
 /// Where each row goes, as a splitter said.
@@ -79,6 +92,7 @@ impl Batch {
             cleared: ColumnSet::EMPTY,
             partition: None,
             dead_letter: None,
+            findings: Vec::new(),
         }
     }
 
@@ -226,6 +240,7 @@ impl Batch {
         debug_assert_eq!(values.len(), self.rows, "column {column}");
         let old = self.columns[usize::from(column)].replace(values);
         self.pool.recycle(old.into_iter());
+        self.forget(column);
     }
 
     /// Takes a column out: it reads as absent from now on, and so do fields in
@@ -236,6 +251,26 @@ impl Batch {
         }
         if let Some(slot) = self.columns.get_mut(usize::from(column)) {
             self.pool.recycle(slot.take().into_iter());
+        }
+        self.forget(column);
+    }
+
+    /// Remembers what was found out about columns as they are, until one of them is replaced or rows are left out.
+    pub fn remember(&mut self, finding: Finding) {
+        debug_assert_eq!(finding.numbers.len(), self.rows, "finding about {:?}", finding.columns);
+        self.findings.push(finding);
+    }
+
+    /// What was found out about two columns.
+    pub fn findings(&self, columns: [ColumnId; 2]) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(move |finding| finding.columns == columns)
+    }
+
+    /// Forgets what was found out about a column.
+    fn forget(&mut self, column: ColumnId) {
+        if !self.findings.is_empty() {
+            let forgotten = self.findings.extract_if(.., |finding| finding.columns.contains(&column));
+            self.pool.recycle(forgotten.map(|finding| Column::U32(finding.numbers)));
         }
     }
 
@@ -339,7 +374,8 @@ impl Batch {
 
 impl Drop for Batch {
     fn drop(&mut self) {
-        self.pool.recycle(self.columns.drain(..).flatten());
+        let found = self.findings.drain(..).map(|finding| Column::U32(finding.numbers));
+        self.pool.recycle(self.columns.drain(..).flatten().chain(found));
     }
 }
 
@@ -381,5 +417,28 @@ mod tests {
         assert_eq!(batch.u64s(col::BYTES), Some(&[1, 2, 32][..]));
         assert_eq!(batch.route(0).unwrap().as_ref(), "odd");
         assert_eq!(batch.route(2).unwrap().as_ref(), "even");
+    }
+    #[test]
+    fn what_was_found_out_holds_until_a_column_is_replaced_or_rows_are_left_out() {
+        let pair = [col::SRC_ADDR_HI, col::SRC_ADDR_LO];
+        let found = |batch: &Batch| batch.findings(pair).map(|finding| finding.numbers.to_vec()).collect::<Vec<_>>();
+        let mut original = batch(&[1, 2]);
+        let pool = original.pool().clone();
+        original.remember(Finding { columns: pair, by: Arc::new(()), numbers: Arc::new(vec![7, 8]) });
+        let (mut set, mut cleared, mut kept) = (original.clone(), original.clone(), original.clone());
+        let mut other = original.clone();
+        other.set(col::BYTES, Column::U64(Arc::new(vec![3, 4]))).unwrap();
+        set.set(pair[1], Column::U64(Arc::new(vec![3, 4]))).unwrap();
+        cleared.clear(pair[0]);
+        assert_eq!(kept.keep(&[0b11]), 0);
+        assert_eq!([found(&original), found(&other), found(&kept)], [[[7, 8]], [[7, 8]], [[7, 8]]]);
+        assert_eq!(kept.keep(&[0b10]), 1);
+        assert!([&set, &cleared, &kept].iter().all(|batch| found(batch).is_empty()));
+        assert_eq!(original.findings([pair[1], pair[0]]).count(), 0);
+        // The buffer goes back when nobody has it any more.
+        drop((set, cleared, kept, other));
+        assert_eq!(pool.u32s().capacity(), 0);
+        drop(original);
+        assert!(pool.u32s().capacity() > 0);
     }
 }

@@ -19,7 +19,7 @@ mod table;
 mod unknown;
 
 pub use address::{addr_of, halves_of};
-pub use batch::{Batch, Routes, SetError};
+pub use batch::{Batch, Finding, Routes, SetError};
 pub use builder::BatchBuilder;
 pub use column::{Column, Lists, Texts};
 pub use dead_letter::DeadLetter;

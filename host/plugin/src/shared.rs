@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
@@ -22,6 +22,7 @@ use crate::limits::{
 use crate::quarantine::{Change, Quarantine};
 use crate::recording::Recorder;
 use crate::spec::{FailurePolicy, Grant, Isolation, LogLine, LogOut, OnError, Services, StageSpec};
+use crate::tables::Joined;
 
 type FloatGauge = Gauge<f64, AtomicU64>;
 
@@ -254,6 +255,8 @@ pub(crate) struct Shared {
     told: Arc<Mutex<Bucket>>,
     alerts: Arc<Mutex<Bucket>>,
     own: Arc<Mutex<HashMap<(String, bool), OwnMetric>>>,
+    /// The tables that the first instance has opened, as far as they are looked up together.
+    pub(crate) joined: OnceLock<Option<Arc<Joined>>>,
 }
 
 impl Shared {
@@ -282,6 +285,7 @@ impl Shared {
             told: told(),
             alerts: alerts(limits),
             own: Arc::default(),
+            joined: OnceLock::new(),
         }
     }
 
@@ -332,6 +336,7 @@ impl Shared {
             told: told(),
             alerts: alerts(limits),
             own: Arc::default(),
+            joined: OnceLock::new(),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::known::KnownTexts;
 use crate::limits::{Limiter, MAX_ALERTS_PER_CALL, MAX_WRITTEN_BYTES};
 use crate::regions::Regions;
 use crate::shared::{OwnMetric, Shared};
-use crate::tables::{Joined, Table};
+use crate::tables::{Joined, Joint, Table};
 use crate::version::grant_names;
 use crate::wasi::Wasi;
 
@@ -36,11 +36,12 @@ pub(crate) struct Current {
     shadow: Vec<(ColumnId, Option<Column>)>,
     pub(crate) keep: Option<Vec<u32>>,
     pub(crate) routes: Option<Routes>,
+    pub(crate) regions: Regions,
 }
 
 impl Current {
     fn new(batch: Batch, hides: ColumnSet) -> Current {
-        Current { batch, hides, shadow: Vec::new(), keep: None, routes: None }
+        Current { batch, hides, shadow: Vec::new(), keep: None, routes: None, regions: Regions::default() }
     }
 
     pub(crate) fn rows(&self) -> usize {
@@ -120,13 +121,14 @@ impl Current {
         if let Some(column) = self.left_alone() {
             return Err(Box::new(LeftAlone { column, batch: self.roll_back() }));
         }
-        let Current { mut batch, hides: _, shadow, keep, routes } = self;
+        let Current { mut batch, hides: _, shadow, keep, routes, regions } = self;
         for (column, values) in shadow {
             match values {
                 Some(values) => batch.set(column, values).expect("checked when it was written"),
                 None => batch.clear(column),
             }
         }
+        regions.leave_with(&mut batch);
         if routes.is_some() {
             batch.set_routes(routes).expect("checked when it was given");
         }
@@ -176,7 +178,8 @@ pub(crate) struct State {
     pub(crate) tables: Vec<Option<OpenTable>>,
     /// Those that were opened in `init`, as far as they are looked up together.
     joined: Option<Arc<Joined>>,
-    pub(crate) regions: RefCell<Regions>,
+    /// What they are joined to, as it was when the call began.
+    pub(crate) joint: Option<Arc<Joint>>,
     /// What was found last in a table, for its room: a batch is asked for several times.
     pub(crate) codes: Arc<Vec<u32>>,
     /// The rows by group, and whether they were grouped in this call.
@@ -242,7 +245,7 @@ impl State {
             batch_id: 0,
             tables: Vec::new(),
             joined: None,
-            regions: RefCell::default(),
+            joint: None,
             codes: Arc::default(),
             groups: Groups::default(),
             is_grouped: false,
@@ -283,20 +286,20 @@ impl State {
                 open.table = table;
             }
         }
-        self.regions.get_mut().begin(self.joined.as_ref().and_then(|joined| joined.current()));
+        self.joint = self.joined.as_ref().and_then(|joined| joined.current());
     }
 
     /// Ends any call: half lines on the standard streams are logged.
     pub(crate) fn end_call(&mut self) {
-        let State { wasi, shared, regions, .. } = self;
+        let State { wasi, shared, .. } = self;
         wasi.flush(shared);
-        regions.get_mut().end();
     }
 
-    /// Joins the tables that are open, which takes a while: not while there is a batch.
+    /// Joins the tables that are open, which takes a while: not while there is a batch, and once for all instances, of which
+    /// one that traps again and again would have it done again and again.
     pub(crate) fn join_tables(&mut self) {
         let names = self.tables.iter().flatten().map(|open| open.name.as_str());
-        self.joined = self.shared.services.tables.join(names);
+        self.joined = self.shared.joined.get_or_init(|| self.shared.services.tables.join(names)).clone();
     }
 
     pub(crate) fn current(&self) -> Result<&Current, Denied> {

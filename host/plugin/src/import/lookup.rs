@@ -39,7 +39,9 @@ pub(super) fn columns(
         }
         let addresses = state.address(hi, lo)?.ok_or(Denied::Absent)?;
         codes.reserve_exact(addresses.0.len());
-        state.regions.borrow_mut().lookup(table, addresses, codes);
+        let current = state.current()?;
+        let tables = (table, state.joint.as_ref());
+        current.regions.lookup(tables, current.batch(), [hi, lo], addresses, codes);
         return Ok(());
     }
     if hi == NO_COLUMN {

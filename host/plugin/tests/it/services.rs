@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use expect_test::expect;
+use sluice_flow::{Batch, col};
 use sluice_plugin::keys::{KeySpec, Keys};
 use sluice_plugin::tables::{TableSpec, Tables};
 use sluice_plugin::{Grant, Limits, Loaded, OnError};
@@ -42,8 +43,8 @@ fn a_table_that_changed_is_seen_by_the_next_batch() {
 }
 
 /// A bench with two tables of prefixes that are looked up together, and the tables.
-fn joined() -> (Bench, Arc<Tables>) {
-    let mut bench = Bench::new("joined", 0);
+fn joined(arg: u32) -> (Bench, Arc<Tables>) {
+    let mut bench = Bench::new("joined", arg);
     let path = |name: &str| bench.dir.path().join(name);
     let (customers, sites) = (path("customers.csv"), path("sites.csv"));
     std::fs::write(&customers, "192.0.2.0/24,100\n2001:db8::/32,200\n").unwrap();
@@ -66,18 +67,41 @@ fn tables_that_are_looked_up_together_say_what_each_says_alone() {
         100  200, west east 
          100 200, east west 
          100 , east west "#]]
-    .assert_eq(&joined().0.report());
+    .assert_eq(&joined(0).0.report());
 }
 
 #[test]
 fn of_tables_that_are_looked_up_together_one_that_changed_is_seen_by_the_next_batch() {
-    let (bench, tables) = joined();
+    let (bench, tables) = joined(0);
     let mut stage = bench.load().instance();
     let mut found = || stage.process(batch()).stop.unwrap().lines().next().unwrap().to_owned();
     assert_eq!(found(), "stage tag: 100  200, west east ");
     std::fs::write(bench.dir.path().join("customers.csv"), "192.0.2.1,300\n0.0.0.0/0,everyone\n").unwrap();
     assert!(tables.reload("customers").unwrap());
     assert_eq!(found(), "stage tag: 300 everyone , west east ");
+}
+
+#[test]
+fn what_a_stage_has_looked_up_serves_the_next_as_long_as_it_holds() {
+    let (mut bench, tables) = joined(1);
+    let after = |bench: &Bench| bench.process(batch()).out.unwrap();
+    let known = |batch: &Batch| batch.findings([col::SRC_ADDR_HI, col::SRC_ADDR_LO]).count();
+    let as_it_came = after(&bench);
+    bench.spec.config_json = bench.spec.config_json.replace("\"arg\":1", "\"arg\":2");
+    let swapped = after(&bench);
+    // A plugin in another process has other tables than the stages here.
+    assert!(known(&as_it_came) <= 1 && (bench.spec.isolation.is_some() || known(&as_it_came) == 1));
+    assert_eq!(known(&swapped), 0);
+    bench.spec.config_json = bench.spec.config_json.replace("\"arg\":2", "\"arg\":0");
+    let mut stage = bench.load().instance();
+    let mut found = |batch: &Batch| stage.process(batch.clone()).stop.unwrap().lines().next().unwrap().to_owned();
+    assert_eq!(found(&as_it_came), "stage tag: 100  200, west east ");
+    assert_eq!(found(&swapped), "stage tag:  100 200, east west ");
+    if bench.spec.isolation.is_none() {
+        std::fs::write(bench.dir.path().join("customers.csv"), "0.0.0.0/0,everyone\n").unwrap();
+        assert!(tables.reload("customers").unwrap());
+        assert_eq!(found(&as_it_came), "stage tag: everyone everyone , west east ");
+    }
 }
 
 /// What the plugin finds in a table of values that has these lines.

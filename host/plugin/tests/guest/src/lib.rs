@@ -482,10 +482,16 @@ fn run(mode: &str, arg: u32) -> Result<(), String> {
                 Ok::<_, String>(state.tables.iter().map(of).collect::<Result<Vec<_>, _>>()?.join(", "))
             };
             let mut lines = vec![found()?, found()?];
+            if state.arg == 1 {
+                return Ok(());
+            }
             // Other addresses in the same columns.
             let mut lo = batch::u64s(SRC_LO).map_err(failed)?;
             lo.swap(0, 1);
             batch::set_u64s(SRC_LO, &lo).map_err(failed)?;
+            if state.arg == 2 {
+                return Ok(());
+            }
             lines.push(found()?);
             batch::clear(SRC_HI).map_err(failed)?;
             lines.push(found()?);
