@@ -12,7 +12,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sluice_flow::{Batch, Column, ColumnSet, Pool, Schema, col};
 use sluice_pipeline::Metrics;
 use sluice_plugin::keys::{Key, KeySpec};
-use sluice_plugin::tables::{Table, TableSpec};
+use sluice_plugin::tables::{Joint, Table, TableSpec};
 use sluice_plugin::{
     ComponentSource, FailurePolicy, Grant, Granted, Host, HostSettings, Limits, Loaded, OnError, Renames, Services,
     StageSpec, Trust, pack,
@@ -99,6 +99,8 @@ fn tables(c: &mut Criterion) {
     group.sample_size(10);
     group.bench_function("load/100k", |b| b.iter(|| Table::load(&spec).expect("good")));
     let table = Table::load(&spec).expect("good");
+    let both = [Arc::new(Table::load(&spec).expect("good")), Arc::new(Table::load(&spec).expect("good"))];
+    group.bench_function("join/2 of 100k", |b| b.iter(|| Joint::new(&both).expect("tables of prefixes")));
     let mut random = 1_u64;
     let mut next = || {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
