@@ -181,7 +181,7 @@ impl Enricher {
 
     fn country(&mut self, batch: &mut Batch, remote: Option<&[u8]>, keep: &mut Option<Bitmap>) -> Result<(), Denied> {
         let Some((words, drops)) = &mut self.country else { return Ok(()) };
-        words.begin(batch.rows());
+        words.begin();
         let mut src = words.table.find_columns(batch, columns::SRC_ADDR)?;
         let mut dst = words.table.find_columns(batch, columns::DST_ADDR)?;
         // One dictionary for all three columns, so that the remote side's code is one of the others'.
@@ -229,7 +229,7 @@ impl Enricher {
         let sides: [(Address, Text); 2] =
             [(columns::SRC_ADDR, columns::SRC_AS_NAME), (columns::DST_ADDR, columns::DST_AS_NAME)];
         for (address, column) in sides {
-            words.begin(batch.rows());
+            words.begin();
             let Some(mut codes) = words.table.find_columns(batch, address)? else { continue };
             words.resolve(&mut codes);
             batch.set_texts(column, words.words(), &codes)?;

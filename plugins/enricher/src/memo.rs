@@ -93,52 +93,44 @@ impl Numbers {
     }
 }
 
-/// A table of texts, and the dictionary of the current batch.
+/// A table of texts, and the dictionary of the current batch: only the words that occur in it. Who gets some rows of it, a tenant, say,
+/// must not see in it what others have had.
 #[derive(Debug)]
 pub(crate) struct Words {
     pub(crate) table: Table,
     generation: Option<u64>,
-    /// By code: the text once learned, and its index in the dictionary if that is the current one.
+    /// By code: the text once learned, and the batch's index for it if `batch` is the current one.
     known: Vec<Known>,
-    /// Number of the dictionary.
-    dictionary: u32,
-    /// The words of the dictionary, the empty one first; buffers of earlier ones stay behind `used`.
+    batch: u32,
+    /// The words of the batch, the empty one first; buffers of earlier batches stay behind `used`.
     words: Vec<String>,
     used: usize,
 }
 
-/// Rows for each word that the dictionary of the batch before may have to go on: what does not occur any more crosses in vain.
-const ROWS_A_WORD: usize = 32;
-
 #[derive(Clone, Debug, Default)]
 struct Known {
     text: Option<Box<str>>,
-    dictionary: u32,
+    batch: u32,
     index: u32,
 }
 
 impl Words {
     pub(crate) fn open(key: &str, name: &str, by: KeyColumns) -> Result<Words, String> {
         let table = open(key, name, by)?;
-        Ok(Words { table, generation: None, known: Vec::new(), dictionary: 0, words: vec![String::new()], used: 1 })
+        Ok(Words { table, generation: None, known: Vec::new(), batch: 0, words: vec![String::new()], used: 1 })
     }
 
-    /// Begins a batch of `rows` with the dictionary of the one before, unless that is long for it; forgets everything if the
-    /// table was exchanged.
-    pub(crate) fn begin(&mut self, rows: usize) {
+    /// Begins a batch with an empty dictionary; forgets everything if the table was exchanged.
+    pub(crate) fn begin(&mut self) {
         let generation = self.table.generation();
-        let is_same = self.generation == Some(generation);
-        if is_same && self.used * ROWS_A_WORD <= rows {
-            return;
-        }
-        self.used = 1;
-        self.dictionary = self.dictionary.wrapping_add(1);
-        // After 2^32 dictionaries old marks would mean something again.
-        if !is_same || self.dictionary == 0 {
+        self.batch = self.batch.wrapping_add(1);
+        // After 2^32 batches old marks would mean something again.
+        if self.generation != Some(generation) || self.batch == 0 {
             self.generation = Some(generation);
             self.known.clear();
-            self.dictionary = 1;
+            self.batch = 1;
         }
+        self.used = 1;
     }
 
     /// Replaces codes of the table by indices into [`words`](Self::words); 0 is the empty text.
@@ -146,14 +138,14 @@ impl Words {
     pub(crate) fn resolve(&mut self, codes: &mut [u32]) {
         rows::each(codes, |code| {
             *code = match self.known.get(*code as usize) {
-                Some(known) if known.dictionary == self.dictionary => known.index,
+                Some(known) if known.batch == self.batch => known.index,
                 _ if *code == 0 => 0,
                 _ => self.learn(*code),
             };
         });
     }
 
-    /// The dictionary.
+    /// The dictionary of the batch.
     pub(crate) fn words(&self) -> &[String] {
         self.words.get(..self.used).unwrap_or_default()
     }
@@ -178,7 +170,7 @@ impl Words {
         let Some(word) = self.words.get_mut(self.used) else { return 0 };
         word.clear();
         word.push_str(text);
-        known.dictionary = self.dictionary;
+        known.batch = self.batch;
         known.index = self.used as u32;
         self.used += 1;
         known.index

@@ -110,7 +110,7 @@ impl Values {
     fn write(&mut self, batch: &mut Batch, key: KeyColumns, column: ColumnId) -> Result<(), Denied> {
         match self {
             Values::Texts(words) => {
-                words.begin(batch.rows());
+                words.begin();
                 let Some(mut codes) = words.table.find_keys(batch, key)? else { return Ok(()) };
                 words.resolve(&mut codes);
                 batch.set_texts(Text::new(column), words.words(), &codes)

@@ -137,6 +137,20 @@ fn countries_are_those_of_the_addresses_and_the_remote_one_of_the_remote_side() 
 }
 
 #[test]
+fn a_batch_has_no_words_of_the_one_before() {
+    let mut harness = flows(world());
+    let mut plugin = Enricher::default();
+    harness.init(&mut plugin, r#"{"country": {"table": "country"}, "as": {"names": "names"}}"#).unwrap();
+    let sides = [columns::SRC_COUNTRY, columns::DST_COUNTRY, columns::SRC_AS_NAME, columns::DST_AS_NAME];
+    let words = |harness: &Harness| sides.map(|column| harness.get_words(column).join(",")).join(" ");
+    harness.run(&mut plugin).unwrap();
+    assert_eq!(words(&harness), ",DE,FR ,DE,FR ,Example ,Exemple");
+    let mut harness = harness.rows(1).addrs(columns::SRC_ADDR, [OUTSIDE_FR]).addrs(columns::DST_ADDR, [INSIDE_7]);
+    harness.run(&mut plugin).unwrap();
+    assert_eq!(words(&harness), ",FR ,FR ,Exemple ");
+}
+
+#[test]
 fn the_exporters_as_numbers_stay_unless_overwritten() {
     let flows = || flows(world()).column(columns::SRC_AS, [0, 1, 0, 4, 5]);
     let harness = enrich(flows(), r#"{"as": {"table": "asn"}}"#);

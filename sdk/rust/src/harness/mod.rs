@@ -209,6 +209,15 @@ impl Harness {
         self.get(column.hi).into_iter().zip(self.get(column.lo)).map(|(hi, lo)| text_of(hi, lo)).collect()
     }
 
+    /// The words of a text column, whether a row has them or not, in no order.
+    #[must_use]
+    pub fn get_words(&self, column: Text) -> Vec<String> {
+        match self.state.visible(column.id()) {
+            Some(Filled::Text(words, _)) => words.clone(),
+            _ => Vec::new(),
+        }
+    }
+
     /// A text column as the plugin left it.
     #[must_use]
     pub fn get_texts(&self, column: Text) -> Vec<String> {
