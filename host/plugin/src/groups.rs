@@ -4,10 +4,13 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
-use sluice_flow::{Column, Texts};
+use sluice_flow::{Column, Texts, fetch};
 
 /// Places of a table at least: few groups then seldom meet in one.
 const FEW: usize = 2048;
+
+/// Rows that are looked at together: as many as a `u8` can tell apart.
+const SIDE_BY_SIDE: usize = 1 << u8::BITS;
 
 /// In place of a group, while groups are being found: the row is in none.
 const NONE: u32 = u32::MAX;
@@ -70,15 +73,14 @@ impl Groups {
                 rows.zip(factors).for_each(|((group, value), factor)| add(*group, value.saturating_mul(*factor)));
             }
             (None, Some(only)) => {
-                for (row, group) in chosen(only, &self.of_rows) {
-                    add(*group, values.get(row).copied().unwrap_or_default());
-                }
+                chosen(only, &self.of_rows)
+                    .for_each(|(row, group)| add(*group, values.get(row).copied().unwrap_or_default()));
             }
             (Some(factors), Some(only)) => {
-                for (row, group) in chosen(only, &self.of_rows) {
+                chosen(only, &self.of_rows).for_each(|(row, group)| {
                     let (value, factor) = (values.get(row), factors.get(row));
                     add(*group, value.zip(factor).map_or(0, |(value, factor)| value.saturating_mul(*factor)));
-                }
+                });
             }
         }
         sums
@@ -102,7 +104,8 @@ impl Groups {
         let others = match columns {
             // Both halves of an address, in one go.
             [Column::U64(first), Column::U64(second), others @ ..] => {
-                self.by_two(chosen, first.iter().zip(second.iter()).map(|(first, second)| [*first, *second]));
+                let half = |values: &[u64], row| values.get(row).copied().unwrap_or_default();
+                self.by_two(chosen, |row| [half(first, row), half(second, row)]);
                 others
             }
             [first, others @ ..] => {
@@ -110,7 +113,7 @@ impl Groups {
                 others
             }
             [] => {
-                self.by_one(chosen, std::iter::repeat_n(0, rows));
+                self.by_one(chosen, |_| 0);
                 &[]
             }
         };
@@ -127,34 +130,31 @@ impl Groups {
     /// Sorts by the first column, or splits the groups so far by one more.
     fn by(&mut self, column: &Column, chosen: Chosen<'_>, is_first: bool) {
         match column {
-            Column::U8(values) => self.by_values(wide(values), chosen, is_first),
-            Column::U16(values) => self.by_values(wide(values), chosen, is_first),
-            Column::U32(values) => self.by_values(wide(values), chosen, is_first),
-            Column::U64(values) => self.by_values(wide(values), chosen, is_first),
-            Column::Text(texts) => self.by_values(wide(&by_word(texts)), chosen, is_first),
+            Column::U8(values) => self.by_values(values, chosen, is_first),
+            Column::U16(values) => self.by_values(values, chosen, is_first),
+            Column::U32(values) => self.by_values(values, chosen, is_first),
+            Column::U64(values) => self.by_values(values, chosen, is_first),
+            Column::Text(texts) => self.by_values(&by_word(texts), chosen, is_first),
             Column::Lists(_) => {}
         }
     }
 
-    fn by_values(&mut self, values: impl Iterator<Item = u64>, chosen: Chosen<'_>, is_first: bool) {
+    fn by_values<T: Copy + Into<u64>>(&mut self, values: &[T], chosen: Chosen<'_>, is_first: bool) {
+        let value = |row| values.get(row).copied().map_or(0, T::into);
         if is_first {
-            return self.by_one(chosen, values);
+            return self.by_one(chosen, value);
         }
         let before = self.of_rows.to_vec();
-        self.by_two(chosen, values.zip(before).map(|(value, group)| [value, u64::from(group)]));
+        self.by_two(chosen, |row| [value(row), before.get(row).copied().unwrap_or_default().into()]);
     }
 
-    fn by_one(&mut self, chosen: Chosen<'_>, keys: impl Iterator<Item = u64>) {
-        self.by_one.sort(chosen, keys, Arc::make_mut(&mut self.of_rows), &mut self.firsts);
+    fn by_one(&mut self, chosen: Chosen<'_>, key: impl Fn(usize) -> u64) {
+        self.by_one.sort(chosen, key, Arc::make_mut(&mut self.of_rows), &mut self.firsts);
     }
 
-    fn by_two(&mut self, chosen: Chosen<'_>, keys: impl Iterator<Item = [u64; 2]>) {
-        self.by_two.sort(chosen, keys, Arc::make_mut(&mut self.of_rows), &mut self.firsts);
+    fn by_two(&mut self, chosen: Chosen<'_>, key: impl Fn(usize) -> [u64; 2]) {
+        self.by_two.sort(chosen, key, Arc::make_mut(&mut self.of_rows), &mut self.firsts);
     }
-}
-
-fn wide<T: Copy + Into<u64>>(values: &[T]) -> impl Iterator<Item = u64> {
-    values.iter().map(|value| (*value).into())
 }
 
 /// By row the first code that has its word: words may be there several times.
@@ -206,10 +206,16 @@ impl Key for [u64; 2] {
     }
 }
 
-/// Where a key is looked for first among so many places, a power of two.
+/// As much of the hash as places take.
 #[inline(always)]
-fn home<K: Key>(key: K, seeds: [u64; 2], places: usize) -> usize {
-    (key.hash(seeds) >> 32) as usize & (places - 1)
+fn hash_of<K: Key>(key: K, seeds: [u64; 2]) -> u32 {
+    (key.hash(seeds) >> 32) as u32
+}
+
+/// Where a key of this hash is looked for first among so many places, a power of two.
+#[inline(always)]
+fn home(hash: u32, places: usize) -> usize {
+    hash as usize & (places - 1)
 }
 
 /// From key to group: open addressing, a third full if the batch is as the one before, at most half.
@@ -231,11 +237,11 @@ impl<K: Key> Default for Table<K> {
 }
 
 impl<K: Key> Table<K> {
-    /// Numbers the rows that are chosen by their keys, of which there is one for each row; the others get [`NONE`].
+    /// Numbers the rows that are chosen by their keys, which `key` knows of every row; the others get [`NONE`].
     fn sort(
         &mut self,
         chosen: Chosen<'_>,
-        keys: impl Iterator<Item = K>,
+        key: impl Fn(usize) -> K,
         of_rows: &mut Vec<u32>,
         firsts: &mut Vec<u32>,
     ) {
@@ -248,30 +254,54 @@ impl<K: Key> Table<K> {
         of_rows.clear();
         of_rows.resize(chosen.rows, NONE);
         firsts.clear();
-        let rows = of_rows.iter_mut().zip(keys).enumerate();
         match chosen.only {
-            None if is_many => self.number_many(rows, firsts),
-            None => self.number_few(rows, firsts),
+            None if is_many => self.number_many(|_| true, key, of_rows, firsts),
+            None => self.number_few(key, of_rows, firsts),
             Some(only) => {
                 let is_in = |row: usize| only.get(row / 32).is_some_and(|word| word >> (row % 32) & 1 == 1);
-                self.number_many(rows.filter(|(row, _)| is_in(*row)), firsts);
+                self.number_many(is_in, key, of_rows, firsts);
             }
         }
     }
 
-    /// Many groups: most rows are the first of theirs, and what is done for these is in the loop.
-    fn number_many<'a>(&mut self, rows: impl Iterator<Item = (usize, (&'a mut u32, K))>, firsts: &mut Vec<u32>) {
-        rows.for_each(|(row, (group, key))| *group = self.number(key, row, firsts));
+    /// Many groups: most rows are the first of theirs, and what is done for these is in the loop. Places are asked for
+    /// ahead, so that memory answers several questions at a time.
+    fn number_many(
+        &mut self,
+        is_in: impl Fn(usize) -> bool,
+        key: impl Fn(usize) -> K,
+        of_rows: &mut [u32],
+        firsts: &mut Vec<u32>,
+    ) {
+        for (groups, first) in of_rows.chunks_mut(SIDE_BY_SIDE).zip((0..).step_by(SIDE_BY_SIDE)) {
+            let (mut rows, mut len) = ([0; SIDE_BY_SIDE], 0);
+            // Put down in any case and then counted or not: which comes next nobody can guess.
+            for at in 0..groups.len() {
+                rows[len % SIDE_BY_SIDE] = at as u8;
+                len += usize::from(is_in(first + at));
+            }
+            let mut hashes = [0; SIDE_BY_SIDE];
+            for (at, hash) in rows[..len].iter().zip(&mut hashes) {
+                *hash = hash_of(key(first + usize::from(*at)), self.seeds);
+                fetch::to_read(self.places.as_ptr().wrapping_add(home(*hash, self.places.len())));
+            }
+            for (at, hash) in rows[..len].iter().zip(hashes) {
+                let row = first + usize::from(*at);
+                groups[usize::from(*at)] = self.number(key(row), hash, row, firsts);
+            }
+        }
     }
 
     /// Few groups: nearly always the first place says which it is. As long as it does, the table stays as it is, and all of
     /// it that the loop needs stays in registers.
-    fn number_few<'a>(&mut self, mut rows: impl Iterator<Item = (usize, (&'a mut u32, K))>, firsts: &mut Vec<u32>) {
+    fn number_few(&mut self, key: impl Fn(usize) -> K, of_rows: &mut [u32], firsts: &mut Vec<u32>) {
+        let mut rows = of_rows.iter_mut().enumerate();
         loop {
             let Table { places, keys, seeds } = &*self;
             let (places, keys, seeds) = (places.as_slice(), keys.as_slice(), *seeds);
-            let miss = rows.by_ref().find_map(|(row, (group, key))| {
-                let place = places.get(home(key, seeds, places.len()));
+            let miss = rows.by_ref().find_map(|(row, group)| {
+                let key = key(row);
+                let place = places.get(home(hash_of(key, seeds), places.len()));
                 *group = place.map_or(NONE, |place| place.wrapping_sub(1));
                 (keys.get(*group as usize) != Some(&key)).then_some((row, group, key))
             });
@@ -283,13 +313,13 @@ impl<K: Key> Table<K> {
     /// Not in the loop: what it needs would take the registers.
     #[inline(never)]
     fn number_apart(&mut self, key: K, row: usize, firsts: &mut Vec<u32>) -> u32 {
-        self.number(key, row, firsts)
+        self.number(key, hash_of(key, self.seeds), row, firsts)
     }
 
     /// The group of a row by its key. Often the first place says which it is, or that it is a new one.
     #[inline(always)]
-    fn number(&mut self, key: K, row: usize, firsts: &mut Vec<u32>) -> u32 {
-        let home = home(key, self.seeds, self.places.len());
+    fn number(&mut self, key: K, hash: u32, row: usize, firsts: &mut Vec<u32>) -> u32 {
+        let home = home(hash, self.places.len());
         let Some(place) = self.places.get_mut(home) else { return NONE };
         let group = place.wrapping_sub(1);
         if self.keys.get(group as usize) == Some(&key) {
@@ -333,7 +363,7 @@ impl<K: Key> Table<K> {
         self.places.clear();
         self.places.resize(length, 0);
         for (group, key) in (1..).zip(&self.keys) {
-            let mut at = home(*key, self.seeds, length);
+            let mut at = home(hash_of(*key, self.seeds), length);
             while self.places[at] != 0 {
                 at = (at + 1) & (length - 1);
             }

@@ -222,7 +222,7 @@ fn fill_as(state: &mut State, column: ColumnId, width: Width, bitmap: &[u32], va
 }
 
 /// The values to change: in place if nobody else holds them, else copied.
-pub(super) fn to_change<T: Copy>(values: Arc<Vec<T>>, buffer: impl FnOnce() -> Vec<T>) -> Vec<T> {
+fn to_change<T: Copy>(values: Arc<Vec<T>>, buffer: impl FnOnce() -> Vec<T>) -> Vec<T> {
     Arc::try_unwrap(values).unwrap_or_else(|shared| {
         let mut copy = buffer();
         copy.extend_from_slice(&shared);
@@ -230,21 +230,51 @@ pub(super) fn to_change<T: Copy>(values: Arc<Vec<T>>, buffer: impl FnOnce() -> V
     })
 }
 
-fn fill_rows<T: Copy>(values: &mut [T], bitmap: &[u32], value: T) {
+/// A number that can be chosen eight at a time.
+trait Chosen: Copy {
+    /// `value` where the bit of `mask` is set, and else what is there.
+    fn choose(eight: [Self; 8], mask: u8, value: Self) -> [Self; 8];
+}
+
+macro_rules! chosen_one_by_one {
+    ($($type:ty),*) => {$(
+        impl Chosen for $type {
+            /// Each with a mask that is a constant: many are then chosen at once.
+            #[inline(always)]
+            fn choose(eight: [$type; 8], mask: u8, value: $type) -> [$type; 8] {
+                std::array::from_fn(|at| if mask >> at & 1 == 1 { value } else { eight[at] })
+            }
+        }
+    )*};
+}
+chosen_one_by_one!(u16, u32, u64);
+
+impl Chosen for u8 {
+    /// As one number of 64 bits.
+    #[inline(always)]
+    fn choose(eight: [u8; 8], mask: u8, value: u8) -> [u8; 8] {
+        const ONES: u64 = 0x0101_0101_0101_0101;
+        // Bit `n` in byte `n` and nothing else there; then the highest bit of each byte that is not 0, and then all of its bits.
+        let bits = u64::from(mask).wrapping_mul(ONES) & 0x8040_2010_0804_0201;
+        let mask = ((bits + 0x7f * ONES) >> 7 & ONES) * 0xff;
+        let (rows, values) = (u64::from_le_bytes(eight), u64::from(value) * ONES);
+        (rows & !mask | values & mask).to_le_bytes()
+    }
+}
+
+fn fill_rows<T: Chosen>(values: &mut [T], bitmap: &[u32], value: T) {
     for (rows, word) in values.chunks_mut(32).zip(bitmap) {
         match *word {
             0 => {}
             u32::MAX => rows.fill(value),
             word => {
-                // Eight at a time, each with a mask that is a constant: many are then chosen at once.
                 let (eights, rest) = rows.as_chunks_mut::<8>();
-                let choose = |row: T, byte: u8, at: usize| if byte >> at & 1 == 1 { value } else { row };
                 let bytes = word.to_le_bytes();
                 for (eight, byte) in eights.iter_mut().zip(bytes) {
-                    *eight = std::array::from_fn(|at| choose(eight[at], byte, at));
+                    *eight = T::choose(*eight, byte, value);
                 }
                 let byte = bytes.get(eights.len()).copied().unwrap_or_default();
-                rest.iter_mut().enumerate().for_each(|(at, row)| *row = choose(*row, byte, at));
+                rest.iter_mut().zip(0..8).filter(|(_, at)| byte >> at & 1 == 1).for_each(|(row, _)| *row = value);
             }
         }
     }
@@ -280,6 +310,12 @@ mod tests {
 
     use super::*;
 
+    /// Sets the rows of a bitmap one by one.
+    fn filled<T: Copy>(values: &[T], bitmap: &[u32], value: T) -> Vec<T> {
+        let is_in = |row: usize| bitmap[row / 32] >> (row % 32) & 1 == 1;
+        values.iter().enumerate().map(|(row, before)| if is_in(row) { value } else { *before }).collect()
+    }
+
     const OPS: [Cmp; 6] = [Cmp::Eq, Cmp::Ne, Cmp::Lt, Cmp::Le, Cmp::Gt, Cmp::Ge];
 
     /// Row by row, as `wit/kernels.wit` says it.
@@ -300,6 +336,21 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn rows_of_a_bitmap_are_filled_and_no_others(
+            values in prop::collection::vec(any::<u16>(), 0..200),
+            mut bitmap in prop::collection::vec(prop_oneof![Just(0), Just(u32::MAX), any::<u32>()], 7),
+            value in any::<u16>(),
+        ) {
+            bitmap.truncate(values.len().div_ceil(32));
+            let mut bytes: Vec<u8> = values.iter().map(|value| *value as u8).collect();
+            let expected = (filled(&values, &bitmap, value), filled(&bytes, &bitmap, value as u8));
+            let mut words = values;
+            fill_rows(&mut words, &bitmap, value);
+            fill_rows(&mut bytes, &bitmap, value as u8);
+            prop_assert_eq!((words, bytes), expected);
+        }
+
         #[test]
         fn every_width_and_length_compares_as_numbers_do(
             values in prop::collection::vec(prop_oneof![0..4_u64, Just(255), Just(65_535), any::<u64>()], 0..200),

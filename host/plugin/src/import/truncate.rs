@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use sluice_flow::{Column, ColumnId, Width};
 
-use super::kernels::to_change;
 use crate::abi::{Denied, Families};
 use crate::state::State;
 
@@ -14,6 +13,9 @@ const MAPPED: u64 = 0xffff_0000_0000;
 /// Rows that are worked on at a time: those of one exporter's IPv4 template come in a row, and for
 /// them there is nothing to decide.
 const LANES: usize = 8;
+
+/// High halves that are looked at before it is asked whether that is enough to know.
+const AT_ONCE: usize = 512;
 
 const V4_BITS: u8 = 32;
 const V6_BITS: u8 = 128;
@@ -36,32 +38,26 @@ pub(super) fn truncate(
         state.writable_as(lo, Width::U64)?;
     }
     let (his, los) = pair.ok_or(Denied::Absent)?;
-    let rows = Rows::of(&his, &los);
-    if changes {
-        let masks = Masks::of(v4_bits, v6_bits);
-        let current = state.current_mut()?;
-        let pool = current.batch().pool().clone();
-        // What this call wrote has no other owner then, and is changed in place.
-        drop((current.take(hi), current.take(lo)));
-        // A half of which every bit stays is the batch's own, and written all the same: it is what this call says it is.
-        let (has_v4, has_v6) = (rows.v4.iter().any(|byte| *byte != 0), rows.v6.iter().any(|byte| *byte != 0));
-        let his = if has_v6 && masks.v6_hi != u64::MAX {
-            let mut his = to_change(his, || pool.u64s());
-            his.iter_mut().for_each(|hi| *hi &= masks.v6_hi);
-            Arc::new(his)
-        } else {
-            his
-        };
-        let los = if has_v4 && masks.v4_lo != u64::MAX || has_v6 && masks.v6_lo != u64::MAX {
-            let mut los = to_change(los, || pool.u64s());
-            masks.apply(&mut los, &rows.v4);
-            Arc::new(los)
-        } else {
-            los
-        };
-        current.put(hi, Some(Column::U64(his)));
-        current.put(lo, Some(Column::U64(los)));
+    if !changes {
+        let rows = Truncated::of(&his, &los, None).rows;
+        return Ok(Families { v4: words(&rows.v4), v6: words(&rows.v6) });
     }
+    let masks = Masks::of(v4_bits, v6_bits);
+    let current = state.current_mut()?;
+    let pool = current.batch().pool();
+    let room = || {
+        let mut room = pool.u64s();
+        room.reserve_exact(his.len());
+        room
+    };
+    // Where no address has anything in the high half, which of IPv4 none has, there is nothing to zero.
+    let has_high = || his.chunks(AT_ONCE).any(|his| his.iter().fold(0, |or, hi| or | hi) != 0);
+    let new_his = (masks.v6_hi != u64::MAX && has_high()).then(room);
+    let Truncated { rows, his: new_his, los: new_los } =
+        Truncated::of(&his, &los, Some((masks, new_his, room())));
+    // A half of which every bit stays is the batch's own, and written all the same: it is what this call says it is.
+    current.put(hi, Some(Column::U64(new_his.map_or(his, Arc::new))));
+    current.put(lo, Some(Column::U64(new_los.map_or(los, Arc::new))));
     Ok(Families { v4: words(&rows.v4), v6: words(&rows.v6) })
 }
 
@@ -71,48 +67,103 @@ struct Rows {
     v6: Vec<u8>,
 }
 
-impl Rows {
-    /// `his` and `los` are of one length.
-    fn of(his: &[u64], los: &[u64]) -> Rows {
-        let bytes = los.len().div_ceil(LANES);
-        let mut rows = Rows { v4: Vec::with_capacity(bytes), v6: Vec::with_capacity(bytes) };
-        let (hi, hi_rest) = his.as_chunks::<LANES>();
-        let (lo, lo_rest) = los.as_chunks::<LANES>();
-        let eights = hi.iter().zip(lo).map(|(hi, lo)| families(hi, lo));
-        eights.for_each(|(v4, v6)| rows.push(v4, v6));
-        if !lo_rest.is_empty() {
-            // Rows that are not there have an absent address.
-            let (mut hi, mut lo) = ([0; LANES], [0; LANES]);
-            hi.iter_mut().zip(hi_rest).for_each(|(hi, rest)| *hi = *rest);
-            lo.iter_mut().zip(lo_rest).for_each(|(lo, rest)| *lo = *rest);
-            let (v4, v6) = families(&hi, &lo);
-            rows.push(v4, v6);
+/// What is left of addresses. A half that was given no room is not looked after.
+struct Truncated {
+    rows: Rows,
+    his: Option<Vec<u64>>,
+    los: Option<Vec<u64>>,
+}
+
+impl Truncated {
+    /// `his` and `los` are of one length; what is left of them goes to the rooms, which are empty.
+    fn of(his: &[u64], los: &[u64], masks: Option<(Masks, Option<Vec<u64>>, Vec<u64>)>) -> Truncated {
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has the instructions, which were asked for just now.
+            #[allow(
+                unsafe_code,
+                reason = "numbers of 64 bits are compared here, for which the instructions that every x86-64 has do not suffice"
+            )]
+            return unsafe { Truncated::of_avx2(his, los, masks) };
         }
-        rows
+        Truncated::of_each(his, los, masks)
     }
 
-    fn push(&mut self, v4: u8, v6: u8) {
-        self.v4.push(v4);
-        self.v6.push(v6);
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn of_avx2(his: &[u64], los: &[u64], masks: Option<(Masks, Option<Vec<u64>>, Vec<u64>)>) -> Truncated {
+        Truncated::of_each(his, los, masks)
+    }
+
+    #[inline(always)]
+    fn of_each(his: &[u64], los: &[u64], masks: Option<(Masks, Option<Vec<u64>>, Vec<u64>)>) -> Truncated {
+        let mut rows = Rows::with_room(his.len());
+        let (mut new_his, mut new_los) = (None, None);
+        match masks {
+            None => rows.each(his, los, |_, _, _| {}),
+            Some((masks, None, mut to)) => {
+                rows.each(his, los, |_, lo, v4| to.extend_from_slice(&masks.lows(lo, v4)));
+                new_los = Some(to);
+            }
+            Some((masks, Some(mut to_his), mut to)) => {
+                rows.each(his, los, |hi, lo, v4| {
+                    to_his.extend_from_slice(&hi.map(|hi| hi & masks.v6_hi));
+                    to.extend_from_slice(&masks.lows(lo, v4));
+                });
+                (new_his, new_los) = (Some(to_his), Some(to));
+            }
+        }
+        // The last eight may have been fewer.
+        new_his.iter_mut().chain(&mut new_los).for_each(|new: &mut Vec<u64>| new.truncate(his.len()));
+        Truncated { rows, his: new_his, los: new_los }
+    }
+}
+
+impl Rows {
+    fn with_room(rows: usize) -> Rows {
+        let bytes = rows.div_ceil(LANES);
+        Rows { v4: Vec::with_capacity(bytes), v6: Vec::with_capacity(bytes) }
+    }
+
+    /// Tells families apart, and calls `f` with eight halves of each kind and which of them are of IPv4.
+    #[inline(always)]
+    fn each(&mut self, his: &[u64], los: &[u64], mut f: impl FnMut(&[u64; LANES], &[u64; LANES], u8)) {
+        let (hi, hi_rest) = his.as_chunks::<LANES>();
+        let (lo, lo_rest) = los.as_chunks::<LANES>();
+        // Rows that are not there have an absent address.
+        let (mut hi_last, mut lo_last) = ([0; LANES], [0; LANES]);
+        hi_last.iter_mut().zip(hi_rest).for_each(|(hi, rest)| *hi = *rest);
+        lo_last.iter_mut().zip(lo_rest).for_each(|(lo, rest)| *lo = *rest);
+        let last = (!lo_rest.is_empty()).then_some((&hi_last, &lo_last));
+        // A loop, and `f` in one place only: what is called there then has the instructions that this is compiled with.
+        for (hi, lo) in hi.iter().zip(lo).chain(last) {
+            let (v4, v6) = families(hi, lo);
+            self.v4.push(v4);
+            self.v6.push(v6);
+            f(hi, lo, v4);
+        }
     }
 }
 
 /// Which of eight addresses are of IPv4, and which are others.
+#[inline(always)]
 fn families(hi: &[u64; LANES], lo: &[u64; LANES]) -> (u8, u8) {
     let other_bits = hi.iter().zip(lo).fold(0, |or, (hi, lo)| or | hi | (lo ^ MAPPED) >> 32);
     if other_bits == 0 {
         return (u8::MAX, 0);
     }
-    // A byte each, and eight of them to eight bits by one multiplication.
-    let bits = |flags: [bool; LANES]| {
-        (u64::from_le_bytes(flags.map(u8::from)).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
+    // Each bit in its place, and all of them together: no more than a few instructions for four of them.
+    let bits = |zeros: [u64; LANES]| {
+        let bits = zeros.iter().enumerate().map(|(at, zero)| if *zero == 0 { 1_u64 << at } else { 0 });
+        bits.fold(0, |byte, bit| byte | bit) as u8
     };
-    let v4 = bits(std::array::from_fn(|at| hi[at] | (lo[at] ^ MAPPED) >> 32 == 0));
-    let present = bits(std::array::from_fn(|at| hi[at] | lo[at] != 0));
-    (v4, present & !v4)
+    let v4 = bits(std::array::from_fn(|at| hi[at] | (lo[at] ^ MAPPED) >> 32));
+    let absent = bits(std::array::from_fn(|at| hi[at] | lo[at]));
+    (v4, !(absent | v4))
 }
 
 /// The bits of each half that stay. The high half of an IPv4 address has none.
+#[derive(Clone, Copy)]
 struct Masks {
     v4_lo: u64,
     v6_hi: u64,
@@ -128,19 +179,14 @@ impl Masks {
         Masks { v4_lo: !u64::from(u32::MAX) | u64::from(v4), v6_hi: (v6 >> 64) as u64, v6_lo: v6 as u64 }
     }
 
-    /// Masks low halves by family. In an absent address there is nothing to zero, so it may count as either.
-    fn apply(&self, los: &mut [u64], v4: &[u8]) {
-        let mask = |v4: u8, at: usize| if v4 >> at & 1 == 1 { self.v4_lo } else { self.v6_lo };
-        let (eights, rest) = los.as_chunks_mut::<LANES>();
-        for (los, v4) in eights.iter_mut().zip(v4) {
-            match *v4 {
-                u8::MAX => los.iter_mut().for_each(|lo| *lo &= self.v4_lo),
-                0 => los.iter_mut().for_each(|lo| *lo &= self.v6_lo),
-                v4 => *los = std::array::from_fn(|at| los[at] & mask(v4, at)),
-            }
+    /// Low halves, masked by family. In an absent address there is nothing to zero, so it may count as either.
+    #[inline(always)]
+    fn lows(&self, los: &[u64; LANES], v4: u8) -> [u64; LANES] {
+        match v4 {
+            u8::MAX => los.map(|lo| lo & self.v4_lo),
+            0 => los.map(|lo| lo & self.v6_lo),
+            v4 => std::array::from_fn(|at| los[at] & if v4 >> at & 1 == 1 { self.v4_lo } else { self.v6_lo }),
         }
-        let v4 = v4.get(eights.len()).copied().unwrap_or_default();
-        rest.iter_mut().enumerate().for_each(|(at, lo)| *lo &= mask(v4, at));
     }
 }
 
@@ -197,12 +243,15 @@ mod tests {
     proptest! {
         #[test]
         fn eight_rows_at_a_time_are_truncated_as_one_by_one(addresses in addresses(), v4_bits in 0..=32_u8, v6_bits in 0..=128_u8) {
-            let mut his: Vec<u64> = addresses.iter().map(|address| (address >> 64) as u64).collect();
-            let mut los: Vec<u64> = addresses.iter().map(|address| *address as u64).collect();
-            let rows = Rows::of(&his, &los);
+            let his: Vec<u64> = addresses.iter().map(|address| (address >> 64) as u64).collect();
+            let los: Vec<u64> = addresses.iter().map(|address| *address as u64).collect();
             let masks = Masks::of(v4_bits, v6_bits);
-            his.iter_mut().for_each(|hi| *hi &= masks.v6_hi);
-            masks.apply(&mut los, &rows.v4);
+            let untouched = Truncated::of(&his, &los, None).rows;
+            let low_only = Truncated::of(&his, &los, Some((masks, None, Vec::new())));
+            let Truncated { rows, his, los } = Truncated::of(&his, &los, Some((masks, Some(Vec::new()), Vec::new())));
+            prop_assert_eq!((&untouched.v4, &untouched.v6), (&rows.v4, &rows.v6));
+            prop_assert_eq!(&low_only.los, &los);
+            let (his, los) = (his.unwrap(), los.unwrap());
             let left: Vec<u128> = his.iter().zip(&los).map(|(hi, lo)| u128::from(*hi) << 64 | u128::from(*lo)).collect();
             let families = Families { v4: words(&rows.v4), v6: words(&rows.v6) };
             prop_assert_eq!((left, families), plain(&addresses, v4_bits, v6_bits));

@@ -16,14 +16,16 @@ const MAX_REGIONS: usize = 1 << 22;
 /// Tables of prefixes, looked up together.
 pub struct Joint {
     regions: Prefixes,
-    /// By table its generation, and by region the code.
-    codes: Vec<(u64, Vec<u32>)>,
+    /// By table.
+    generations: Vec<u64>,
+    /// By region and then by table: whoever asks one table asks the others for the same regions.
+    codes: Vec<u32>,
 }
 
 impl std::fmt::Debug for Joint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let regions = self.codes.first().map_or(0, |(_, codes)| codes.len());
-        write!(f, "Joint({} tables, {regions} regions)", self.codes.len())
+        let tables = self.generations.len();
+        write!(f, "Joint({tables} tables, {} regions)", self.codes.len() / tables.max(1))
     }
 }
 
@@ -35,14 +37,14 @@ impl Joint {
         let (v4, v6): (Vec<_>, Vec<_>) = runs.into_iter().unzip();
         let mut regions = Regions::new(tables.len());
         let regions_of = Prefixes::of_runs(&regions.merge(&v4)?, &regions.merge(&v6)?);
-        let codes = tables.iter().map(|table| table.generation()).zip(regions.codes).collect();
-        Some(Joint { regions: regions_of, codes })
+        let generations = tables.iter().map(|table| table.generation()).collect();
+        Some(Joint { regions: regions_of, generations, codes: regions.codes })
     }
 
     /// Whether a table, as it is now, is one of these.
     #[must_use]
     pub fn has(&self, table: &Table) -> bool {
-        self.by_region(table).is_some()
+        self.place_of(table).is_some()
     }
 
     /// Regions of many addresses, given as halves, appended to `regions`; as many as the shorter list has.
@@ -52,26 +54,26 @@ impl Joint {
 
     /// Codes that regions have in a table, appended to `codes`: what the table says of the addresses. 0 if it is none of these.
     pub fn codes_of(&self, table: &Table, regions: &[u32], codes: &mut Vec<u32>) {
-        let by_region = self.by_region(table).unwrap_or_default();
-        codes.extend(regions.iter().map(|region| by_region.get(*region as usize).copied().unwrap_or_default()));
+        let tables = self.generations.len();
+        let from = self.place_of(table).and_then(|place| self.codes.get(place..)).unwrap_or_default();
+        codes.extend(regions.iter().map(|region| from.get(*region as usize * tables).copied().unwrap_or_default()));
     }
 
-    fn by_region(&self, table: &Table) -> Option<&[u32]> {
-        let of_table = self.codes.iter().find(|(generation, _)| *generation == table.generation());
-        of_table.map(|(_, codes)| codes.as_slice())
+    fn place_of(&self, table: &Table) -> Option<usize> {
+        self.generations.iter().position(|generation| *generation == table.generation())
     }
 }
 
 /// Numbers for what addresses have in all tables. Number 0 is to have nothing in any.
 struct Regions {
     numbers: HashMap<Vec<u32>, u32>,
-    /// By table and then by number.
-    codes: Vec<Vec<u32>>,
+    /// By number and then by table.
+    codes: Vec<u32>,
 }
 
 impl Regions {
     fn new(tables: usize) -> Regions {
-        Regions { numbers: HashMap::from([(vec![0; tables], 0)]), codes: vec![vec![0]; tables] }
+        Regions { numbers: HashMap::from([(vec![0; tables], 0)]), codes: vec![0; tables] }
     }
 
     fn number(&mut self, of_tables: &[u32]) -> Option<u32> {
@@ -83,7 +85,7 @@ impl Regions {
             return None;
         }
         self.numbers.insert(of_tables.to_vec(), number as u32);
-        self.codes.iter_mut().zip(of_tables).for_each(|(codes, code)| codes.push(*code));
+        self.codes.extend_from_slice(of_tables);
         Some(number as u32)
     }
 
