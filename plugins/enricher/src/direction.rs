@@ -1,5 +1,6 @@
 //! Direction and remote side.
 
+use sluice_sdk::kernels::{self, Cmp};
 use sluice_sdk::{Address, Batch, Denied, Table, columns, rows};
 
 use crate::config::DirectionMode;
@@ -76,14 +77,13 @@ fn by_prefixes(table: &Table, batch: &Batch) -> Result<(Vec<u8>, Option<SideCode
 }
 
 fn blank_absent(batch: &Batch, address: Address, direction: &mut [u8]) -> Result<(), Denied> {
-    let lo = batch.get_or_zero(address.lo)?;
+    let lo = kernels::test(batch, address.lo, Cmp::Eq, 0)?;
     // Hardly any address ends in 64 zero bits: mostly one column is enough to know.
-    if !lo.contains(&0) {
+    if lo.count() == 0 {
         return Ok(());
     }
-    let hi = batch.get_or_zero(address.hi)?;
-    for ((direction, hi), lo) in direction.iter_mut().zip(&hi).zip(&lo) {
-        if *hi | *lo == 0 {
+    for row in lo.and(&kernels::test(batch, address.hi, Cmp::Eq, 0)?).iter() {
+        if let Some(direction) = direction.get_mut(row) {
             *direction = UNKNOWN;
         }
     }

@@ -75,6 +75,22 @@ fn bitmap<T: Copy>(values: &[T], holds: impl Fn(T) -> bool) -> Vec<u32> {
     words
 }
 
+/// The same for numbers of 64 bits.
+#[inline(always)]
+fn bitmap_wide(values: &[u64], holds: impl Fn(u64) -> bool) -> Vec<u32> {
+    let mut words = Vec::with_capacity(values.len().div_ceil(32));
+    // A loop: what a function of the library calls is not compiled with the instructions that this is compiled with.
+    for values in values.chunks(32) {
+        let mut word = 0;
+        // Each bit in its place, and all of them together, as wide as the numbers.
+        for (bit, value) in (0..32).zip(values) {
+            word |= if holds(*value) { 1_u64 << bit } else { 0 };
+        }
+        words.push(word as u32);
+    }
+    words
+}
+
 /// Rows whose value compares as asked; in the column's own width, of which more fit into a register.
 fn compare<T: Copy + PartialOrd + TryFrom<u64>>(values: &[T], op: Cmp, than: u64) -> Vec<u32> {
     let Ok(than) = T::try_from(than) else {
@@ -88,6 +104,30 @@ fn compare<T: Copy + PartialOrd + TryFrom<u64>>(values: &[T], op: Cmp, than: u64
         Cmp::Le => bitmap(values, |value| value <= than),
         Cmp::Gt => bitmap(values, |value| value > than),
         Cmp::Ge => bitmap(values, |value| value >= than),
+    }
+}
+
+/// The same for numbers of 64 bits.
+fn compare_wide(values: &[u64], op: Cmp, than: u64) -> Vec<u32> {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has the instructions, which were asked for just now.
+        #[allow(unsafe_code, reason = "the instructions that every x86-64 has compare no numbers of 64 bits")]
+        return unsafe { compare_wide_avx2(values, op, than) };
+    }
+    compare(values, op, than)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn compare_wide_avx2(values: &[u64], op: Cmp, than: u64) -> Vec<u32> {
+    match op {
+        Cmp::Eq => bitmap_wide(values, |value| value == than),
+        Cmp::Ne => bitmap_wide(values, |value| value != than),
+        Cmp::Lt => bitmap_wide(values, |value| value < than),
+        Cmp::Le => bitmap_wide(values, |value| value <= than),
+        Cmp::Gt => bitmap_wide(values, |value| value > than),
+        Cmp::Ge => bitmap_wide(values, |value| value >= than),
     }
 }
 
@@ -122,7 +162,7 @@ fn test(state: &State, column: ColumnId, op: Cmp, than: u64) -> Result<Vec<u32>,
         Some(Column::U8(values)) => Ok(compare(values, op, than)),
         Some(Column::U16(values)) => Ok(compare(values, op, than)),
         Some(Column::U32(values)) => Ok(compare(values, op, than)),
-        Some(Column::U64(values)) => Ok(compare(values, op, than)),
+        Some(Column::U64(values)) => Ok(compare_wide(values, op, than)),
         Some(Column::Text(_) | Column::Lists(_)) => Err(not_a_number(state, column)),
         None => match not_a_number(state, column) {
             Denied::Absent => Ok(uniform(rows, compare(&[0_u64], op, than) == [1])),
@@ -361,6 +401,7 @@ mod tests {
             let wide = |values: Vec<u64>, op| plain(&values, op, than);
             for op in OPS {
                 prop_assert_eq!(compare(&values, op, than), plain(&values, op, than));
+                prop_assert_eq!(compare_wide(&values, op, than), plain(&values, op, than));
                 prop_assert_eq!(compare(&bytes, op, than), wide(bytes.iter().map(|value| u64::from(*value)).collect(), op));
                 prop_assert_eq!(compare(&words, op, than), wide(words.iter().map(|value| u64::from(*value)).collect(), op));
             }

@@ -39,26 +39,25 @@ pub(super) fn truncate(
     }
     let (his, los) = pair.ok_or(Denied::Absent)?;
     if !changes {
-        let rows = Truncated::of(&his, &los, None).rows;
-        return Ok(Families { v4: words(&rows.v4), v6: words(&rows.v6) });
+        return Ok(Rows::of(&his, &los, None).into());
     }
     let masks = Masks::of(v4_bits, v6_bits);
     let current = state.current_mut()?;
     let pool = current.batch().pool();
     let room = || {
         let mut room = pool.u64s();
-        room.reserve_exact(his.len());
+        room.reserve_exact(los.len().next_multiple_of(LANES));
         room
     };
     // Where no address has anything in the high half, which of IPv4 none has, there is nothing to zero.
     let has_high = || his.chunks(AT_ONCE).any(|his| his.iter().fold(0, |or, hi| or | hi) != 0);
     let new_his = (masks.v6_hi != u64::MAX && has_high()).then(room);
-    let Truncated { rows, his: new_his, los: new_los } =
-        Truncated::of(&his, &los, Some((masks, new_his, room())));
-    // A half of which every bit stays is the batch's own, and written all the same: it is what this call says it is.
-    current.put(hi, Some(Column::U64(new_his.map_or(his, Arc::new))));
-    current.put(lo, Some(Column::U64(new_los.map_or(los, Arc::new))));
-    Ok(Families { v4: words(&rows.v4), v6: words(&rows.v6) })
+    let mut left = Left { masks, his: new_his, los: room() };
+    let rows = Rows::of(&his, &los, Some(&mut left));
+    // The other half is the batch's own, and written all the same: it is what this call says it is.
+    current.put(hi, Some(Column::U64(left.his.map_or(his, Arc::new))));
+    current.put(lo, Some(Column::U64(Arc::new(left.los))));
+    Ok(rows.into())
 }
 
 /// The rows of each family, a bit a row: row `r` is bit `r % 8` of byte `r / 8`.
@@ -67,67 +66,36 @@ struct Rows {
     v6: Vec<u8>,
 }
 
-/// What is left of addresses. A half that was given no room is not looked after.
-struct Truncated {
-    rows: Rows,
+/// What is left of addresses.
+struct Left {
+    masks: Masks,
+    /// None where every bit of the high halves stays.
     his: Option<Vec<u64>>,
-    los: Option<Vec<u64>>,
+    los: Vec<u64>,
 }
 
-impl Truncated {
-    /// `his` and `los` are of one length; what is left of them goes to the rooms, which are empty.
-    fn of(his: &[u64], los: &[u64], masks: Option<(Masks, Option<Vec<u64>>, Vec<u64>)>) -> Truncated {
+impl Rows {
+    /// Tells families apart, in one go with what is put into `left`, which is empty. `his` and `los` are of one length.
+    fn of(his: &[u64], los: &[u64], left: Option<&mut Left>) -> Rows {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
             // SAFETY: the processor has the instructions, which were asked for just now.
-            #[allow(
-                unsafe_code,
-                reason = "numbers of 64 bits are compared here, for which the instructions that every x86-64 has do not suffice"
-            )]
-            return unsafe { Truncated::of_avx2(his, los, masks) };
+            #[allow(unsafe_code, reason = "the instructions that every x86-64 has compare no numbers of 64 bits")]
+            return unsafe { Rows::of_avx2(his, los, left) };
         }
-        Truncated::of_each(his, los, masks)
+        Rows::of_each(his, los, left)
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
-    fn of_avx2(his: &[u64], los: &[u64], masks: Option<(Masks, Option<Vec<u64>>, Vec<u64>)>) -> Truncated {
-        Truncated::of_each(his, los, masks)
+    fn of_avx2(his: &[u64], los: &[u64], left: Option<&mut Left>) -> Rows {
+        Rows::of_each(his, los, left)
     }
 
     #[inline(always)]
-    fn of_each(his: &[u64], los: &[u64], masks: Option<(Masks, Option<Vec<u64>>, Vec<u64>)>) -> Truncated {
-        let mut rows = Rows::with_room(his.len());
-        let (mut new_his, mut new_los) = (None, None);
-        match masks {
-            None => rows.each(his, los, |_, _, _| {}),
-            Some((masks, None, mut to)) => {
-                rows.each(his, los, |_, lo, v4| to.extend_from_slice(&masks.lows(lo, v4)));
-                new_los = Some(to);
-            }
-            Some((masks, Some(mut to_his), mut to)) => {
-                rows.each(his, los, |hi, lo, v4| {
-                    to_his.extend_from_slice(&hi.map(|hi| hi & masks.v6_hi));
-                    to.extend_from_slice(&masks.lows(lo, v4));
-                });
-                (new_his, new_los) = (Some(to_his), Some(to));
-            }
-        }
-        // The last eight may have been fewer.
-        new_his.iter_mut().chain(&mut new_los).for_each(|new: &mut Vec<u64>| new.truncate(his.len()));
-        Truncated { rows, his: new_his, los: new_los }
-    }
-}
-
-impl Rows {
-    fn with_room(rows: usize) -> Rows {
-        let bytes = rows.div_ceil(LANES);
-        Rows { v4: Vec::with_capacity(bytes), v6: Vec::with_capacity(bytes) }
-    }
-
-    /// Tells families apart, and calls `f` with eight halves of each kind and which of them are of IPv4.
-    #[inline(always)]
-    fn each(&mut self, his: &[u64], los: &[u64], mut f: impl FnMut(&[u64; LANES], &[u64; LANES], u8)) {
+    fn of_each(his: &[u64], los: &[u64], mut left: Option<&mut Left>) -> Rows {
+        let bytes = los.len().div_ceil(LANES);
+        let mut rows = Rows { v4: Vec::with_capacity(bytes), v6: Vec::with_capacity(bytes) };
         let (hi, hi_rest) = his.as_chunks::<LANES>();
         let (lo, lo_rest) = los.as_chunks::<LANES>();
         // Rows that are not there have an absent address.
@@ -135,13 +103,40 @@ impl Rows {
         hi_last.iter_mut().zip(hi_rest).for_each(|(hi, rest)| *hi = *rest);
         lo_last.iter_mut().zip(lo_rest).for_each(|(lo, rest)| *lo = *rest);
         let last = (!lo_rest.is_empty()).then_some((&hi_last, &lo_last));
-        // A loop, and `f` in one place only: what is called there then has the instructions that this is compiled with.
         for (hi, lo) in hi.iter().zip(lo).chain(last) {
             let (v4, v6) = families(hi, lo);
-            self.v4.push(v4);
-            self.v6.push(v6);
-            f(hi, lo, v4);
+            rows.v4.push(v4);
+            rows.v6.push(v6);
+            if let Some(left) = &mut left {
+                left.push(hi, lo, v4);
+            }
         }
+        if let Some(Left { his, los: lows, .. }) = left {
+            his.iter_mut().chain([lows]).for_each(|halves| halves.truncate(los.len()));
+        }
+        rows
+    }
+}
+
+impl Left {
+    #[inline(always)]
+    fn push(&mut self, his: &[u64; LANES], los: &[u64; LANES], v4: u8) {
+        let Masks { v4_lo, v6_hi, v6_lo } = self.masks;
+        if let Some(to) = &mut self.his {
+            to.extend_from_slice(&his.map(|hi| hi & v6_hi));
+        }
+        // In an absent address there is nothing to zero, so it may count as either.
+        self.los.extend_from_slice(&match v4 {
+            u8::MAX => los.map(|lo| lo & v4_lo),
+            0 => los.map(|lo| lo & v6_lo),
+            v4 => std::array::from_fn(|at| los[at] & if v4 >> at & 1 == 1 { v4_lo } else { v6_lo }),
+        });
+    }
+}
+
+impl From<Rows> for Families {
+    fn from(rows: Rows) -> Families {
+        Families { v4: words(&rows.v4), v6: words(&rows.v6) }
     }
 }
 
@@ -177,16 +172,6 @@ impl Masks {
         let v6 = u128::MAX.checked_shl(u32::from(V6_BITS - v6_bits)).unwrap_or_default();
         // Above the address itself nothing is zeroed: IPv4 stays IPv4.
         Masks { v4_lo: !u64::from(u32::MAX) | u64::from(v4), v6_hi: (v6 >> 64) as u64, v6_lo: v6 as u64 }
-    }
-
-    /// Low halves, masked by family. In an absent address there is nothing to zero, so it may count as either.
-    #[inline(always)]
-    fn lows(&self, los: &[u64; LANES], v4: u8) -> [u64; LANES] {
-        match v4 {
-            u8::MAX => los.map(|lo| lo & self.v4_lo),
-            0 => los.map(|lo| lo & self.v6_lo),
-            v4 => std::array::from_fn(|at| los[at] & if v4 >> at & 1 == 1 { self.v4_lo } else { self.v6_lo }),
-        }
     }
 }
 
@@ -246,14 +231,16 @@ mod tests {
             let his: Vec<u64> = addresses.iter().map(|address| (address >> 64) as u64).collect();
             let los: Vec<u64> = addresses.iter().map(|address| *address as u64).collect();
             let masks = Masks::of(v4_bits, v6_bits);
-            let untouched = Truncated::of(&his, &los, None).rows;
-            let low_only = Truncated::of(&his, &los, Some((masks, None, Vec::new())));
-            let Truncated { rows, his, los } = Truncated::of(&his, &los, Some((masks, Some(Vec::new()), Vec::new())));
-            prop_assert_eq!((&untouched.v4, &untouched.v6), (&rows.v4, &rows.v6));
+            let mut low_only = Left { masks, his: None, los: Vec::new() };
+            let mut both = Left { masks, his: Some(Vec::new()), los: Vec::new() };
+            let untouched = Families::from(Rows::of(&his, &los, None));
+            prop_assert_eq!(&Families::from(Rows::of(&his, &los, Some(&mut low_only))), &untouched);
+            let families = Families::from(Rows::of(&his, &los, Some(&mut both)));
+            prop_assert_eq!(&families, &untouched);
+            let Left { his, los, .. } = both;
+            let his = his.unwrap();
             prop_assert_eq!(&low_only.los, &los);
-            let (his, los) = (his.unwrap(), los.unwrap());
             let left: Vec<u128> = his.iter().zip(&los).map(|(hi, lo)| u128::from(*hi) << 64 | u128::from(*lo)).collect();
-            let families = Families { v4: words(&rows.v4), v6: words(&rows.v6) };
             prop_assert_eq!((left, families), plain(&addresses, v4_bits, v6_bits));
         }
     }

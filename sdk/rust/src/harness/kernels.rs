@@ -22,26 +22,33 @@ pub(super) fn numbers(state: &State, column: ColumnId, each: impl FnMut(u64)) ->
 }
 
 fn test_with(column: ColumnId, choose: impl Fn(u64) -> bool) -> Result<Vec<u32>, Reason> {
+    fn each<T: Copy + Into<u64>>(values: &[T], choose: impl Fn(u64) -> bool) -> Bitmap {
+        values.iter().map(|value| choose((*value).into())).collect()
+    }
     with(|state| {
-        let mut words = vec![0; state.rows.div_ceil(32)];
-        let mut row = 0;
-        numbers(state, column, |value| {
-            words[row / 32] |= u32::from(choose(value)) << (row % 32);
-            row += 1;
-        })?;
-        Ok(words)
+        let rows = match state.read(column) {
+            Ok(Filled::U8(values)) => each(values, choose),
+            Ok(Filled::U16(values)) => each(values, choose),
+            Ok(Filled::U32(values)) => each(values, choose),
+            Ok(Filled::U64(values)) => each(values, choose),
+            Ok(Filled::Text(..) | Filled::Lists(..)) => return Err(state.wrong_width(column)),
+            Err(Reason::Absent) if choose(0) => Bitmap::all(state.rows),
+            Err(Reason::Absent) => Bitmap::none(state.rows),
+            Err(reason) => return Err(reason),
+        };
+        Ok(rows.words().to_vec())
     })
 }
 
 pub(crate) fn test(column: ColumnId, cmp: Cmp, value: u64) -> Result<Vec<u32>, Reason> {
-    test_with(column, |left| match cmp {
-        Cmp::Eq => left == value,
-        Cmp::Ne => left != value,
-        Cmp::Lt => left < value,
-        Cmp::Le => left <= value,
-        Cmp::Gt => left > value,
-        Cmp::Ge => left >= value,
-    })
+    match cmp {
+        Cmp::Eq => test_with(column, |left| left == value),
+        Cmp::Ne => test_with(column, |left| left != value),
+        Cmp::Lt => test_with(column, |left| left < value),
+        Cmp::Le => test_with(column, |left| left <= value),
+        Cmp::Gt => test_with(column, |left| left > value),
+        Cmp::Ge => test_with(column, |left| left >= value),
+    }
 }
 
 pub(crate) fn test_all(comparisons: &[Comparison]) -> Result<Vec<u32>, Reason> {
