@@ -238,13 +238,7 @@ impl<K: Key> Default for Table<K> {
 
 impl<K: Key> Table<K> {
     /// Numbers the rows that are chosen by their keys, which `key` knows of every row; the others get [`NONE`].
-    fn sort(
-        &mut self,
-        chosen: Chosen<'_>,
-        key: impl Fn(usize) -> K,
-        of_rows: &mut Vec<u32>,
-        firsts: &mut Vec<u32>,
-    ) {
+    fn sort(&mut self, chosen: Chosen<'_>, key: impl Fn(usize) -> K, of_rows: &mut Vec<u32>, firsts: &mut Vec<u32>) {
         // As in the batch before, most likely.
         let is_many = self.keys.len() * 8 > chosen.rows;
         let places = (self.keys.len() * 3).next_power_of_two().max(FEW);

@@ -1,7 +1,7 @@
 //! Several tables of prefixes as one: an address is looked up once for all of them.
 //!
 //! A region is a set of addresses that have the same code in each of the tables. One tree says in which region an address
-//! is, and a list per table which code that region has: looking up in a list takes a fraction of the way down a tree.
+//! is, and a list which codes that region has: looking up in a list takes a fraction of the way down a tree.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! What goes in: tables for the enricher, and NetFlow v9 datagrams, encoded in advance and sent at a rate.
 
 use std::fmt::Write;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -28,6 +28,9 @@ const SILENT: usize = 16;
 const COUNTRIES: [&str; 12] = ["AT", "BR", "CH", "CN", "DE", "FR", "GB", "IN", "JP", "NL", "PL", "US"];
 /// Different AS numbers, from the private range.
 const ASES: u32 = 1000;
+
+/// How old the tables are.
+const LONG_AGO: Duration = Duration::from_secs(3600);
 
 /// Exporters, each with an address, an observation domain and templates of its own.
 const EXPORTERS: usize = 8;
@@ -65,7 +68,9 @@ pub(crate) fn write_tables(dir: &Path) -> io::Result<()> {
         for (number, (addr, bits)) in prefixes.iter().enumerate() {
             writeln!(text, "{addr}/{bits},{}", value(number)).expect("a string grows");
         }
-        fs::write(dir.join(name), text)
+        fs::write(dir.join(name), text)?;
+        // What has just been written is read again every second, until its time says enough: not what is measured.
+        File::options().write(true).open(dir.join(name))?.set_modified(SystemTime::now() - LONG_AGO)
     };
     let remotes = remotes();
     table("customers.csv", &customers(), &|number| (1 + number as u32 % CUSTOMER_IDS).to_string())?;
