@@ -1,7 +1,7 @@
 //! Direction and remote side.
 
 use sluice_sdk::kernels::{self, Cmp};
-use sluice_sdk::{Address, Batch, Denied, Table, columns, rows};
+use sluice_sdk::{Address, Batch, Denied, Table, columns};
 
 use crate::config::DirectionMode;
 use crate::memo;
@@ -93,11 +93,11 @@ fn blank_absent(batch: &Batch, address: Address, direction: &mut [u8]) -> Result
 #[inline(never)]
 fn directions(src: &[u32], dst: &[u32]) -> Vec<u8> {
     let mut directions = vec![UNKNOWN; src.len().min(dst.len())];
-    rows::each3(&mut directions, src, dst, |direction, src, dst| {
+    for ((direction, src), dst) in directions.iter_mut().zip(src).zip(dst) {
         let from_inside = if *dst != 0 { INSIDE } else { OUT };
         let from_outside = if *dst != 0 { IN } else { THROUGH };
         *direction = if *src != 0 { from_inside } else { from_outside };
-    });
+    }
     directions
 }
 
@@ -105,9 +105,9 @@ fn directions(src: &[u32], dst: &[u32]) -> Vec<u8> {
 #[inline(never)]
 fn remote_sides(directions: &[u8]) -> Vec<u8> {
     let mut remote = directions.to_vec();
-    rows::each(&mut remote, |side| {
+    for side in &mut remote {
         let not_in = if *side == OUT { REMOTE_DESTINATION } else { 0 };
         *side = if *side == IN { REMOTE_SOURCE } else { not_in };
-    });
+    }
     remote
 }

@@ -240,21 +240,20 @@ impl Enricher {
 
 // Loops over rows are functions of their own, not inlined: among the variables of a longer function theirs would
 // not stay in registers, which in wasm costs more than the work. They choose between values and not between ways on, so
-// that several rows fit into one instruction.
+// that several rows fit into one instruction; what the compiler would make a branch of is chosen by masks, in a plain loop.
 
 /// Puts the customer of the local side in place of the source's. Where the sides are not known: of the only side that has one, or of
 /// both if it is the same.
 #[inline(never)]
 fn local_ids(src: &mut [u32], dst: &[u32], remote: &[u8]) {
-    rows::each3(src, dst, remote, |id, dst, remote| {
+    let all_bits_if = |is: bool| u32::from(is).wrapping_neg();
+    for ((id, dst), remote) in src.iter_mut().zip(dst).zip(remote) {
         let (src, dst) = (*id, *dst);
-        // Of two that are the same or of which one is 0 this is the other.
-        let only = src | dst;
-        let is_one = (src == 0) | (dst == 0) | (src == dst);
-        let of_both = if is_one { only } else { 0 };
-        let not_of_source = if *remote == REMOTE_DESTINATION { src } else { of_both };
-        *id = if *remote == REMOTE_SOURCE { dst } else { not_of_source };
-    });
+        // Of two that are the same or of which one is 0 either says it all.
+        let is_one = all_bits_if(src == 0) | all_bits_if(dst == 0) | all_bits_if(src == dst);
+        let (is_dst, is_src) = (all_bits_if(*remote == REMOTE_SOURCE), all_bits_if(*remote == REMOTE_DESTINATION));
+        *id = dst & is_dst | src & is_src | (src | dst) & is_one & !(is_dst | is_src);
+    }
 }
 
 /// Puts the code of the remote side in place of the source's, 0 where there is none.

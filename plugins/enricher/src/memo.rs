@@ -1,6 +1,6 @@
 //! What is remembered of a table, so that a value crosses once per generation and not once per row.
 
-use sluice_sdk::{KeyColumns, Table, columns, rows};
+use sluice_sdk::{KeyColumns, Table, columns};
 
 /// What tables are looked up by where it is the addresses of a flow.
 pub(crate) const ADDRESS: KeyColumns = KeyColumns::address(columns::SRC_ADDR);
@@ -13,8 +13,52 @@ pub(crate) fn open(key: &str, name: &str, by: KeyColumns) -> Result<Table, Strin
     Ok(table)
 }
 
-/// What no number is: none has more than 32 bits.
+/// In place of what a code stands for, which has 32 bits: it is not learned yet.
 const UNKNOWN: u64 = u64::MAX;
+
+/// What codes of a table stand for.
+trait Memo {
+    /// By code; [`UNKNOWN`] where it is not learned yet. No longer than the table has codes.
+    fn known(&self) -> &[u64];
+
+    /// Learns what a code stands for. Much longer than a look at what is known.
+    fn learn(&mut self, code: u32) -> u32;
+
+    /// Replaces codes by what they stand for.
+    #[inline(always)]
+    fn replace(&mut self, codes: &mut [u32]) {
+        let (eights, rest) = codes.as_chunks_mut::<8>();
+        for codes in eights {
+            let known = self.known();
+            let found = codes.map(|code| known.get(code as usize).copied().unwrap_or(UNKNOWN));
+            // One question for all of them.
+            if found.iter().fold(0, |all, found| all | found) >> 32 == 0 {
+                *codes = found.map(|found| found as u32);
+            } else {
+                *codes = codes.map(|code| self.one(code));
+            }
+        }
+        rest.iter_mut().for_each(|code| *code = self.one(*code));
+    }
+
+    fn one(&mut self, code: u32) -> u32 {
+        match self.known().get(code as usize) {
+            Some(found) if *found != UNKNOWN => *found as u32,
+            _ => self.learn(code),
+        }
+    }
+}
+
+/// Puts what a code stands for into a list by code.
+fn put(known: &mut Vec<u64>, code: u32, value: u32) {
+    let at = code as usize;
+    if known.len() <= at {
+        known.resize(at + 1, UNKNOWN);
+    }
+    if let Some(known) = known.get_mut(at) {
+        *known = u64::from(value);
+    }
+}
 
 /// A table of numbers: code to number, 0 for none.
 #[derive(Debug)]
@@ -56,12 +100,13 @@ impl Numbers {
     /// Replaces codes by their numbers.
     #[inline(never)]
     pub(crate) fn resolve(&mut self, codes: &mut [u32]) {
-        rows::each(codes, |code| {
-            *code = match self.numbers.get(*code as usize) {
-                Some(number) if *number != UNKNOWN => *number as u32,
-                _ => self.learn(*code),
-            };
-        });
+        self.replace(codes);
+    }
+}
+
+impl Memo for Numbers {
+    fn known(&self) -> &[u64] {
+        &self.numbers
     }
 
     #[cold]
@@ -82,13 +127,7 @@ impl Numbers {
             }
             0
         });
-        let at = code as usize;
-        if self.numbers.len() <= at {
-            self.numbers.resize(at + 1, UNKNOWN);
-        }
-        if let Some(slot) = self.numbers.get_mut(at) {
-            *slot = u64::from(number);
-        }
+        put(&mut self.numbers, code, number);
         number
     }
 }
@@ -99,55 +138,55 @@ impl Numbers {
 pub(crate) struct Words {
     pub(crate) table: Table,
     generation: Option<u64>,
-    /// By code: the text once learned, and the batch's index for it if `batch` is the current one.
-    known: Vec<Known>,
-    batch: u32,
-    /// The words of the batch, the empty one first; buffers of earlier batches stay behind `used`.
+    /// By code: the text, once learned.
+    texts: Vec<Option<Box<str>>>,
+    /// By code: the place of its text in the dictionary, 0 if it is empty; [`UNKNOWN`] if the batch has not had it yet.
+    places: Vec<u64>,
+    /// The codes of the words of the batch, without the empty one.
+    seen: Vec<u32>,
+    /// The words of the batch, the empty one first; buffers of earlier batches stay behind them.
     words: Vec<String>,
-    used: usize,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Known {
-    text: Option<Box<str>>,
-    batch: u32,
-    index: u32,
 }
 
 impl Words {
     pub(crate) fn open(key: &str, name: &str, by: KeyColumns) -> Result<Words, String> {
         let table = open(key, name, by)?;
-        Ok(Words { table, generation: None, known: Vec::new(), batch: 0, words: vec![String::new()], used: 1 })
+        let words = vec![String::new()];
+        Ok(Words { table, generation: None, texts: Vec::new(), places: Vec::new(), seen: Vec::new(), words })
     }
 
     /// Begins a batch with an empty dictionary; forgets everything if the table was exchanged.
     pub(crate) fn begin(&mut self) {
         let generation = self.table.generation();
-        self.batch = self.batch.wrapping_add(1);
-        // After 2^32 batches old marks would mean something again.
-        if self.generation != Some(generation) || self.batch == 0 {
+        if self.generation != Some(generation) {
             self.generation = Some(generation);
-            self.known.clear();
-            self.batch = 1;
+            self.texts.clear();
+            self.places.clear();
+            self.places.push(0);
+            self.seen.clear();
         }
-        self.used = 1;
+        for code in self.seen.drain(..) {
+            if let Some(place) = self.places.get_mut(code as usize) {
+                *place = UNKNOWN;
+            }
+        }
     }
 
     /// Replaces codes of the table by indices into [`words`](Self::words); 0 is the empty text.
     #[inline(never)]
     pub(crate) fn resolve(&mut self, codes: &mut [u32]) {
-        rows::each(codes, |code| {
-            *code = match self.known.get(*code as usize) {
-                Some(known) if known.batch == self.batch => known.index,
-                _ if *code == 0 => 0,
-                _ => self.learn(*code),
-            };
-        });
+        self.replace(codes);
     }
 
     /// The dictionary of the batch.
     pub(crate) fn words(&self) -> &[String] {
-        self.words.get(..self.used).unwrap_or_default()
+        self.words.get(..=self.seen.len()).unwrap_or_default()
+    }
+}
+
+impl Memo for Words {
+    fn known(&self) -> &[u64] {
+        &self.places
     }
 
     #[cold]
@@ -156,23 +195,24 @@ impl Words {
             return 0;
         }
         let at = code as usize;
-        if self.known.len() <= at {
-            self.known.resize(at + 1, Known::default());
+        if self.texts.len() <= at {
+            self.texts.resize(at + 1, None);
         }
-        let Some(known) = self.known.get_mut(at) else { return 0 };
-        let text = known.text.get_or_insert_with(|| self.table.value(code).unwrap_or_default().into_boxed_str());
-        if text.is_empty() {
-            return 0;
+        let Some(text) = self.texts.get_mut(at) else { return 0 };
+        let text = text.get_or_insert_with(|| self.table.value(code).unwrap_or_default().into_boxed_str());
+        let mut place = 0;
+        if !text.is_empty() {
+            self.seen.push(code);
+            place = self.seen.len();
+            if self.words.len() == place {
+                self.words.push(String::new());
+            }
+            if let Some(word) = self.words.get_mut(place) {
+                word.clear();
+                word.push_str(text);
+            }
         }
-        if self.words.len() == self.used {
-            self.words.push(String::new());
-        }
-        let Some(word) = self.words.get_mut(self.used) else { return 0 };
-        word.clear();
-        word.push_str(text);
-        known.batch = self.batch;
-        known.index = self.used as u32;
-        self.used += 1;
-        known.index
+        put(&mut self.places, code, place as u32);
+        place as u32
     }
 }

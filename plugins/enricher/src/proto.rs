@@ -1,7 +1,5 @@
 //! Names of IP protocols.
 
-use sluice_sdk::rows;
-
 /// Keywords of the assigned Internet protocol numbers (IANA, "Protocol Numbers"; the description where there is no
 /// keyword), by number. 0 is empty here: a 0 in `proto` means that the protocol is not known.
 const ASSIGNED: &[&str] = &[
@@ -177,26 +175,36 @@ impl Default for Names {
     }
 }
 
+/// In place of a code: the batch has not had the protocol yet. No code has as many bits.
+const UNSEEN: u32 = u32::MAX;
+
 impl Names {
     /// Words and codes for a column of protocols.
     #[inline(never)]
     pub(crate) fn of(&self, protos: &[u8]) -> (Vec<String>, Vec<u32>) {
-        const UNSEEN: u32 = u32::MAX;
         let mut words = vec![String::new()];
-        let mut index = [UNSEEN; 256];
-        let mut code = |proto: &u8| {
-            let slot = &mut index[usize::from(*proto)];
-            if *slot == UNSEEN {
-                let name = self.all.get(usize::from(*proto)).filter(|name| !name.is_empty());
-                *slot = name.map_or(0, |name| {
+        let mut known = [UNSEEN; 256];
+        let mut learn = |proto: u8, known: &mut u32| {
+            if *known == UNSEEN {
+                let name = self.all.get(usize::from(proto)).filter(|name| !name.is_empty());
+                *known = name.map_or(0, |name| {
                     words.push(name.clone());
                     words.len() as u32 - 1
                 });
             }
-            *slot
+            *known
         };
-        let mut codes = vec![0; protos.len()];
-        rows::each2(&mut codes, protos, |found, proto| *found = code(proto));
+        let mut codes = Vec::with_capacity(protos.len());
+        let (eights, rest) = protos.as_chunks::<8>();
+        for protos in eights {
+            let mut found = protos.map(|proto| known[usize::from(proto)]);
+            // One question for all of them: hardly ever has one not been seen before.
+            if found.iter().fold(0, |all, code| all | code) == UNSEEN {
+                found = protos.map(|proto| learn(proto, &mut known[usize::from(proto)]));
+            }
+            codes.extend_from_slice(&found);
+        }
+        codes.extend(rest.iter().map(|proto| learn(*proto, &mut known[usize::from(*proto)])));
         (words, codes)
     }
 }
