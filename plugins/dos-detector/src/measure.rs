@@ -1,7 +1,7 @@
 //! What came to each destination of a batch. The host groups the rows and adds them up; none of them is looked at here.
 
 use sluice_sdk::kernels::{self, Cmp, Groups};
-use sluice_sdk::{Batch, Bitmap, Denied, columns};
+use sluice_sdk::{Batch, Bitmap, Denied, columns, rows};
 
 use crate::addr::Addr;
 use crate::meter::{Class, METERS, Meter, Unit};
@@ -52,10 +52,18 @@ impl Measured {
         self.addrs.extend(hi.iter().zip(&lo).map(|(hi, lo)| Addr { hi: *hi, lo: *lo }));
         for meter in meters {
             let of_class = classes.iter().find(|(class, _)| *class == meter.class).and_then(|(_, rows)| rows.as_ref());
-            let mut sums = vec![0; self.addrs.len()];
+            let mut sums = Vec::new();
             for part in &parts {
-                part.add(&groups, meter.unit, of_class, &mut sums)?;
+                let found = part.sums(&groups, meter.unit, of_class)?;
+                // Mostly there is one part, and what it found is all.
+                if sums.is_empty() {
+                    sums = found;
+                } else {
+                    rows::each2(&mut sums, &found, |sum, found| *sum = sum.saturating_add(*found));
+                }
             }
+            // Without the rows that are in no group.
+            sums.resize(self.addrs.len(), 0);
             if let Some(place) = self.sums.get_mut(usize::from(meter.code())) {
                 *place = sums;
             }
@@ -112,12 +120,12 @@ fn rows_of(batch: &Batch, class: Class) -> Result<Option<Bitmap>, Denied> {
 }
 
 impl Part {
-    /// Adds what the rows of a class have in each group.
-    fn add(&self, groups: &Groups<'_>, unit: Unit, of_class: Option<&Bitmap>, sums: &mut [u64]) -> Result<(), Denied> {
+    /// What the rows of a class have in each group.
+    fn sums(&self, groups: &Groups<'_>, unit: Unit, of_class: Option<&Bitmap>) -> Result<Vec<u64>, Denied> {
         let both = self.rows.as_ref().zip(of_class).map(|(rows, of_class)| rows.and(of_class));
         let only = both.as_ref().or(self.rows.as_ref()).or(of_class);
         let times = matches!(self.times, Times::Rate).then_some(columns::SAMPLING_RATE);
-        let found = match (unit, self.times) {
+        let mut sums = match (unit, self.times) {
             (Unit::Bits, _) => groups.sums(columns::BYTES, times, only)?,
             (Unit::Packets, _) => groups.sums(columns::PACKETS, times, only)?,
             (Unit::Flows, Times::Rate) => groups.sums(columns::SAMPLING_RATE, None, only)?,
@@ -128,9 +136,11 @@ impl Part {
             Times::Number(times) => times,
         };
         let factor = if unit == Unit::Bits { factor.saturating_mul(8) } else { factor };
-        // What fits into neither product nor sum stays at the largest number, as in the host.
-        sluice_sdk::rows::each2(sums, &found, |sum, found| *sum = sum.saturating_add(times_of(*found, factor)));
-        Ok(())
+        if factor != 1 {
+            // What fits into neither product nor sum stays at the largest number, as in the host.
+            rows::each(&mut sums, |sum| *sum = times_of(*sum, factor));
+        }
+        Ok(sums)
     }
 }
 
