@@ -418,6 +418,7 @@ mod tests {
         assert_eq!(batch.route(0).unwrap().as_ref(), "odd");
         assert_eq!(batch.route(2).unwrap().as_ref(), "even");
     }
+
     #[test]
     fn what_was_found_out_holds_until_a_column_is_replaced_or_rows_are_left_out() {
         let pair = [col::SRC_ADDR_HI, col::SRC_ADDR_LO];
