@@ -76,6 +76,7 @@ fn bitmap<T: Copy>(values: &[T], holds: impl Fn(T) -> bool) -> Vec<u32> {
 }
 
 /// The same for numbers of 64 bits.
+#[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn bitmap_wide(values: &[u64], holds: impl Fn(u64) -> bool) -> Vec<u32> {
     let mut words = Vec::with_capacity(values.len().div_ceil(32));
