@@ -1,6 +1,6 @@
 //! Connections: how many there may be, and how long each may take.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -12,10 +12,11 @@ use axum::Extension;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tracing::debug;
 
 use super::Api;
@@ -29,6 +30,10 @@ const HEADER_TIME: Duration = Duration::from_secs(10);
 const WRITE_TIME: Duration = Duration::from_secs(30);
 /// Bytes that a header may have.
 const MAX_HEADER_BYTES: usize = 16 << 10;
+/// Bytes that are read and thrown away after the answer to a request that was refused before it was all there.
+const MAX_UNREAD_BYTES: u64 = 1 << 20;
+/// How long a client may take to close after the answer.
+const CLOSE_TIME: Duration = Duration::from_secs(2);
 /// How long to wait after an error of `accept`, which is as a rule a lack of file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
@@ -55,17 +60,29 @@ pub(crate) async fn serve(listener: TcpListener, api: Arc<Api>) -> io::Result<()
         };
         let service = TowerToHyperService::new(router.clone().layer(Extension(Peer(peer))));
         tokio::spawn(async move {
-            let connection = http1::Builder::new()
+            let mut connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIME)
                 .max_buf_size(MAX_HEADER_BYTES)
                 .serve_connection(TokioIo::new(Patient::new(stream)), service);
-            if let Err(error) = connection.await {
+            if let Err(error) = poll_fn(|context| connection.poll_without_shutdown(context)).await {
                 debug!(%peer, %error, "admin connection ended");
             }
+            close(connection.into_parts().io.into_inner().stream).await;
             drop(place);
         });
     }
+}
+
+/// Closes a connection so that the answer arrives: to close one that has something unread resets it, and
+/// the client may lose what it has not read yet (RFC 9112 section 9.6). What still comes is thrown away.
+async fn close(mut stream: TcpStream) {
+    let all = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(MAX_UNREAD_BYTES), &mut tokio::io::sink()).await
+    };
+    // Whatever this comes to, it is over.
+    let _: Result<io::Result<u64>, Elapsed> = timeout(CLOSE_TIME, all).await;
 }
 
 /// A connection that ends when the client takes nothing for too long.
