@@ -8,6 +8,7 @@ use sluice_flow::{Batch, Column, ColumnId, ColumnSet, Routes, Schema, Width};
 
 use crate::abi::{Alert, Denied};
 use crate::groups::Groups;
+use crate::import::Marks;
 use crate::keys::OpenKey;
 use crate::known::KnownTexts;
 use crate::limits::{Limiter, MAX_ALERTS_PER_CALL, MAX_WRITTEN_BYTES};
@@ -23,6 +24,8 @@ pub(crate) struct OpenTable {
     pub(crate) name: String,
     /// As it was when the call began: it does not change within one.
     pub(crate) table: Arc<Table>,
+    /// The generation in which a value was complained about; none is 0.
+    pub(crate) complained: Cell<u64>,
 }
 
 /// What a call of `process` works on: the batch as it came, and beside it what the plugin wrote. Nothing
@@ -182,6 +185,8 @@ pub(crate) struct State {
     pub(crate) joint: Option<Arc<Joint>>,
     /// What was found last in a table, for its room: a batch is asked for several times.
     pub(crate) codes: Arc<Vec<u32>>,
+    /// Which values of tables were written into a column.
+    pub(crate) marks: Marks,
     /// The rows by group, and whether they were grouped in this call.
     pub(crate) groups: Groups,
     pub(crate) is_grouped: bool,
@@ -247,6 +252,7 @@ impl State {
             joined: None,
             joint: None,
             codes: Arc::default(),
+            marks: Marks::default(),
             groups: Groups::default(),
             is_grouped: false,
             known_texts: KnownTexts::default(),
@@ -385,7 +391,7 @@ impl State {
         }
         let table = self.shared.services.tables.get(&name).ok_or_else(|| format!("there is no table `{name}`"))?;
         self.used.tables.insert(name.clone());
-        place(&mut self.tables, OpenTable { name, table }, self.shared.limits.handles)
+        place(&mut self.tables, OpenTable { name, table, complained: Cell::new(0) }, self.shared.limits.handles)
     }
 
     /// Opens the key `name`; the answer is its handle.

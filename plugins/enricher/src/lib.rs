@@ -10,11 +10,15 @@ mod memo;
 mod names;
 mod proto;
 
-use sluice_sdk::{Address, Batch, Bitmap, Column, Denied, Failure, Manifest, Plugin, Text, columns, metrics, rows};
+use sluice_sdk::kernels::{self, Cmp};
+use sluice_sdk::{
+    Address, Batch, Bitmap, Column, Denied, Failure, KeyColumns, Manifest, Others, Plugin, Table, Text, columns,
+    metrics, rows,
+};
 
 pub use config::{AutonomousSystem, Config, Country, Customers, Direction, DirectionMode, Interfaces, Name, Scale};
 use direction::{Decider, REMOTE_DESTINATION, REMOTE_SOURCE, SideCodes, Sides};
-use memo::{ADDRESS, Numbers, Words};
+use memo::{ADDRESS, Numbers};
 use names::Named;
 
 /// The plugin.
@@ -24,11 +28,11 @@ pub struct Enricher {
     customers: Option<(Numbers, Drops)>,
     /// The table of customers is that of local prefixes too: what was looked up in it serves both.
     is_one_table: bool,
-    country: Option<(Words, Drops)>,
-    as_numbers: Option<Numbers>,
+    country: Option<(Table, Drops)>,
+    as_numbers: Option<Table>,
     /// Whether numbers of the table replace the exporter's.
     as_overwrite: bool,
-    as_names: Option<Words>,
+    as_names: Option<Table>,
     proto_names: Option<proto::Names>,
     /// Sampling rate of rows that come without one.
     scale: Option<u64>,
@@ -63,8 +67,7 @@ impl Plugin for Enricher {
             manifest.write(columns::SRC_CUSTOMER_ID).write(columns::DST_CUSTOMER_ID);
         }
         if let Some(country) = &config.country {
-            self.country =
-                Some((Words::open("country.table", &country.table, ADDRESS)?, Drops(country.drop_unmatched)));
+            self.country = Some((memo::open("country.table", &country.table, ADDRESS)?, Drops(country.drop_unmatched)));
             manifest.read(columns::SRC_ADDR).read(columns::DST_ADDR).write(columns::REMOTE_COUNTRY);
             manifest.write(columns::SRC_COUNTRY).write(columns::DST_COUNTRY);
         }
@@ -75,12 +78,12 @@ impl Plugin for Enricher {
         if let Some(system) = &config.autonomous_system {
             manifest.read(columns::SRC_ADDR).read(columns::DST_ADDR);
             if let Some(table) = &system.table {
-                self.as_numbers = Some(Numbers::open("as.table", table, ADDRESS)?);
+                self.as_numbers = Some(memo::open("as.table", table, ADDRESS)?);
                 self.as_overwrite = system.overwrite;
                 manifest.read(columns::SRC_AS).read(columns::DST_AS).write(columns::SRC_AS).write(columns::DST_AS);
             }
             if let Some(names) = &system.names {
-                self.as_names = Some(Words::open("as.names", names, ADDRESS)?);
+                self.as_names = Some(memo::open("as.names", names, ADDRESS)?);
                 manifest.write(columns::SRC_AS_NAME).write(columns::DST_AS_NAME);
             }
         }
@@ -179,60 +182,49 @@ impl Enricher {
         batch.set(columns::CUSTOMER_ID, &src)
     }
 
-    fn country(&mut self, batch: &mut Batch, remote: Option<&[u8]>, keep: &mut Option<Bitmap>) -> Result<(), Denied> {
-        let Some((words, drops)) = &mut self.country else { return Ok(()) };
-        words.begin();
-        let mut src = words.table.find_columns(batch, columns::SRC_ADDR)?;
-        let mut dst = words.table.find_columns(batch, columns::DST_ADDR)?;
-        // One dictionary for all three columns, so that the remote side's code is one of the others'.
-        for codes in [&mut src, &mut dst].into_iter().flatten() {
-            words.resolve(codes);
-        }
-        if let Some(codes) = &src {
-            batch.set_texts(columns::SRC_COUNTRY, words.words(), codes)?;
-        }
-        if let Some(codes) = &dst {
-            batch.set_texts(columns::DST_COUNTRY, words.words(), codes)?;
-        }
-        let code = |codes: &Option<Vec<u32>>, row: usize| {
-            codes.as_ref().and_then(|codes| codes.get(row)).copied().unwrap_or(0)
+    /// Writes the countries of both sides and of the remote one.
+    fn country(&self, batch: &mut Batch, remote: Option<&[u8]>, keep: &mut Option<Bitmap>) -> Result<(), Denied> {
+        let Some((table, drops)) = &self.country else { return Ok(()) };
+        let write = |address: Address, column: Text, batch: &mut Batch| {
+            table.lookup_into(batch, KeyColumns::address(address), column.id(), None, Others::Blank)
         };
-        narrow(keep, *drops, batch.rows(), |row| code(&src, row) | code(&dst, row) != 0);
-        if let (Some(remote), true) = (remote, src.is_some() || dst.is_some()) {
-            let none = || vec![0; batch.rows()];
-            let (src, dst) = (src.get_or_insert_with(none), dst.get_or_insert_with(none));
-            remote_codes(src, dst, remote);
-            batch.set_texts(columns::REMOTE_COUNTRY, words.words(), src)?;
-        }
-        Ok(())
-    }
-
-    fn as_numbers(&mut self, batch: &mut Batch) -> Result<(), Denied> {
-        let Some(numbers) = &mut self.as_numbers else { return Ok(()) };
-        numbers.begin();
-        for (address, column) in [(columns::SRC_ADDR, columns::SRC_AS), (columns::DST_ADDR, columns::DST_AS)] {
-            let Some(mut found) = numbers.table.find_columns(batch, address)? else { continue };
-            numbers.resolve(&mut found);
-            if let Some(exported) = batch.find(column)? {
-                for (found, exported) in found.iter_mut().zip(exported) {
-                    let table_counts = *found != 0 && (self.as_overwrite || exported == 0);
-                    *found = if table_counts { *found } else { exported };
-                }
+        let has_src = write(columns::SRC_ADDR, columns::SRC_COUNTRY, batch)?;
+        let has_dst = write(columns::DST_ADDR, columns::DST_COUNTRY, batch)?;
+        if let Some(remote) = remote {
+            let sides = [(columns::SRC_ADDR, REMOTE_SOURCE, has_src), (columns::DST_ADDR, REMOTE_DESTINATION, has_dst)];
+            let mut others = Others::Blank;
+            for (address, side, _) in sides.into_iter().filter(|(_, _, has_address)| *has_address) {
+                let rows: Bitmap = remote.iter().map(|remote| *remote == side).collect();
+                let column = columns::REMOTE_COUNTRY.id();
+                table.lookup_into(batch, KeyColumns::address(address), column, Some(&rows), others)?;
+                // What the first has written stays.
+                others = Others::Keep;
             }
-            batch.set(column, &found)?;
+        }
+        if *drops == Drops(true) {
+            let codes = |address| Ok(table.find_columns(batch, address)?.unwrap_or_default());
+            let (src, dst) = (codes(columns::SRC_ADDR)?, codes(columns::DST_ADDR)?);
+            let is_known = |codes: &[u32], row| codes.get(row).is_some_and(|code| *code != 0);
+            narrow(keep, *drops, batch.rows(), |row| is_known(&src, row) || is_known(&dst, row));
         }
         Ok(())
     }
 
-    fn as_names(&mut self, batch: &mut Batch) -> Result<(), Denied> {
-        let Some(words) = &mut self.as_names else { return Ok(()) };
-        let sides: [(Address, Text); 2] =
-            [(columns::SRC_ADDR, columns::SRC_AS_NAME), (columns::DST_ADDR, columns::DST_AS_NAME)];
+    fn as_numbers(&self, batch: &mut Batch) -> Result<(), Denied> {
+        let Some(table) = &self.as_numbers else { return Ok(()) };
+        for (address, column) in [(columns::SRC_ADDR, columns::SRC_AS), (columns::DST_ADDR, columns::DST_AS)] {
+            // The exporter's number counts first, where there is one.
+            let rows = if self.as_overwrite { None } else { Some(kernels::test(batch, column, Cmp::Eq, 0)?) };
+            table.lookup_into(batch, KeyColumns::address(address), column.id(), rows.as_ref(), Others::Keep)?;
+        }
+        Ok(())
+    }
+
+    fn as_names(&self, batch: &mut Batch) -> Result<(), Denied> {
+        let Some(table) = &self.as_names else { return Ok(()) };
+        let sides = [(columns::SRC_ADDR, columns::SRC_AS_NAME), (columns::DST_ADDR, columns::DST_AS_NAME)];
         for (address, column) in sides {
-            words.begin();
-            let Some(mut codes) = words.table.find_columns(batch, address)? else { continue };
-            words.resolve(&mut codes);
-            batch.set_texts(column, words.words(), &codes)?;
+            table.lookup_into(batch, KeyColumns::address(address), column.id(), None, Others::Blank)?;
         }
         Ok(())
     }
@@ -254,15 +246,6 @@ fn local_ids(src: &mut [u32], dst: &[u32], remote: &[u8]) {
         let (is_dst, is_src) = (all_bits_if(*remote == REMOTE_SOURCE), all_bits_if(*remote == REMOTE_DESTINATION));
         *id = dst & is_dst | src & is_src | (src | dst) & is_one & !(is_dst | is_src);
     }
-}
-
-/// Puts the code of the remote side in place of the source's, 0 where there is none.
-#[inline(never)]
-fn remote_codes(src: &mut [u32], dst: &[u32], remote: &[u8]) {
-    rows::each3(src, dst, remote, |code, dst, remote| {
-        let not_of_source = if *remote == REMOTE_DESTINATION { *dst } else { 0 };
-        *code = if *remote == REMOTE_SOURCE { *code } else { not_of_source };
-    });
 }
 
 /// Takes the rows without a match out of `keep`.

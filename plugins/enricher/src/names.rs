@@ -2,28 +2,22 @@
 
 use sluice_sdk::config::nearest;
 use sluice_sdk::{
-    Batch, Column, ColumnId, Denied, Failure, Field, KeyColumns, Manifest, Number, Reason, Text, Width, address_named,
+    Batch, ColumnId, Denied, Failure, Field, KeyColumns, Manifest, Others, Reason, Table, Text, Width, address_named,
     column_of, columns,
 };
 
 use crate::config::{Config, Name};
-use crate::memo::{Numbers, Words};
+use crate::memo;
 
 /// A column, what it is looked up by, and in which table.
 #[derive(Debug)]
 pub(crate) struct Named {
     /// Where it stands in the configuration.
     at: String,
-    table: String,
+    name: String,
+    table: Table,
     key: KeyColumns,
     column: ColumnId,
-    values: Values,
-}
-
-#[derive(Debug)]
-enum Values {
-    Texts(Words),
-    Numbers(Numbers, Width),
 }
 
 /// Everything that `names` and `interfaces` ask for.
@@ -65,81 +59,27 @@ pub(crate) fn open(config: &Config, manifest: &mut Manifest) -> Result<Vec<Named
 }
 
 impl Named {
-    fn open(at: String, table: &str, key: KeyColumns, column: ColumnId) -> Result<Named, String> {
-        // What an operator's own column holds is known only with a batch.
-        let width = Field::numbered(column).map_or(Width::Text, |field| field.width);
-        let values = Values::open(&at, table, key, width)?;
-        Ok(Named { at, table: table.to_owned(), key, column, values })
+    fn open(at: String, table: &str, by: KeyColumns, column: ColumnId) -> Result<Named, String> {
+        let key = format!("{at}.table");
+        // `interfaces.names` is the key itself.
+        let key = if at.contains('[') { key.as_str() } else { at.as_str() };
+        let (name, table) = (table.to_owned(), memo::open(key, table, by)?);
+        Ok(Named { at, name, table, key: by, column })
     }
 
     /// Writes the column: what the table has under the key of each row, nothing where it has none. Left as it is if
     /// the batch has no column of the key.
-    pub(crate) fn write(&mut self, batch: &mut Batch) -> Result<(), Failure> {
-        let Err(denied) = self.values.write(batch, self.key, self.column) else { return Ok(()) };
-        match denied.reason {
-            // An operator's own column that is none of text.
-            Reason::WrongWidth(width)
-                if denied.column == Some(self.column) && matches!(self.values, Values::Texts(_)) =>
-            {
-                self.values = Values::open(&self.at, &self.table, self.key, width).map_err(Failure::Fatal)?;
-                Ok(self.values.write(batch, self.key, self.column)?)
-            }
-            Reason::WrongWidth(_) => Err(Failure::Fatal(format!(
-                "{}: the table `{}` must be one of values, and what it is looked up by a number: {denied}",
-                self.at, self.table
+    pub(crate) fn write(&self, batch: &mut Batch) -> Result<(), Failure> {
+        match self.table.lookup_into(batch, self.key, self.column, None, Others::Blank) {
+            Ok(_) => Ok(()),
+            // An operator's own columns: what they hold is known only with a batch.
+            Err(denied @ Denied { reason: Reason::WrongWidth(_), .. }) => Err(Failure::Fatal(format!(
+                "{}: the table `{}` must be one of values, what it is looked up by a number, and `column` one of texts or numbers: {denied}",
+                self.at, self.name
             ))),
-            _ => Err(denied.into()),
+            Err(denied) => Err(denied.into()),
         }
     }
-}
-
-impl Values {
-    fn open(at: &str, table: &str, by: KeyColumns, width: Width) -> Result<Values, String> {
-        let key = format!("{at}.table");
-        // `interfaces.names` is the key itself.
-        let key = if at.contains('[') { key.as_str() } else { at };
-        let max = match width {
-            Width::Text => return Words::open(key, table, by).map(Values::Texts),
-            Width::U8 => u8::MAX.into(),
-            Width::U16 => u16::MAX.into(),
-            Width::U32 | Width::U64 | Width::Lists => u32::MAX,
-        };
-        Ok(Values::Numbers(Numbers::open(key, table, by)?.up_to(max), width))
-    }
-
-    fn write(&mut self, batch: &mut Batch, key: KeyColumns, column: ColumnId) -> Result<(), Denied> {
-        match self {
-            Values::Texts(words) => {
-                words.begin();
-                let Some(mut codes) = words.table.find_keys(batch, key)? else { return Ok(()) };
-                words.resolve(&mut codes);
-                batch.set_texts(Text::new(column), words.words(), &codes)
-            }
-            Values::Numbers(numbers, width) => {
-                numbers.begin();
-                let Some(mut codes) = numbers.table.find_keys(batch, key)? else { return Ok(()) };
-                numbers.resolve(&mut codes);
-                match width {
-                    Width::U8 => narrowed(batch, column, &codes, |value| value as u8),
-                    Width::U16 => narrowed(batch, column, &codes, |value| value as u16),
-                    Width::U32 => batch.set(Column::<u32>::new(column), &codes),
-                    Width::U64 => narrowed(batch, column, &codes, u64::from),
-                    Width::Text | Width::Lists => Err(Denied::of(column, Reason::WrongWidth(*width))),
-                }
-            }
-        }
-    }
-}
-
-/// Writes numbers in the width of their column, where they have room: larger ones were never learned.
-fn narrowed<T: Number>(
-    batch: &mut Batch,
-    column: ColumnId,
-    values: &[u32],
-    of: impl Fn(u32) -> T,
-) -> Result<(), Denied> {
-    let values: Vec<T> = values.iter().map(|value| of(*value)).collect();
-    batch.set(Column::<T>::new(column), &values)
 }
 
 fn key_of(at: &str, names: &[String]) -> Result<KeyColumns, String> {

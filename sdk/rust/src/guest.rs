@@ -324,6 +324,17 @@ impl Table {
         self.0.lookup_columns(hi, lo).map_err(reason)
     }
 
+    pub(crate) fn lookup_into(
+        &self,
+        hi: ColumnId,
+        lo: ColumnId,
+        into: ColumnId,
+        only: Option<&[u32]>,
+        keep: bool,
+    ) -> Result<(), Reason> {
+        self.0.lookup_into(hi, lo, into, only, keep).map_err(reason)
+    }
+
     pub(crate) fn value(&self, code: u32) -> Option<String> {
         self.0.value(code)
     }

@@ -63,7 +63,7 @@ pub use bitmap::Bitmap;
 pub use column::{Address, Column, ColumnId, Columns, Field, Lists, Text, Width, address_named};
 pub use denied::{Denied, Reason};
 pub use plugin::{Failure, Manifest, Plugin};
-pub use services::{Alert, Key, KeyColumns, Table, assets, kernels, log, metrics};
+pub use services::{Alert, Key, KeyColumns, Others, Table, assets, kernels, log, metrics};
 
 // Where calls to the host go: in a component to the imports, natively to the harness.
 #[cfg(target_family = "wasm")]

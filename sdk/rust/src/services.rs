@@ -166,6 +166,15 @@ impl Columns for KeyColumns {
     }
 }
 
+/// What becomes of rows that [`Table::lookup_into`] has nothing to write into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Others {
+    /// They become 0 or empty.
+    Blank,
+    /// They stay as they are.
+    Keep,
+}
+
 /// A prefix or MMDB table, or one of values, that the host owns. A lookup gives a code per row; 0 means that
 /// nothing matched. Codes are those of one [`generation`](Self::generation).
 #[derive(Debug)]
@@ -243,6 +252,33 @@ impl Table {
             Ok(codes) => Ok(Some(codes)),
             Err(Denied { reason: Reason::Absent, .. }) => Ok(None),
             Err(denied) => Err(denied),
+        }
+    }
+
+    /// Writes what the table says of each row into a column, as text or as a number in decimal digits, with `AS` before them or not:
+    /// nothing crosses. `others` are the rows without a match, those that `only` leaves out, and those whose value is no number that
+    /// the column has room for, which is logged. Returns whether the batch has the columns of the key: without them nothing is written.
+    ///
+    /// # Errors
+    /// As [`lookup_keys`](Self::lookup_keys), and as [`Batch::set`] for `into`: wrong-width for one of lists.
+    pub fn lookup_into(
+        &self,
+        batch: &mut Batch,
+        key: KeyColumns,
+        into: ColumnId,
+        only: Option<&Bitmap>,
+        others: Others,
+    ) -> Result<bool, Denied> {
+        let _: &mut Batch = batch;
+        let (hi, lo) = key.pair();
+        match self.0.lookup_into(hi, lo, into, only.map(Bitmap::words), others == Others::Keep) {
+            Ok(()) => Ok(true),
+            Err(Reason::Absent) => Ok(false),
+            Err(reason) => {
+                // The answer does not say which of the columns it is about.
+                let is_of_key = self.0.lookup_columns(hi, lo).is_err();
+                Err(Denied::of(if is_of_key { lo } else { into }, reason))
+            }
         }
     }
 

@@ -145,7 +145,7 @@ fn wrong_length(length: usize) -> Denied {
     Denied::WrongLength(u32::try_from(length).unwrap_or(u32::MAX))
 }
 
-fn put(state: &mut State, column: ColumnId, values: Option<Column>) -> Result<(), Denied> {
+pub(super) fn put(state: &mut State, column: ColumnId, values: Option<Column>) -> Result<(), Denied> {
     let current = state.current_mut()?;
     if values.as_ref().is_some_and(|values| current.is_too_much(column, values)) {
         return Err(Denied::OutOfRange);

@@ -263,7 +263,7 @@ fn fill_as(state: &mut State, column: ColumnId, width: Width, bitmap: &[u32], va
 }
 
 /// The values to change: in place if nobody else holds them, else copied.
-fn to_change<T: Copy>(values: Arc<Vec<T>>, buffer: impl FnOnce() -> Vec<T>) -> Vec<T> {
+pub(super) fn to_change<T: Copy>(values: Arc<Vec<T>>, buffer: impl FnOnce() -> Vec<T>) -> Vec<T> {
     Arc::try_unwrap(values).unwrap_or_else(|shared| {
         let mut copy = buffer();
         copy.extend_from_slice(&shared);

@@ -7,6 +7,7 @@ mod batch;
 mod groups;
 mod kernels;
 mod lookup;
+mod lookup_into;
 mod services;
 mod truncate;
 
@@ -14,6 +15,7 @@ use wasmtime::component::LinkerInstance;
 
 use crate::spec::Linkable;
 use crate::state::State;
+pub(crate) use lookup_into::Marks;
 
 /// Links `interface` (as in `batch`), if there is such a one. `Err` says what to write into the grant
 /// for an interface that exists and is not granted.

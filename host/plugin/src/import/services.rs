@@ -6,6 +6,8 @@ use sluice_flow::{Column, ColumnId, Width};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{LinkerInstance, Resource, ResourceType, WasmList, WasmStr};
 
+use super::kernels::words;
+use super::lookup_into::{self, Into};
 use crate::abi::{Alert, Denied, LentAlert, Level};
 use crate::keys::{OpenKey, Replace};
 use crate::limits::MAX_ALERT_TEXT;
@@ -77,6 +79,9 @@ pub(super) fn assets(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result
     linker.func_wrap("read", |mut cx: Context<'_>, (name,): (String,)| Ok((cx.data_mut().read_asset(name),)))
 }
 
+/// Of `lookup-into`: table, both columns of the key, the column to write, which rows, and whether the others keep what they have.
+type IntoArgs = (Resource<OpenTable>, ColumnId, ColumnId, ColumnId, Option<WasmList<u32>>, bool);
+
 pub(super) fn tables(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     linker.resource("table", ResourceType::host::<OpenTable>(), |mut cx, handle| {
         free(&mut cx.data_mut().tables, handle);
@@ -109,6 +114,14 @@ pub(super) fn tables(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result
             let codes = Arc::new(codes);
             cx.data_mut().codes = Arc::clone(&codes);
             Ok((found.map(|()| codes),))
+        },
+    )?;
+    linker.func_wrap(
+        "[method]table.lookup-into",
+        |mut cx: Context<'_>, (table, hi, lo, column, only, keep): IntoArgs| {
+            let only = only.map(|bitmap| words(&cx, &bitmap));
+            let into = Into { hi, lo, column, keep };
+            Ok((lookup_into::write(cx.data_mut(), table.rep(), into, only.as_deref())?,))
         },
     )?;
     linker.func_wrap("[method]table.value", |cx: Context<'_>, (table, code): (Resource<OpenTable>, u32)| {
@@ -206,7 +219,7 @@ fn replace(
 }
 
 /// What a handle stands for. The engine checks handles, so a miss is a fault of the host's; it traps.
-fn opened<T>(places: &[Option<T>], handle: u32) -> wasmtime::Result<&T> {
+pub(super) fn opened<T>(places: &[Option<T>], handle: u32) -> wasmtime::Result<&T> {
     let place = places.get(handle as usize).and_then(Option::as_ref);
     place.ok_or_else(|| wasmtime::format_err!("no such handle"))
 }

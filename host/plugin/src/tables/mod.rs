@@ -27,8 +27,8 @@ use crate::stamp::Stamp;
 pub(crate) use exact::KeyKind;
 pub use joint::Joint;
 pub use spec::{MAX_KEYS, MAX_PREFIXES, MAX_TABLE_BYTES, MAX_VALUE_BYTES, TableError, TableSpec};
-pub(crate) use table::Rows;
 pub use table::Table;
+pub(crate) use table::{MAX_NUMBER, Rows};
 
 fn read(path: &Path) -> Result<Vec<u8>, TableError> {
     let read = |source| TableError::Read { path: path.to_owned(), source };

@@ -1,8 +1,8 @@
 //! A table as it was in its file: what is looked up in.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use ipnet::IpNet;
 use sha2::{Digest, Sha256};
@@ -46,10 +46,15 @@ impl Rows {
     }
 }
 
+/// The largest number that a value can be; one more stands for what is none.
+pub(crate) const MAX_NUMBER: u64 = u64::MAX - 1;
+
 /// A table, as it was in its file.
 pub struct Table {
     places: Places,
     values: Vec<Arc<str>>,
+    /// By code the number that the value is, once somebody asked.
+    numbers: OnceLock<Vec<u64>>,
     prefixes: usize,
     keys: usize,
     generation: u64,
@@ -114,6 +119,7 @@ impl Table {
                 None => Places::Prefixes(Prefixes::new(&rows.prefixes)),
             },
             values: rows.values,
+            numbers: OnceLock::new(),
             generation: GENERATION.fetch_add(1, Ordering::Relaxed),
             digest: [0; 32],
         }
@@ -184,6 +190,25 @@ impl Table {
     #[must_use]
     pub fn value(&self, code: u32) -> Option<&str> {
         self.values.get((code as usize).checked_sub(1)?).map(|value| &**value)
+    }
+
+    /// The value of a code, empty where there is none.
+    pub(crate) fn word(&self, code: u32) -> Arc<str> {
+        let value = (code as usize).checked_sub(1).and_then(|at| self.values.get(at));
+        value.map_or_else(|| Arc::from(""), Arc::clone)
+    }
+
+    /// By code the number that the value is, in decimal digits with `AS` before them or not; more than [`MAX_NUMBER`] where it is none.
+    pub(crate) fn numbers(&self) -> &[u64] {
+        self.numbers.get_or_init(|| {
+            let number = |value: &Arc<str>| {
+                let digits = value.strip_prefix("AS").unwrap_or(value);
+                // `parse` takes a sign.
+                let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+                digits.parse().ok().filter(|_| is_number).unwrap_or(u64::MAX)
+            };
+            std::iter::once(u64::MAX).chain(self.values.iter().map(number)).collect()
+        })
     }
 
     /// One more than the highest code.

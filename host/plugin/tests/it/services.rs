@@ -6,7 +6,7 @@ use expect_test::expect;
 use sluice_flow::{Batch, col};
 use sluice_plugin::keys::{KeySpec, Keys};
 use sluice_plugin::tables::{TableSpec, Tables};
-use sluice_plugin::{Grant, Limits, Loaded, OnError};
+use sluice_plugin::{Grant, Limits, Loaded, LogOut, OnError};
 
 use crate::{Bench, batch, batch_of};
 
@@ -40,6 +40,37 @@ fn a_table_that_changed_is_seen_by_the_next_batch() {
     std::fs::write(bench.dir.path().join("customers.csv"), "0.0.0.0/0,everyone\n").unwrap();
     assert!(tables.reload("customers").unwrap());
     assert_eq!(words(), "stage tag: [\"everyone\", \"everyone\", \"\"");
+}
+
+#[test]
+fn what_a_table_says_is_written_into_columns_of_every_kind() {
+    let mut bench = Bench::new("into", 0);
+    bench.spec.grant = Grant::Requested;
+    let path = bench.dir.path().join("customers.csv");
+    std::fs::write(&path, "192.0.2.0/24,7\n198.51.100.0/24,x\n2001:db8::/32,AS300\n").unwrap();
+    let specs = [("customers".to_owned(), TableSpec::prefix(path))];
+    bench.spec.services.tables = Arc::new(Tables::load(specs).unwrap());
+    let lines = Arc::default();
+    bench.spec.services.log = LogOut::Kept(Arc::clone(&lines));
+    expect![[r#"
+        Ok(()) Ok((["", "7", "x", "AS300"], ["7", "x", "AS300"]))
+        Ok(()) Ok((["", "x"], ["", "x", ""]))
+        Ok(()) Ok((["", "x", "7", "AS300"], ["7", "x", "AS300"]))
+        Ok(()) Ok([10, 20, 300])
+        Ok(()) Ok([7, 0, 300])
+        Ok(()) Ok([7, 6, 6])
+        Ok(()) Ok([7, 0, 0])
+        Ok(()) Ok([7, 0, 300])
+        Ok(()) Ok([7, 0, 0])
+        Err(Denied::WrongWidth(Width::Lists)) Err(Denied::NotGranted)
+        Err(Denied::WrongLength(1)) Err(Denied::WrongLength(1))
+        Err(Denied::WrongWidth(Width::W8)) Err(Denied::NotGranted)
+    "#]]
+    .assert_eq(&(bench.report() + "\n"));
+    let lines: Vec<_> = lines.lock().unwrap().iter().map(|line| line.text.clone()).collect();
+    expect![[r#"
+        the value `x` of the table `customers` is no number that `bytes` has room for; it and others like it count as none
+    "#]].assert_eq(&(lines.join("\n") + "\n"));
 }
 
 /// A bench with two tables of prefixes that are looked up together, and the tables.

@@ -70,7 +70,7 @@ fn addresses_and_pairs_have_names_and_a_number_has_the_width_of_its_column() {
     assert_eq!(harness.get(columns::SRC_VLAN), [1, 2, 300]);
     assert_eq!(harness.get(columns::SCALED_BYTES), [1, 2, 300]);
     let lines: Vec<_> = harness.log_lines().iter().map(|(_, line)| line.as_str()).collect();
-    let line = "names[2].table: the table's value `300` is no number up to 255; it and others like it count as none";
+    let line = "the value `300` of the table `classes` is no number that `tos` has room for; it and others like it count as none";
     assert_eq!(lines, [line]);
 }
 

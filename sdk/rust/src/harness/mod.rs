@@ -6,6 +6,7 @@
 mod groups;
 mod kernels;
 mod key;
+mod lookup_into;
 mod state;
 pub(crate) mod sys;
 mod table;

@@ -160,6 +160,12 @@ impl State {
         Field::named(name).map(|field| field.number).or(custom)
     }
 
+    /// The name of a column, empty if there is none.
+    pub(crate) fn name_of(&self, id: ColumnId) -> &str {
+        let custom = id.checked_sub(FIRST_CUSTOM_COLUMN).and_then(|at| self.custom.get(usize::from(at)));
+        Field::numbered(id).map(|field| field.name).or(custom.map(|(name, _)| name.as_str())).unwrap_or_default()
+    }
+
     fn width(&self, id: ColumnId) -> Option<Width> {
         let custom = id.checked_sub(FIRST_CUSTOM_COLUMN).and_then(|at| self.custom.get(usize::from(at)));
         Field::numbered(id).map(|field| field.width).or(custom.map(|(_, width)| *width))

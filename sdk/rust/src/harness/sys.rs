@@ -9,6 +9,7 @@ pub(crate) use super::groups::{
 };
 use super::kernels::numbers;
 pub(crate) use super::kernels::{fill, sum, test, test_all, test_in, test_prefix, truncate};
+use super::lookup_into::{Memo, complain};
 use super::state::{Filled, State};
 use super::{KeySource, TableSource};
 use crate::services::Level;
@@ -237,7 +238,11 @@ fn pair(state: &State, hi: ColumnId, lo: ColumnId) -> Result<(Vec<u64>, Vec<u64>
 }
 
 /// A table of the harness.
-pub(crate) struct Table(Rc<dyn TableSource>);
+pub(crate) struct Table {
+    name: String,
+    source: Rc<dyn TableSource>,
+    memo: RefCell<Memo>,
+}
 
 impl fmt::Debug for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -248,16 +253,17 @@ impl fmt::Debug for Table {
 impl Table {
     pub(crate) fn open(name: &str) -> Result<Table, String> {
         with(|state| {
-            state.tables.get(name).map(Rc::clone).map(Table).ok_or_else(|| format!("there is no table `{name}`"))
+            let source = state.tables.get(name).map(Rc::clone).ok_or_else(|| format!("there is no table `{name}`"))?;
+            Ok(Table { name: name.to_owned(), source, memo: RefCell::default() })
         })
     }
 
     pub(crate) fn lookup(&self, hi: &[u64], lo: &[u64]) -> Vec<u32> {
-        self.0.lookup(hi, lo)
+        self.source.lookup(hi, lo)
     }
 
     pub(crate) fn lookup_columns(&self, hi: ColumnId, lo: ColumnId) -> Result<Vec<u32>, Reason> {
-        if self.0.lookup_addressed(&[], &[], &[]).is_some() {
+        if self.source.lookup_addressed(&[], &[], &[]).is_some() {
             return with(|state| self.lookup_keys(state, hi, lo));
         }
         with(|state| {
@@ -266,10 +272,28 @@ impl Table {
             }
             // The usual case, without a copy: the host does not make one either.
             if let (Ok(Filled::U64(hi)), Ok(Filled::U64(lo))) = (state.read(hi), state.read(lo)) {
-                return Ok(self.0.lookup(hi, lo));
+                return Ok(self.source.lookup(hi, lo));
             }
             let (hi, lo) = pair(state, hi, lo)?;
-            Ok(self.0.lookup(&hi, &lo))
+            Ok(self.source.lookup(&hi, &lo))
+        })
+    }
+
+    pub(crate) fn lookup_into(
+        &self,
+        hi: ColumnId,
+        lo: ColumnId,
+        into: ColumnId,
+        only: Option<&[u32]>,
+        keep: bool,
+    ) -> Result<(), Reason> {
+        let codes = self.lookup_columns(hi, lo)?;
+        with(|state| {
+            let misfit = self.memo.borrow_mut().write(state, &*self.source, codes, (into, only, keep))?;
+            if let Some(value) = misfit {
+                complain(state, &self.name, into, &value);
+            }
+            Ok(())
         })
     }
 
@@ -283,30 +307,30 @@ impl Table {
         let (last, is_last_absent) = read(lo)?;
         let address = crate::columns::ADDRESSES.iter().find(|address| address.hi.id() == hi && address.lo.id() != lo);
         let (codes, is_absent) = match address {
-            None if hi == 0 => (self.0.lookup(&vec![0; state.rows], &last), is_last_absent),
+            None if hi == 0 => (self.source.lookup(&vec![0; state.rows], &last), is_last_absent),
             None => {
                 let (first, is_absent) = read(hi)?;
-                (self.0.lookup(&first, &last), is_absent && is_last_absent)
+                (self.source.lookup(&first, &last), is_absent && is_last_absent)
             }
             Some(address) => {
                 let ((high, is_high_absent), (low, is_low_absent)) = (read(hi)?, read(address.lo.id())?);
-                let codes = self.0.lookup_addressed(&high, &low, &last).unwrap_or_default();
+                let codes = self.source.lookup_addressed(&high, &low, &last).unwrap_or_default();
                 (codes, is_high_absent && is_low_absent && is_last_absent)
             }
         };
-        if is_absent && self.0.lookup(&[0], &[0]) == [0] { Err(Reason::Absent) } else { Ok(codes) }
+        if is_absent && self.source.lookup(&[0], &[0]) == [0] { Err(Reason::Absent) } else { Ok(codes) }
     }
 
     pub(crate) fn value(&self, code: u32) -> Option<String> {
-        self.0.value(code)
+        self.source.value(code)
     }
 
     pub(crate) fn codes(&self) -> u32 {
-        self.0.codes()
+        self.source.codes()
     }
 
     pub(crate) fn generation(&self) -> u64 {
-        self.0.generation()
+        self.source.generation()
     }
 }
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::kernels::{self, Cmp, Comparison};
-use crate::{Denied, Key, Reason, Table, Values, columns, log};
+use crate::{Denied, Key, KeyColumns, Others, Reason, Table, Values, columns, log};
 
 type Step = fn(&mut Batch) -> Result<(), Failure>;
 
@@ -339,6 +339,50 @@ fn a_table_answers_the_longest_prefix_and_a_key_keeps_common_ones() {
     let (mut hi, mut lo) = (vec![1 << 60, 1 << 60 | 1 << 59], vec![0, 0]);
     key.prefix_preserving(&mut hi, &mut lo);
     assert_eq!((hi[0] ^ hi[1]).leading_zeros(), 4);
+}
+
+#[test]
+fn what_a_table_says_is_written_into_columns_of_every_kind() {
+    let table = MemoryTable::new([("192.0.2.0/24", "7"), ("198.51.100.0/24", "x"), ("2001:db8::/32", "AS300")]);
+    let sources = ["192.0.2.1", "198.51.100.7", "2001:db8::1"];
+    let mut harness = three().addrs(columns::SRC_ADDR, sources).table("t", table);
+    run(&mut harness, |batch| {
+        let table = Table::open("t").map_err(Failure::Fatal)?;
+        let by = KeyColumns::address(columns::SRC_ADDR);
+        let only = |chosen: [bool; 3]| chosen.into_iter().collect::<Bitmap>();
+        let middle = only([false, true, false]);
+
+        assert!(table.lookup_into(batch, by, columns::NOTE.id(), Some(&middle), Others::Blank)?);
+        assert_eq!(batch.texts(columns::NOTE)?.words, ["", "x"]);
+        assert!(table.lookup_into(batch, by, columns::NOTE.id(), Some(&middle.not()), Others::Keep)?);
+        let notes = batch.texts(columns::NOTE)?;
+        assert_eq!((notes.get(0), notes.get(1), notes.get(2)), ("7", "x", "AS300"));
+
+        batch.set(columns::BYTES, &[10, 20, 30])?;
+        table.lookup_into(batch, by, columns::BYTES.id(), Some(&only([false, true, true])), Others::Keep)?;
+        assert_eq!(batch.get(columns::BYTES)?, [10, 20, 300]);
+        table.lookup_into(batch, by, columns::BYTES.id(), None, Others::Blank)?;
+        assert_eq!(batch.get(columns::BYTES)?, [7, 0, 300]);
+        table.lookup_into(batch, by, columns::TOS.id(), None, Others::Keep)?;
+        assert_eq!(batch.get(columns::TOS)?, [7, 0, 0]);
+
+        let by_none = KeyColumns::address(columns::DST_ADDR);
+        assert!(!table.lookup_into(batch, by_none, columns::DST_AS.id(), None, Others::Blank)?);
+        assert_eq!(batch.find(columns::DST_AS)?, None);
+        let refused = |denied: Denied| (denied.column, denied.reason);
+        let lists = table.lookup_into(batch, by, columns::MPLS_LABELS.id(), None, Others::Blank).map_err(refused);
+        assert_eq!(lists, Err((Some(columns::MPLS_LABELS.id()), Reason::WrongWidth(Width::Lists))));
+        let number = KeyColumns::number(columns::BYTES.id());
+        let by_number = table.lookup_into(batch, number, columns::NOTE.id(), None, Others::Blank).map_err(refused);
+        assert_eq!(by_number, Err((Some(columns::BYTES.id()), Reason::WrongWidth(Width::U64))));
+        let short = table.lookup_into(batch, by, columns::NOTE.id(), Some(&Bitmap::none(0)), Others::Blank);
+        assert_eq!(short.map_err(refused), Err((Some(columns::NOTE.id()), Reason::WrongLength(1))));
+        Ok(())
+    })
+    .unwrap();
+    let line =
+        "the value `x` of the table `t` is no number that `bytes` has room for; it and others like it count as none";
+    assert_eq!(harness.log_lines(), [(Level::Warn, line.to_owned())]);
 }
 
 #[test]

@@ -117,6 +117,10 @@ impl stage::Guest for Guest {
             reads.extend([PROTO, NOTE, LABELS]);
             writes.push(NOTE);
         }
+        if mode == "into" {
+            reads.extend([PROTO, DST_PORT, CUSTOMER, NOTE]);
+            writes.extend([BYTES, PROTO, DST_PORT, NOTE, LABELS]);
+        }
         if mode == "fill" {
             reads.extend([CUSTOMER, PROTO, DST_PORT]);
             writes.extend([BYTES, PROTO, DST_PORT, NOTE]);
@@ -471,6 +475,27 @@ fn run(mode: &str, arg: u32) -> Result<(), String> {
                 let words: Vec<_> = codes.iter().map(|code| table.value(*code).unwrap_or_default()).collect();
                 Err(format!("{words:?} {} {wrong:?} {refused:?}", table.codes()))
             })
+        }
+        "into" => {
+            let table = tables::open("customers")?;
+            let into = |column, only: Option<&[u32]>, keep| table.lookup_into(SRC_HI, SRC_LO, column, only, keep);
+            let notes = || batch::texts(NOTE).map(|(words, codes)| {
+                let rows: Vec<_> = codes.iter().map(|code| words[*code as usize].clone()).collect();
+                (words, rows)
+            });
+            let mut found = vec![format!("{:?} {:?}", into(NOTE, None, false), notes())];
+            found.push(format!("{:?} {:?}", into(NOTE, Some(&[0b010]), false), notes()));
+            found.push(format!("{:?} {:?}", into(NOTE, Some(&[0b101]), true), notes()));
+            found.push(format!("{:?} {:?}", into(BYTES, Some(&[0b110]), true), batch::u64s(BYTES)));
+            found.push(format!("{:?} {:?}", into(BYTES, None, false), batch::u64s(BYTES)));
+            found.push(format!("{:?} {:?}", into(PROTO, None, true), batch::u8s(PROTO)));
+            found.push(format!("{:?} {:?}", into(PROTO, None, false), batch::u8s(PROTO)));
+            found.push(format!("{:?} {:?}", into(DST_PORT, None, true), batch::u16s(DST_PORT)));
+            found.push(format!("{:?} {:?}", into(CUSTOMER, Some(&[0b001]), false), batch::u32s(CUSTOMER)));
+            found.push(format!("{:?} {:?}", into(LABELS, None, false), into(SRC_HI, None, false)));
+            found.push(format!("{:?} {:?}", into(NOTE, Some(&[]), false), into(BYTES, Some(&[0, 0]), true)));
+            found.push(format!("{:?} {:?}", table.lookup_into(0, PROTO, NOTE, None, false), table.lookup_into(500, 501, NOTE, None, false)));
+            Err(found.join("\n"))
         }
         "joined" => STATE.with_borrow(|state| {
             let found = || {
