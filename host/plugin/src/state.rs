@@ -8,7 +8,7 @@ use sluice_flow::{Batch, Column, ColumnId, ColumnSet, Routes, Schema, Width};
 
 use crate::abi::{Alert, Denied};
 use crate::groups::Groups;
-use crate::import::Marks;
+use crate::import::Places;
 use crate::keys::OpenKey;
 use crate::known::KnownTexts;
 use crate::limits::{Limiter, MAX_ALERTS_PER_CALL, MAX_WRITTEN_BYTES};
@@ -185,8 +185,8 @@ pub(crate) struct State {
     pub(crate) joint: Option<Arc<Joint>>,
     /// What was found last in a table, for its room: a batch is asked for several times.
     pub(crate) codes: Arc<Vec<u32>>,
-    /// Which values of tables were written into a column.
-    pub(crate) marks: Marks,
+    /// For values of tables that are written into a column.
+    pub(crate) places: Places,
     /// The rows by group, and whether they were grouped in this call.
     pub(crate) groups: Groups,
     pub(crate) is_grouped: bool,
@@ -252,7 +252,7 @@ impl State {
             joined: None,
             joint: None,
             codes: Arc::default(),
-            marks: Marks::default(),
+            places: Places::default(),
             groups: Groups::default(),
             is_grouped: false,
             known_texts: KnownTexts::default(),

@@ -11,6 +11,7 @@ use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::producer::Producer as _;
 use sluice_pipeline::{BoxError, Provisional, Stop};
+use tracing::warn;
 
 use super::KafkaError;
 use super::flight::{Deliveries, Producer};
@@ -21,6 +22,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const STEP: Duration = Duration::from_secs(2);
 /// Time between two looks whether the process is to stop.
 const LOOK: Duration = Duration::from_millis(100);
+/// After so many milliseconds a connection on which nothing happens is closed, and opened again when it is needed. librdkafka 2.12
+/// sends the offsets of a transaction when a broker's state changes, and where it knew the coordinator of the group from before
+/// a restart of that broker it may wait for a change that never comes (its issue 5511): this one does.
+const MAX_IDLE: (&str, &str) = ("connections.max.idle.ms", "30000");
+/// Time after which it is said that a transaction waits.
+const LONG: Duration = Duration::from_secs(30);
 /// Time that is left for a commit when the process is to stop.
 const LAST_STEPS: Duration = Duration::from_secs(3);
 
@@ -79,6 +86,9 @@ impl Transactions {
         (commits, aborts): (Counter, Counter),
     ) -> Result<Arc<Transactions>, KafkaError> {
         client.set("transactional.id", id).set("enable.idempotence", "true");
+        if client.get(MAX_IDLE.0).is_none() {
+            client.set(MAX_IDLE.0, MAX_IDLE.1);
+        }
         let producer: Producer = client.create_with_context(context).map_err(KafkaError::Settings)?;
         let begun = producer.init_transactions(PATIENCE).and_then(|()| producer.begin_transaction());
         begun.map_err(|error| KafkaError::Refused {
@@ -177,11 +187,19 @@ impl Transactions {
             // Nobody listens if it took too long.
             tell.send(work(&this.producer)).unwrap_or_default();
         });
-        let mut end = None;
+        let (began, mut is_said, mut end) = (Instant::now(), false, None);
         loop {
             match told.recv_timeout(LOOK) {
                 Ok(result) => return Ok(result),
-                Err(RecvTimeoutError::Timeout) if !stop.is_cancelled() => {}
+                Err(RecvTimeoutError::Timeout) if !stop.is_cancelled() => {
+                    if !is_said && began.elapsed() >= LONG {
+                        is_said = true;
+                        warn!(
+                            transactional_id = self.id,
+                            "the brokers have not ended a transaction for {LONG:?}; waiting"
+                        );
+                    }
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     if Instant::now() >= *end.get_or_insert_with(|| Instant::now() + LAST_STEPS) {
                         return Err(TransactionError::Unanswered);

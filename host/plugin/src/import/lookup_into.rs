@@ -11,6 +11,17 @@ use crate::limits::MAX_WORDS;
 use crate::state::{OpenTable, State};
 use crate::tables::{MAX_NUMBER, Table};
 
+/// By eight bits of a bitmap all bits for each row that is chosen, none for the others.
+static BITS: [[u32; 8]; 256] = {
+    let mut all = [[0; 8]; 256];
+    let mut at = 0;
+    while at < 8 * 256 {
+        all[at / 8][at % 8] = if (at / 8) >> (at % 8) & 1 == 1 { u32::MAX } else { 0 };
+        at += 1;
+    }
+    all
+};
+
 /// What is looked up by, where it goes, and whether the other rows keep what they have.
 #[derive(Clone, Copy)]
 pub(super) struct Into {
@@ -54,11 +65,14 @@ fn codes(state: &State, open: &OpenTable, into: Into, only: Option<&[u32]>) -> R
     }
     if let Some(only) = only {
         check_bitmap(only, codes.len())?;
-        for (codes, word) in codes.chunks_mut(32).zip(only) {
-            for (bit, code) in (0..32).zip(codes) {
-                *code &= (word >> bit & 1).wrapping_neg();
-            }
+        let (eights, rest) = codes.as_chunks_mut::<8>();
+        let mut bytes = only.iter().flat_map(|word| word.to_le_bytes());
+        for (codes, byte) in eights.iter_mut().zip(&mut bytes) {
+            let bits = &BITS[usize::from(byte)];
+            *codes = std::array::from_fn(|row| codes[row] & bits[row]);
         }
+        let bits = &BITS[usize::from(bytes.next().unwrap_or_default())];
+        rest.iter_mut().zip(bits).for_each(|(code, bits)| *code &= bits);
     }
     Ok((codes, width))
 }
@@ -115,58 +129,55 @@ fn complain(state: &State, open: &OpenTable, column: ColumnId, misfit: u32) {
     state.shared.write_line(Level::Warn, &line);
 }
 
-/// Which values of a table are among the words of a column, by code.
+/// In place of the place of a word, of which there are fewer: there is none yet.
+const NO_PLACE: u32 = u32::MAX;
+
+/// Where the values of a table are among the words of a column.
 #[derive(Debug, Default)]
-pub(crate) struct Marks {
-    /// The call in which the value got its place, above the place. No call is 0.
-    by_code: Vec<u64>,
-    call: u32,
+pub(crate) struct Places {
+    /// By code. Between two calls there are none: the next is about another column.
+    by_code: Vec<u32>,
+    /// The codes that have one, in the order in which they came.
+    codes: Vec<u32>,
 }
 
-impl Marks {
+impl Places {
     /// Replaces codes by places of words, numbered from `first` (at least 1) in the order in which they come; 0 stays.
     /// Returns the code of each place.
-    fn places(&mut self, table: &Table, codes: &mut [u32], first: usize) -> Vec<u32> {
-        self.call = self.call.wrapping_add(1);
-        // After 2^32 calls old marks would mean something again.
-        if self.call == 0 {
-            self.by_code.clear();
-            self.call = 1;
-        }
-        let length = table.codes() as usize;
-        if self.by_code.len() < length {
-            self.by_code.resize(length, 0);
-        }
-        let call = u64::from(self.call) << 32;
-        // No match is the first word in every call.
-        self.by_code[0] = call;
-        let mut words = Vec::new();
+    fn of(&mut self, table: &Table, codes: &mut [u32], first: usize) -> &[u32] {
+        self.by_code.resize(self.by_code.len().max(table.codes() as usize), NO_PLACE);
+        self.codes.clear();
+        // No match is the first word.
+        self.by_code[0] = 0;
         let (eights, rest) = codes.as_chunks_mut::<8>();
         for codes in eights {
-            let marks = codes.map(|code| self.by_code.get(code as usize).copied().unwrap_or_default());
+            let places = codes.map(|code| self.by_code.get(code as usize).copied().unwrap_or_default());
             // One question for all of them.
-            if marks.iter().fold(0, |all, mark| all | (mark ^ call)) >> 32 == 0 {
-                *codes = marks.map(|mark| mark as u32);
+            if places.iter().fold(0, |all, place| all | place) != NO_PLACE {
+                *codes = places;
             } else {
-                codes.iter_mut().for_each(|code| self.place(code, call, first, &mut words));
+                codes.iter_mut().for_each(|code| self.place(code, first));
             }
         }
-        rest.iter_mut().for_each(|code| self.place(code, call, first, &mut words));
-        words
+        rest.iter_mut().for_each(|code| self.place(code, first));
+        for code in &self.codes {
+            self.by_code[*code as usize] = NO_PLACE;
+        }
+        &self.codes
     }
 
-    fn place(&mut self, code: &mut u32, call: u64, first: usize, words: &mut Vec<u32>) {
-        let Some(mark) = self.by_code.get_mut(*code as usize) else { return };
-        if *mark >> 32 != call >> 32 {
-            *mark = call | (first + words.len()) as u64;
-            words.push(*code);
+    fn place(&mut self, code: &mut u32, first: usize) {
+        let Some(place) = self.by_code.get_mut(*code as usize) else { return };
+        if *place == NO_PLACE {
+            *place = (first + self.codes.len()) as u32;
+            self.codes.push(*code);
         }
-        *code = *mark as u32;
+        *code = *place;
     }
 }
 
 fn texts(state: &mut State, table: &Table, into: Into, mut codes: Vec<u32>) -> Result<(), Denied> {
-    let State { current, marks, .. } = state;
+    let State { current, places, .. } = state;
     let current = current.as_ref().ok_or(Denied::NoBatch)?;
     let before = match current.column(into.column) {
         Some(Column::Text(texts)) if into.keep => Some(Arc::clone(texts)),
@@ -174,13 +185,15 @@ fn texts(state: &mut State, table: &Table, into: Into, mut codes: Vec<u32>) -> R
     };
     // The first word is the empty one, where there are none yet.
     let mut words = before.as_ref().map_or_else(|| vec![Arc::from("")], |before| before.words.clone());
-    let added = marks.places(table, &mut codes, words.len());
-    words.extend(added.into_iter().map(|code| table.word(code)));
+    let added = places.of(table, &mut codes, words.len());
+    words.extend(added.iter().map(|code| table.word(*code)));
     if words.len() > MAX_WORDS {
         return Err(Denied::OutOfRange);
     }
-    for (place, before) in codes.iter_mut().zip(before.iter().flat_map(|before| &before.codes)) {
-        *place = if *place != 0 { *place } else { *before };
+    if let Some(before) = before {
+        for (place, before) in codes.iter_mut().zip(&before.codes) {
+            *place = if *place != 0 { *place } else { *before };
+        }
     }
     batch::put(state, into.column, Some(Column::Text(Arc::new(Texts { words, codes }))))
 }

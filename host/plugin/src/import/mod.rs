@@ -15,7 +15,7 @@ use wasmtime::component::LinkerInstance;
 
 use crate::spec::Linkable;
 use crate::state::State;
-pub(crate) use lookup_into::Marks;
+pub(crate) use lookup_into::Places;
 
 /// Links `interface` (as in `batch`), if there is such a one. `Err` says what to write into the grant
 /// for an interface that exists and is not granted.

@@ -503,20 +503,26 @@ func table(b *sluice.Batch) error {
 		sluice.Log(sluice.LevelInfo, err.Error())
 	}
 	codes, again := t.Lookup(b, sluice.SrcAddr), t.LookupAddrs(b.Addrs(sluice.SrcAddr))
-	customers := make([]uint32, b.Rows())
 	for row, code := range codes {
 		if again[row] != code {
 			return errors.New("two codes for one address")
 		}
-		if value, ok := t.Value(code); ok {
-			number, err := strconv.ParseUint(value, 10, 32)
-			if err != nil {
-				return err
-			}
-			customers[row] = uint32(number)
+		if value, ok := t.Value(code); ok != (value != "") {
+			return errors.New("a value is a text")
 		}
 	}
-	b.SetU32s(sluice.CustomerID, customers)
+	// What the first one blanks the second one keeps.
+	first := b.Bitmap()
+	first.Set(0)
+	t.LookupInto(b, sluice.ByAddr(sluice.SrcAddr), sluice.CustomerID, first, sluice.BlankOthers)
+	for row := 1; row < b.Rows(); row++ {
+		rest := b.Bitmap()
+		rest.Set(row)
+		t.LookupInto(b, sluice.ByAddr(sluice.SrcAddr), sluice.CustomerID, rest, sluice.KeepOthers)
+	}
+	if t.LookupInto(b, sluice.ByAddr(sluice.DstAddr), sluice.CustomerID, nil, sluice.BlankOthers) {
+		return errors.New("no row has a destination")
+	}
 	sluice.Gauge("codes", float64(t.Codes()))
 	sluice.Gauge("generation", float64(t.Generation()))
 	return nil

@@ -64,7 +64,14 @@ class Services(Plugin):
     def values(self, batch: Batch) -> None:
         """The customer by address and number, and which other keys the table has, as counters."""
         number_of = lambda code: int(self.table.value(code) or 0)
-        batch.set(c.customer_id, [number_of(code) for code in self.table.codes_of(batch, c.src_addr, c.bytes)])
+        # First what another key says, which does not stay.
+        assert self.table.lookup_into(batch, c.customer_id, c.bytes)
+        assert self.table.lookup_into(batch, c.customer_id, c.src_addr, c.bytes, only=c.bytes == 10)
+        assert self.table.lookup_into(batch, c.customer_id, c.src_addr, c.bytes, only=c.bytes != 10, keep=True)
+        try:
+            self.table.lookup_into(batch, c.note, c.bytes)
+        except Denied as error:
+            assert (error.column, error.reason) == ("note", "not-granted")
         count("numbers", sum(number_of(code) for code in self.table.codes_of(batch, c.bytes)))
         count("pairs", sum(number_of(code) for code in self.table.codes_of(batch, c.proto, c.bytes)))
         count("lists", sum(number_of(code) for code in self.table.lookup([0, 6], [10, 10])))

@@ -6,6 +6,20 @@ use super::sys::check_bitmap;
 use crate::services::Level;
 use crate::{ColumnId, Reason, Width};
 
+/// In place of the place of a word, of which there are fewer: there is none yet.
+const NO_PLACE: u32 = u32::MAX;
+
+/// By eight bits of a bitmap all bits for each row that is chosen, none for the others.
+static BITS: [[u32; 8]; 256] = {
+    let mut all = [[0; 8]; 256];
+    let mut at = 0;
+    while at < 8 * 256 {
+        all[at / 8][at % 8] = if (at / 8) >> (at % 8) & 1 == 1 { u32::MAX } else { 0 };
+        at += 1;
+    }
+    all
+};
+
 /// What is known of a table's values. Those of another generation are forgotten.
 #[derive(Debug, Default)]
 pub(super) struct Memo {
@@ -14,9 +28,10 @@ pub(super) struct Memo {
     numbers: Vec<u64>,
     /// By code.
     words: Vec<String>,
-    /// By code the place among the words of a column, and in which call it has it.
-    places: Vec<(u32, u32)>,
-    call: u32,
+    /// By code the place among the words of a column, [`NO_PLACE`] between two calls.
+    places: Vec<u32>,
+    /// The codes that have one, in the order in which they came.
+    placed: Vec<u32>,
     complained: bool,
 }
 
@@ -32,8 +47,10 @@ impl Memo {
             let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
             digits.parse().ok().filter(|_| is_number).unwrap_or(u64::MAX)
         };
-        let (numbers, places) = (words.iter().map(number).collect(), vec![(0, 0); words.len()]);
-        *self = Memo { generation: Some(generation), numbers, words, places, call: 0, complained: false };
+        let (numbers, mut places) = (words.iter().map(number).collect(), vec![NO_PLACE; words.len()]);
+        // No match is the first word.
+        places.iter_mut().take(1).for_each(|none| *none = 0);
+        *self = Memo { generation: Some(generation), numbers, words, places, placed: Vec::new(), complained: false };
     }
 
     /// Writes into a column what codes stand for. Rows that are left out have the code 0 after this.
@@ -50,11 +67,14 @@ impl Memo {
         }
         if let Some(only) = only {
             check_bitmap(state.rows, only)?;
-            for (codes, word) in codes.chunks_mut(32).zip(only) {
-                for (bit, code) in (0..32).zip(codes) {
-                    *code &= (word >> bit & 1).wrapping_neg();
-                }
+            let (eights, rest) = codes.as_chunks_mut::<8>();
+            let mut bytes = only.iter().flat_map(|word| word.to_le_bytes());
+            for (codes, byte) in eights.iter_mut().zip(&mut bytes) {
+                let bits = &BITS[usize::from(byte)];
+                *codes = std::array::from_fn(|row| codes[row] & bits[row]);
             }
+            let bits = &BITS[usize::from(bytes.next().unwrap_or_default())];
+            rest.iter_mut().zip(bits).for_each(|(code, bits)| *code &= bits);
         }
         self.renew(table);
         if width == Width::Text {
@@ -97,18 +117,18 @@ impl Memo {
             Some(Filled::Text(words, codes)) if keep => (words.clone(), codes.clone()),
             _ => (vec![String::new()], Vec::new()),
         };
-        self.call += 1;
-        if let Some(none) = self.places.first_mut() {
-            *none = (self.call, 0);
-        }
-        for code in &mut codes {
-            let at = *code as usize;
-            let Some((call, place)) = self.places.get_mut(at) else { continue };
-            if *call != self.call {
-                (*call, *place) = (self.call, words.len() as u32);
-                words.push(self.words.get(at).cloned().unwrap_or_default());
+        let (eights, rest) = codes.as_chunks_mut::<8>();
+        for codes in eights {
+            let places = codes.map(|code| self.places.get(code as usize).copied().unwrap_or_default());
+            if places.iter().fold(0, |all, place| all | place) != NO_PLACE {
+                *codes = places;
+            } else {
+                codes.iter_mut().for_each(|code| self.place(code, &mut words));
             }
-            *code = *place;
+        }
+        rest.iter_mut().for_each(|code| self.place(code, &mut words));
+        for code in self.placed.drain(..) {
+            self.places[code as usize] = NO_PLACE;
         }
         for (place, before) in codes.iter_mut().zip(before) {
             *place = if *place != 0 { *place } else { before };
@@ -116,6 +136,17 @@ impl Memo {
         let rows = codes.len();
         *state.write(into, Width::Text, rows)? = Some(Filled::Text(words, codes));
         Ok(())
+    }
+
+    fn place(&mut self, code: &mut u32, words: &mut Vec<String>) {
+        let at = *code as usize;
+        let Some(place) = self.places.get_mut(at) else { return };
+        if *place == NO_PLACE {
+            *place = words.len() as u32;
+            words.push(self.words[at].clone());
+            self.placed.push(*code);
+        }
+        *code = *place;
     }
 }
 

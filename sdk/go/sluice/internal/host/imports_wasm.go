@@ -136,6 +136,9 @@ func TableLookup(table uint32, hi unsafe.Pointer, hiLength uint32, lo unsafe.Poi
 //go:wasmimport sluice:plugin/tables@0.1.0 [method]table.lookup-columns
 func TableLookupColumns(table, hi, lo uint32, answer unsafe.Pointer)
 
+//go:wasmimport sluice:plugin/tables@0.1.0 [method]table.lookup-into
+func TableLookupInto(table, hi, lo, into uint32, hasOnly bool, only unsafe.Pointer, length uint32, keep bool, answer unsafe.Pointer)
+
 //go:wasmimport sluice:plugin/tables@0.1.0 [method]table.value
 func TableValue(table, code uint32, answer unsafe.Pointer)
 

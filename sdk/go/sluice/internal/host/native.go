@@ -58,13 +58,16 @@ func Emit(string, uint32, string, float64, float64, string)                     
 func TableOpen(string, unsafe.Pointer)                                                   { absent() }
 func TableLookup(uint32, unsafe.Pointer, uint32, unsafe.Pointer, uint32, unsafe.Pointer) { absent() }
 func TableLookupColumns(uint32, uint32, uint32, unsafe.Pointer)                          { absent() }
-func TableValue(uint32, uint32, unsafe.Pointer)                                          { absent() }
-func TableCodes(uint32) uint32                                                           { absent(); return 0 }
-func TableGeneration(uint32) uint64                                                      { absent(); return 0 }
-func TableClose(uint32)                                                                  { absent() }
-func KeyOpen(string, unsafe.Pointer)                                                     { absent() }
-func KeyPrefixPreserving(uint32, uint32, uint32, unsafe.Pointer)                         { absent() }
-func KeyKeyedHash(uint32, uint32, uint32, unsafe.Pointer)                                { absent() }
-func KeyPrf(uint32, unsafe.Pointer, uint32, unsafe.Pointer, uint32, unsafe.Pointer)      { absent() }
-func KeyClose(uint32)                                                                    { absent() }
-func AssetRead(string, unsafe.Pointer)                                                   { absent() }
+func TableLookupInto(uint32, uint32, uint32, uint32, bool, unsafe.Pointer, uint32, bool, unsafe.Pointer) {
+	absent()
+}
+func TableValue(uint32, uint32, unsafe.Pointer)                                     { absent() }
+func TableCodes(uint32) uint32                                                      { absent(); return 0 }
+func TableGeneration(uint32) uint64                                                 { absent(); return 0 }
+func TableClose(uint32)                                                             { absent() }
+func KeyOpen(string, unsafe.Pointer)                                                { absent() }
+func KeyPrefixPreserving(uint32, uint32, uint32, unsafe.Pointer)                    { absent() }
+func KeyKeyedHash(uint32, uint32, uint32, unsafe.Pointer)                           { absent() }
+func KeyPrf(uint32, unsafe.Pointer, uint32, unsafe.Pointer, uint32, unsafe.Pointer) { absent() }
+func KeyClose(uint32)                                                               { absent() }
+func AssetRead(string, unsafe.Pointer)                                              { absent() }

@@ -69,7 +69,16 @@ class Services extends Plugin {
   values(batch) {
     const numberOf = (code) => Number(this.table.value(code) ?? 0);
     const sum = (codes) => Array.from(codes, numberOf).reduce((all, one) => all + one, 0);
-    batch.set(c.customer_id, Uint32Array.from(this.table.codesOf(batch, c.src_addr, c.bytes), numberOf));
+    // First what another key says, which does not stay.
+    const key = { number: c.bytes };
+    this.table.lookupInto(batch, c.customer_id, c.bytes);
+    this.table.lookupInto(batch, c.customer_id, c.src_addr, { ...key, only: c.bytes.eq(10) });
+    this.table.lookupInto(batch, c.customer_id, c.src_addr, { ...key, only: c.bytes.ne(10), keep: true });
+    try {
+      this.table.lookupInto(batch, c.note, c.bytes);
+    } catch (error) {
+      if (!(error instanceof Denied) || error.column !== "note") throw error;
+    }
     count("numbers", sum(this.table.codesOf(batch, c.bytes)));
     count("pairs", sum(this.table.codesOf(batch, c.proto, c.bytes)));
     count("lists", sum(this.table.lookup([0n, 6n], [10n, 10n])));
