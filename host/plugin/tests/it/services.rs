@@ -73,6 +73,33 @@ fn what_a_table_says_is_written_into_columns_of_every_kind() {
     "#]].assert_eq(&(lines.join("\n") + "\n"));
 }
 
+#[test]
+fn what_a_table_says_is_written_into_the_rows_that_are_chosen_and_no_others() {
+    const CHOSEN: u32 = 0x9e37_79b9;
+    let sources = ["192.0.2.1", "198.51.100.7", "2001:db8::1", "203.0.113.1", "192.0.2.200"];
+    let values = [Some(7), None, Some(300), None, Some(7)];
+    let words = ["7", "x", "AS300", "", "7"];
+    let mut bench = Bench::new("into-many", CHOSEN);
+    bench.spec.grant = Grant::Requested;
+    let path = bench.dir.path().join("customers.csv");
+    std::fs::write(&path, "192.0.2.0/24,7\n198.51.100.0/24,x\n2001:db8::/32,AS300\n").unwrap();
+    bench.spec.services.tables = Arc::new(Tables::load([("customers".to_owned(), TableSpec::prefix(path))]).unwrap());
+    // Whole words, whole bytes, and a rest of either.
+    for rows in [1, 8, 32, 45, 1000] {
+        let of_rows: Vec<_> = (0..rows).map(|row| (sources[row % sources.len()], 50)).collect();
+        let out = bench.process(batch_of(&of_rows)).out.unwrap();
+        for row in 0..rows {
+            let is_chosen = CHOSEN.rotate_left(row as u32 / 32) >> (row % 32) & 1 == 1;
+            let (value, word) = (values[row % values.len()], words[row % words.len()]);
+            let customer = value.filter(|_| is_chosen).unwrap_or(9);
+            let note = if is_chosen && !word.is_empty() { word } else { "before" };
+            let bytes = value.filter(|_| !is_chosen).unwrap_or(0);
+            let found = (out.number(col::CUSTOMER_ID, row), out.text(col::NOTE, row), out.number(col::BYTES, row));
+            assert_eq!(found, (customer, note, bytes), "row {row} of {rows}");
+        }
+    }
+}
+
 /// A bench with two tables of prefixes that are looked up together, and the tables.
 fn joined(arg: u32) -> (Bench, Arc<Tables>) {
     let mut bench = Bench::new("joined", arg);

@@ -117,7 +117,7 @@ impl stage::Guest for Guest {
             reads.extend([PROTO, NOTE, LABELS]);
             writes.push(NOTE);
         }
-        if mode == "into" {
+        if mode.starts_with("into") {
             reads.extend([PROTO, DST_PORT, CUSTOMER, NOTE]);
             writes.extend([BYTES, PROTO, DST_PORT, NOTE, LABELS]);
         }
@@ -496,6 +496,17 @@ fn run(mode: &str, arg: u32) -> Result<(), String> {
             found.push(format!("{:?} {:?}", into(NOTE, Some(&[]), false), into(BYTES, Some(&[0, 0]), true)));
             found.push(format!("{:?} {:?}", table.lookup_into(0, PROTO, NOTE, None, false), table.lookup_into(500, 501, NOTE, None, false)));
             Err(found.join("\n"))
+        }
+        // Of every 32 rows those of `arg`, turned by one bit a word: first written, and then the others.
+        "into-many" => {
+            let table = tables::open("customers")?;
+            let only: Vec<u32> = (0..rows.div_ceil(32)).map(|word| arg.rotate_left(word)).collect();
+            let others: Vec<u32> = only.iter().map(|word| !word).collect();
+            batch::set_u32s(CUSTOMER, &vec![9; rows as usize]).map_err(failed)?;
+            batch::set_texts(NOTE, &["before".to_owned()], &vec![0; rows as usize]).map_err(failed)?;
+            table.lookup_into(SRC_HI, SRC_LO, CUSTOMER, Some(&only), true).map_err(failed)?;
+            table.lookup_into(SRC_HI, SRC_LO, NOTE, Some(&only), true).map_err(failed)?;
+            table.lookup_into(SRC_HI, SRC_LO, BYTES, Some(&others), false).map_err(failed)
         }
         "joined" => STATE.with_borrow(|state| {
             let found = || {
