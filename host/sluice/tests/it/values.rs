@@ -89,8 +89,8 @@ fn rows(folder: &Path, more: &str) -> Vec<Value> {
     assert_eq!(ended.books("rows"), (40, 40, 0));
     // Each is said once, whatever the number of rows.
     let complaint = |part: &str| assert_eq!(ended.log.matches(part).count(), 1, "{part}: {}", ended.log);
-    complaint("interfaces.speeds: the table's value `fast` is no number; it and others like it count as none");
-    complaint("names[2].table: the table's value `300` is no number up to 255");
+    complaint("the value `fast` of the table `speeds` is no number that `src_if_speed` has room for");
+    complaint("of the table `racks` is no number that `rack` has room for; it and others like it count as none");
     let rows = fs::read_to_string(folder.join("rows.json")).unwrap();
     rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
