@@ -58,6 +58,10 @@ export declare function events_emit(
 export declare function tables_open(name: usize, length: usize, answer: usize): void;
 @external("sluice:plugin/tables@0.1.0", "[method]table.lookup-columns")
 export declare function tables_lookup_columns(table: i32, hi: i32, lo: i32, answer: usize): void;
+@external("sluice:plugin/tables@0.1.0", "[method]table.lookup-into")
+export declare function tables_lookup_into(
+  table: i32, hi: i32, lo: i32, into: i32, some: i32, bitmap: usize, words: usize, keep: i32, answer: usize,
+): void;
 @external("sluice:plugin/tables@0.1.0", "[method]table.value")
 export declare function tables_value(table: i32, code: u32, answer: usize): void;
 @external("sluice:plugin/tables@0.1.0", "[method]table.generation")

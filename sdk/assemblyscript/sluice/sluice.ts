@@ -177,26 +177,31 @@ export function clear(column: u16): void {
  * all rows stay.
  */
 export function keep(mask: Values<bool>): u32 {
+  const bitmap = bitmapOf(mask);
+  abi.batch_keep(changetype<usize>(bitmap), bitmap.length, abi.ANSWER);
+  if (load<u8>(abi.ANSWER)) remember("keep: " + reason());
+  let kept: u32 = 0;
+  for (let word = 0, words = bitmap.length; word < words; word++) kept += popcnt(unchecked(bitmap[word]));
+  return kept;
+}
+
+/** One bit a row. */
+function bitmapOf(mask: Values<bool>): Values<u32> {
   const count = mask.length;
   const words = (count + 31) >>> 5;
   const bitmap = abi.allocate(<usize>words << 2, words);
   const from = changetype<usize>(mask);
-  let kept: u32 = 0;
   let row = 0;
   for (; row + 8 <= count; row += 8) {
     // Moves the lowest bit of each of the eight bytes into the highest byte.
     const bits = (load<u64>(from + row) * 0x0102040810204080) >> 56;
     store<u8>(bitmap + (row >>> 3), <u8>bits);
-    kept += <u32>popcnt(bits);
   }
   for (; row < count; row++) {
     const bit = <u32>load<u8>(from + row);
     store<u8>(bitmap + (row >>> 3), load<u8>(bitmap + (row >>> 3)) | (bit << (row & 7)));
-    kept += bit;
   }
-  abi.batch_keep(bitmap, words, abi.ANSWER);
-  if (load<u8>(abi.ANSWER)) remember("keep: " + reason());
-  return kept;
+  return changetype<Values<u32>>(bitmap);
 }
 
 /** Sends row `r` to the route `names[index[r]]`; the last call counts. */
@@ -276,7 +281,30 @@ export class Table {
    */
   lookup(hi: u16, lo: u16): Values<u32> {
     abi.tables_lookup_columns(this.handle, hi, lo, abi.ANSWER);
-    return answered<u32>(hi);
+    return answered<u32>(lo);
+  }
+
+  /**
+   * Writes what the table says of each row, or of those of which `only` is true (null: all), into a column of texts, or of
+   * numbers: decimal digits, with `AS` before them or not. The other rows become 0 or empty, or stay as they are. No row
+   * crosses: this is the fast way to enrich. False if no row has the key, and then nothing is written.
+   */
+  lookupInto(hi: u16, lo: u16, into: u16, only: Values<bool> | null = null, keepOthers: bool = false): bool {
+    let bitmap: usize = 0;
+    let words = 0;
+    if (only != null) {
+      const bits = bitmapOf(only);
+      bitmap = changetype<usize>(bits);
+      words = bits.length;
+    }
+    abi.tables_lookup_into(this.handle, hi, lo, into, i32(only != null), bitmap, words, i32(keepOthers), abi.ANSWER);
+    if (!load<u8>(abi.ANSWER)) return true;
+    if (load<u8>(abi.ANSWER, 4) == ABSENT) return false;
+    // The answer does not say which of the columns it is about.
+    const why = reason();
+    abi.tables_lookup_columns(this.handle, hi, lo, abi.ANSWER);
+    remember(named(load<u8>(abi.ANSWER) ? lo : into) + why);
+    return false;
   }
 
   /** The value of a code; null for 0 and for codes of another generation. */
@@ -361,8 +389,12 @@ function written(column: u16): void {
 }
 
 function refused(column: u16): void {
+  remember(named(column) + reason());
+}
+
+function named(column: u16): string {
   const name = columnName(column);
-  remember((name == "" ? `column ${column}: ` : "column `" + name + "`: ") + reason());
+  return name == "" ? `column ${column}: ` : "column `" + name + "`: ";
 }
 
 function reason(): string {

@@ -150,6 +150,9 @@ extern void __wasm_import_sluice_plugin_tables_method_table_lookup(int32_t, uint
 __attribute__((__import_module__("sluice:plugin/tables@0.1.0"), __import_name__("[method]table.lookup-columns")))
 extern void __wasm_import_sluice_plugin_tables_method_table_lookup_columns(int32_t, int32_t, int32_t, uint8_t *);
 
+__attribute__((__import_module__("sluice:plugin/tables@0.1.0"), __import_name__("[method]table.lookup-into")))
+extern void __wasm_import_sluice_plugin_tables_method_table_lookup_into(int32_t, int32_t, int32_t, int32_t, int32_t, uint8_t *, size_t, int32_t, uint8_t *);
+
 __attribute__((__import_module__("sluice:plugin/tables@0.1.0"), __import_name__("[method]table.value")))
 extern void __wasm_import_sluice_plugin_tables_method_table_value(int32_t, int32_t, uint8_t *);
 
@@ -528,6 +531,13 @@ sluice_plugin_tables_borrow_table_t sluice_plugin_tables_borrow_table(sluice_plu
 void sluice_plugin_tables_result_list_u32_denied_free(sluice_plugin_tables_result_list_u32_denied_t *ptr) {
   if (!ptr->is_err) {
     plugin_list_u32_free(&ptr->val.ok);
+  } else {
+    sluice_plugin_tables_denied_free(&ptr->val.err);
+  }
+}
+
+void sluice_plugin_tables_result_void_denied_free(sluice_plugin_tables_result_void_denied_t *ptr) {
+  if (!ptr->is_err) {
   } else {
     sluice_plugin_tables_denied_free(&ptr->val.err);
   }
@@ -2585,6 +2595,73 @@ bool sluice_plugin_tables_method_table_lookup_columns(sluice_plugin_tables_borro
   }
   if (!result.is_err) {
     *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sluice_plugin_tables_method_table_lookup_into(sluice_plugin_tables_borrow_table_t self, sluice_plugin_tables_column_t hi, sluice_plugin_tables_column_t lo, sluice_plugin_tables_column_t into, plugin_list_u32_t *maybe_only, bool keep, sluice_plugin_tables_denied_t *err) {
+  __attribute__((__aligned__(4)))
+  uint8_t ret_area[12];
+  plugin_option_list_u32_t only;
+  only.is_some = maybe_only != NULL;if (maybe_only) {
+    only.val = *maybe_only;
+  }
+  int32_t option;
+  uint8_t * option1;
+  size_t option2;
+  if ((only).is_some) {
+    const plugin_list_u32_t *payload0 = &(only).val;
+    option = 1;
+    option1 = (uint8_t *) (*payload0).ptr;
+    option2 = (*payload0).len;
+  } else {
+    option = 0;
+    option1 = 0;
+    option2 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sluice_plugin_tables_method_table_lookup_into((self).__handle, (int32_t) (hi), (int32_t) (lo), (int32_t) (into), option, option1, option2, keep, ptr);
+  sluice_plugin_tables_result_void_denied_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      sluice_plugin_types_denied_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + 4));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant.val.wrong_width = (int32_t) *((uint8_t*) (ptr + 8));
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          variant.val.wrong_length = (uint32_t) (*((int32_t*) (ptr + 8)));
+          break;
+        }
+        case 5: {
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
     return 1;
   } else {
     *err = result.val.err;

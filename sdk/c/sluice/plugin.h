@@ -325,6 +325,13 @@ typedef struct {
 } sluice_plugin_tables_result_list_u32_denied_t;
 
 typedef struct {
+  bool is_err;
+  union {
+    sluice_plugin_tables_denied_t err;
+  } val;
+} sluice_plugin_tables_result_void_denied_t;
+
+typedef struct {
   bool is_some;
   plugin_string_t val;
 } plugin_option_string_t;
@@ -518,7 +525,7 @@ extern bool sluice_plugin_kernels_keep_groups(plugin_list_u32_t *bitmap, sluice_
 // As `batch.route`, by groups: one index into `names` per group.
 extern bool sluice_plugin_kernels_route_groups(plugin_list_string_t *names, plugin_list_u16_t *index, sluice_plugin_kernels_denied_t *err);
 // The numbers of a numeric column in some rows, such as the first ones of groups; zeros where it is absent. A row
-// that the batch does not have is out-of-range.
+// that the batch does not have is out-of-range, and so are more of them than it has.
 extern bool sluice_plugin_kernels_numbers_at(sluice_plugin_kernels_column_t c, plugin_list_u32_t *rows, plugin_list_u64_t *ret, sluice_plugin_kernels_denied_t *err);
 // The texts of a text column in some rows; empty where it is absent. As `numbers-at`.
 extern bool sluice_plugin_kernels_texts_at(sluice_plugin_kernels_column_t c, plugin_list_u32_t *rows, plugin_list_string_t *ret, sluice_plugin_kernels_denied_t *err);
@@ -546,6 +553,11 @@ extern void sluice_plugin_tables_method_table_lookup(sluice_plugin_tables_borrow
 // Absent numbers count as 0. In the first `init` of a version `wrong-width` says that the table finds nothing by such columns;
 // what is wrong is added to the error that `init` returns. Else, without a batch, it is `no-batch`.
 extern bool sluice_plugin_tables_method_table_lookup_columns(sluice_plugin_tables_borrow_table_t self, sluice_plugin_tables_column_t hi, sluice_plugin_tables_column_t lo, plugin_list_u32_t *ret, sluice_plugin_tables_denied_t *err);
+// Writes what the table says of each row into a column: the value, or in a column of numbers the number that it is, in decimal
+// digits, with `AS` before them or not. The other rows become 0 or empty, or with `keep` stay as they are: those without a match,
+// those that the bitmap `only` leaves out, and those whose value is no number that the column has room for, which is logged once
+// for each generation. `hi` and `lo` are as in `lookup-columns`, with its grants and refusals; `into` needs the grant to write it.
+extern bool sluice_plugin_tables_method_table_lookup_into(sluice_plugin_tables_borrow_table_t self, sluice_plugin_tables_column_t hi, sluice_plugin_tables_column_t lo, sluice_plugin_tables_column_t into, plugin_list_u32_t *maybe_only, bool keep, sluice_plugin_tables_denied_t *err);
 // The value of a code, or none for 0 and codes of another generation.
 extern bool sluice_plugin_tables_method_table_value(sluice_plugin_tables_borrow_table_t self, uint32_t code, plugin_string_t *ret);
 // One more than the highest code.
@@ -648,6 +660,8 @@ extern void sluice_plugin_tables_table_drop_own(sluice_plugin_tables_own_table_t
 extern sluice_plugin_tables_borrow_table_t sluice_plugin_tables_borrow_table(sluice_plugin_tables_own_table_t handle);
 
 void sluice_plugin_tables_result_list_u32_denied_free(sluice_plugin_tables_result_list_u32_denied_t *ptr);
+
+void sluice_plugin_tables_result_void_denied_free(sluice_plugin_tables_result_void_denied_t *ptr);
 
 void plugin_option_string_free(plugin_option_string_t *ptr);
 

@@ -214,23 +214,30 @@ void sluice_clear(uint16_t column) {
     if (!sluice_plugin_batch_clear(column, &denied)) refused(column, &denied);
 }
 
-uint32_t sluice_keep(const bool *keep) {
-    uint32_t rows = sluice_rows(), kept = 0, row = 0;
+/* One bit a row; `*count` is how many are set. */
+static plugin_list_u32_t bitmap_of(const bool *mask, uint32_t *count) {
+    uint32_t rows = sluice_rows(), row = 0;
     size_t words = (rows + 31) / 32;
     uint8_t *bitmap = sluice_alloc(words, sizeof(uint32_t));
+    *count = 0;
     for (; row + 8 <= rows; row += 8) {
         uint64_t eight;
-        memcpy(&eight, keep + row, 8);
+        memcpy(&eight, mask + row, 8);
         /* Moves the lowest bit of each of the eight bytes into the highest byte. */
         uint8_t bits = (eight * 0x0102040810204080) >> 56;
         bitmap[row / 8] = bits;
-        kept += __builtin_popcount(bits);
+        *count += __builtin_popcount(bits);
     }
     for (; row < rows; row++) {
-        bitmap[row / 8] |= keep[row] << (row % 8);
-        kept += keep[row];
+        bitmap[row / 8] |= mask[row] << (row % 8);
+        *count += mask[row];
     }
-    plugin_list_u32_t list = {(uint32_t *)bitmap, words};
+    return (plugin_list_u32_t){(uint32_t *)bitmap, words};
+}
+
+uint32_t sluice_keep(const bool *keep) {
+    uint32_t kept;
+    plugin_list_u32_t list = bitmap_of(keep, &kept);
     sluice_plugin_types_denied_t denied;
     if (!sluice_plugin_batch_keep(&list, &denied)) sluice_fail("keep: %s", reason(&denied));
     return kept;
@@ -296,8 +303,26 @@ uint32_t *sluice_lookup(sluice_table table, uint16_t hi, uint16_t lo) {
     sluice_plugin_types_denied_t denied;
     if (sluice_plugin_tables_method_table_lookup_columns(sluice_plugin_tables_borrow_table(table), hi, lo, &codes, &denied))
         return received(codes.ptr, codes.len);
-    refused_read(hi, &denied);
+    refused_read(lo, &denied);
     return sluice_alloc(sluice_rows(), sizeof(uint32_t));
+}
+
+bool sluice_lookup_into(
+    sluice_table table, uint16_t hi, uint16_t lo, uint16_t into, const bool *only, bool keep_others) {
+    sluice_plugin_tables_borrow_table_t borrowed = sluice_plugin_tables_borrow_table(table);
+    uint32_t chosen;
+    plugin_list_u32_t bitmap = {NULL, 0}, codes;
+    sluice_plugin_types_denied_t denied, of_key;
+    if (only) bitmap = bitmap_of(only, &chosen);
+    if (sluice_plugin_tables_method_table_lookup_into(
+            borrowed, hi, lo, into, only ? &bitmap : NULL, keep_others, &denied))
+        return true;
+    if (denied.tag == SLUICE_PLUGIN_TYPES_DENIED_ABSENT) return false;
+    /* The answer does not say which of the columns it is about. */
+    bool is_key_fine = sluice_plugin_tables_method_table_lookup_columns(borrowed, hi, lo, &codes, &of_key);
+    if (is_key_fine) plugin_list_u32_free(&codes);
+    refused(is_key_fine ? into : lo, &denied);
+    return false;
 }
 
 const char *sluice_table_value(sluice_table table, uint32_t code) {

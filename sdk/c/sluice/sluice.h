@@ -154,6 +154,11 @@ bool sluice_open_table(const char *name, sluice_table *table);
  * of values: of the key in two columns of numbers, of the number in `lo` if `hi` is 0, or of an address (its high half) and a
  * number. */
 uint32_t *sluice_lookup(sluice_table table, uint16_t hi, uint16_t lo);
+/* Writes what the table says of each row, or of those of which `only` is true (NULL: all), into a column of texts, or of
+ * numbers: decimal digits, with AS before them or not. The other rows become 0 or empty, or stay as they are. No row crosses:
+ * this is the fast way to enrich. False if no row has the key, and then nothing is written. */
+bool sluice_lookup_into(
+    sluice_table table, uint16_t hi, uint16_t lo, uint16_t into, const bool *only, bool keep_others);
 /* The value of a code as text; NULL for 0 and for codes of another generation. */
 const char *sluice_table_value(sluice_table table, uint32_t code);
 /* Changes when the table was exchanged: codes from before are void. */

@@ -103,6 +103,11 @@ pub const emit = import(
 );
 pub const openTable = import(fn ([*]const u8, usize, *Opened) callconv(.c) void, "tables", "open");
 pub const lookupColumns = import(fn (i32, u16, u16, Any) callconv(.c) void, "tables", "[method]table.lookup-columns");
+pub const lookupInto = import(
+    fn (i32, u16, u16, u16, u32, [*]const u32, usize, u32, Any) callconv(.c) void,
+    "tables",
+    "[method]table.lookup-into",
+);
 pub const tableValue = import(fn (i32, u32, *OptionText) callconv(.c) void, "tables", "[method]table.value");
 pub const tableGeneration = import(fn (i32) callconv(.c) u64, "tables", "[method]table.generation");
 

@@ -192,8 +192,18 @@ pub fn clear(column: anytype) error{ Failed, OutOfMemory }!void {
 /// Keeps the rows whose `mask` is true, drops the others, and returns how many are kept. One value a row. The last
 /// call counts; not called, all rows stay.
 pub fn keep(mask: []const bool) error{ Failed, OutOfMemory }!u32 {
-    const words = try allocator.alloc(u32, (mask.len + 31) / 32);
+    const words = try bitmap(mask);
+    var ret: abi.Result(void) = undefined;
+    abi.keep(at(u32, words), words.len, &ret);
+    if (ret.is_error != 0) return refused(0, ret.value.denied);
     var kept: u32 = 0;
+    for (words) |word| kept += @popCount(word);
+    return kept;
+}
+
+/// One bit a row.
+fn bitmap(mask: []const bool) error{OutOfMemory}![]u32 {
+    const words = try allocator.alloc(u32, (mask.len + 31) / 32);
     for (words, 0..) |*word, index| {
         const left = mask[32 * index ..];
         if (left.len >= 32) {
@@ -204,12 +214,8 @@ pub fn keep(mask: []const bool) error{ Failed, OutOfMemory }!u32 {
             word.* = 0;
             for (left, 0..) |bit, row| word.* |= @as(u32, @intFromBool(bit)) << @intCast(row);
         }
-        kept += @popCount(word.*);
     }
-    var ret: abi.Result(void) = undefined;
-    abi.keep(at(u32, words), words.len, &ret);
-    if (ret.is_error != 0) return refused(0, ret.value.denied);
-    return kept;
+    return words;
 }
 
 /// Sends row `r` to the route `names[index[r]]`; the last call counts.
@@ -271,6 +277,40 @@ pub const Alert = struct {
 
 // ---- Tables of the collector ----
 
+/// The columns that rows are looked up by.
+pub const Key = struct {
+    hi: u16,
+    lo: u16,
+
+    /// An address, of the columns of its halves.
+    pub fn address(hi: Column(u64), lo: Column(u64)) Key {
+        return .{ .hi = hi.number, .lo = lo.number };
+    }
+
+    /// A number of any width, in a table of values.
+    pub fn value(column: anytype) Key {
+        return .{ .hi = 0, .lo = column.number };
+    }
+
+    /// Two numbers, in a table of values.
+    pub fn values(first: anytype, second: anytype) Key {
+        return .{ .hi = first.number, .lo = second.number };
+    }
+
+    /// An address, of which `hi` is the high half, and a number, in a table of values.
+    pub fn addressed(hi: Column(u64), column: anytype) Key {
+        return .{ .hi = hi.number, .lo = column.number };
+    }
+};
+
+/// Which rows `Table.lookupInto` writes, and what becomes of the others.
+pub const Into = struct {
+    /// The rows that are looked up, one value a row; null: all.
+    only: ?[]const bool = null,
+    /// The others, and those without a match, stay as they are. Else they become 0 or empty.
+    keep_others: bool = false,
+};
+
 /// A table. Open it once, in `init`.
 pub const Table = struct {
     handle: i32,
@@ -285,32 +325,44 @@ pub const Table = struct {
 
     /// For each row the code of the longest prefix that covers the address in the two columns; 0 where there is none.
     pub fn lookup(table: Table, hi: Column(u64), lo: Column(u64)) error{ Failed, OutOfMemory }![]u32 {
-        var ret: abi.Result(abi.List) = undefined;
-        abi.lookupColumns(table.handle, hi.number, lo.number, &ret);
-        if (ret.is_error == 0) return ret.value.ok.slice(u32);
-        return if (ret.value.denied.tag == .absent) zeros(u32) else refused(hi.number, ret.value.denied);
+        return table.lookupKey(.address(hi, lo));
     }
 
     /// For each row the code that a table of values has for a number.
     pub fn lookupNumber(table: Table, number_column: anytype) error{ Failed, OutOfMemory }![]u32 {
-        return table.lookupKey(0, number_column.number);
+        return table.lookupKey(.value(number_column));
     }
 
     /// For each row the code that a table of values has for two numbers.
     pub fn lookupNumbers(table: Table, first: anytype, second: anytype) error{ Failed, OutOfMemory }![]u32 {
-        return table.lookupKey(first.number, second.number);
+        return table.lookupKey(.values(first, second));
     }
 
     /// For each row the code that a table of values has for an address, of which `hi` is the high half, and a number.
     pub fn lookupAddressed(table: Table, hi: Column(u64), number_column: anytype) error{ Failed, OutOfMemory }![]u32 {
-        return table.lookupKey(hi.number, number_column.number);
+        return table.lookupKey(.addressed(hi, number_column));
     }
 
-    fn lookupKey(table: Table, hi: u16, lo: u16) error{ Failed, OutOfMemory }![]u32 {
+    fn lookupKey(table: Table, key: Key) error{ Failed, OutOfMemory }![]u32 {
         var ret: abi.Result(abi.List) = undefined;
-        abi.lookupColumns(table.handle, hi, lo, &ret);
+        abi.lookupColumns(table.handle, key.hi, key.lo, &ret);
         if (ret.is_error == 0) return ret.value.ok.slice(u32);
-        return if (ret.value.denied.tag == .absent) zeros(u32) else refused(lo, ret.value.denied);
+        return if (ret.value.denied.tag == .absent) zeros(u32) else refused(key.lo, ret.value.denied);
+    }
+
+    /// Writes what the table says of each row into a column of texts, or of numbers: decimal digits, with `AS` before them or
+    /// not. No row crosses: this is the fast way to enrich. False if no row has the key, and then nothing is written.
+    pub fn lookupInto(table: Table, key: Key, into: anytype, which: Into) error{ Failed, OutOfMemory }!bool {
+        const words: []const u32 = if (which.only) |mask| try bitmap(mask) else &.{};
+        const some = @intFromBool(which.only != null);
+        const keeps = @intFromBool(which.keep_others);
+        var ret: abi.Result(void) = undefined;
+        abi.lookupInto(table.handle, key.hi, key.lo, into.number, some, at(u32, words), words.len, keeps, &ret);
+        if (ret.is_error == 0) return true;
+        if (ret.value.denied.tag == .absent) return false;
+        // The answer does not say which of the columns it is about.
+        _ = try table.lookupKey(key);
+        return refused(into.number, ret.value.denied);
     }
 
     /// The value of a code; null for 0 and for codes of another generation.

@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 use sluice_testkit::tools;
+use tempfile::TempDir;
 
 use crate::tool::{Running, sluice};
 
@@ -121,7 +122,7 @@ fn pipeline(folder: &Path) {
 }
 
 /// Builds the plugins that an SDK tests itself with, and runs their cases.
-fn fixtures(language: &str, names: &[&str]) {
+fn fixtures(language: &str, names: &[&str]) -> TempDir {
     let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sdk").join(language);
     let folder = tempfile::tempdir().unwrap();
     for name in names {
@@ -130,16 +131,33 @@ fn fixtures(language: &str, names: &[&str]) {
             copy(&sdk, &folder.path().join("go"));
             folder.path().join("go/tests").join(name)
         } else {
-            // What differs from the template.
+            // What differs from the template, with its own cases and those that several languages share.
             run(sluice().current_dir(folder.path()).args(["plugin", "new", name, "--lang", language]));
-            copy(&sdk.join("tests").join(name), &folder.path().join(name));
-            folder.path().join(name)
+            let project = folder.path().join(name);
+            fs::remove_dir_all(project.join("tests")).unwrap();
+            copy(&sdk.join("tests").join(name), &project);
+            let shared = sdk.join("../tests").join(name);
+            if shared.is_dir() {
+                copy(&shared, &project.join("tests"));
+            }
+            project
         };
         if project.join("package.json").is_file() {
             tools::install_node_modules(&project).unwrap();
         }
         run(sluice().current_dir(&project).args(["plugin", "build"]));
         run(sluice().current_dir(&project).args(["plugin", "test"]));
+    }
+    folder
+}
+
+/// The same for a language whose memory is the plugin's own affair: what crosses is given back, batch for batch.
+fn fixtures_by_hand(language: &str) {
+    let folder = fixtures(language, &["calls", "stateful"]);
+    for act in ["read", "write"] {
+        let config = format!("{{\"act\": \"{act}\"}}");
+        let check = ["plugin", "check", "build/calls.wasm", "--config", &config];
+        run(sluice().current_dir(folder.path().join("calls")).args(check));
     }
 }
 
@@ -162,6 +180,24 @@ fn copy(from: &Path, to: &Path) {
 #[test]
 fn fixtures_in_rust() {
     fixtures("rust", &["quota"]);
+}
+
+#[test]
+#[cfg_attr(not(zig), ignore = "needs zig: cargo xtask sdks")]
+fn fixtures_in_c() {
+    fixtures_by_hand("c");
+}
+
+#[test]
+#[cfg_attr(not(zig), ignore = "needs zig: cargo xtask sdks")]
+fn fixtures_in_zig() {
+    fixtures_by_hand("zig");
+}
+
+#[test]
+#[cfg_attr(not(node), ignore = "needs asc: cargo xtask sdks")]
+fn fixtures_in_assemblyscript() {
+    fixtures_by_hand("assemblyscript");
 }
 
 #[test]

@@ -14,6 +14,7 @@ class Stateful(Plugin):
 
     def init(self, config: Config) -> None:
         self.rows = 0
+        self.layout = config.integer("layout", 1, 2, default=1)
         self.wrong = config.flag("wrong")
 
     def process(self, batch: Batch) -> None:
@@ -23,14 +24,14 @@ class Stateful(Plugin):
     def tick(self, now_ms: int) -> None:
         if self.wrong:
             raise RuntimeError("a tick that fails is logged")
-        info(f"tick after {self.rows} rows")
+        info(f"tick after {self.rows} rows at {now_ms}")
 
     def snapshot(self) -> bytes:
-        return json.dumps({"version": 1, "rows": self.rows, "names": "Zürich"}).encode()
+        return json.dumps({"layout": self.layout, "rows": self.rows, "names": "Zürich"}).encode()
 
     def restore(self, data: bytes) -> bool:
         state = json.loads(data)
-        if state["version"] != 1:
+        if state["layout"] != 1:
             return False
         self.rows = state["rows"]
         return True

@@ -9,6 +9,7 @@ class Stateful extends Plugin {
   rows = 0;
 
   init(config) {
+    this.layout = config.integer("layout", 1, 2, { default: 1 });
     this.wrong = config.flag("wrong");
   }
 
@@ -17,18 +18,18 @@ class Stateful extends Plugin {
     gauge("rows", this.rows);
   }
 
-  tick() {
+  tick(nowMs) {
     if (this.wrong) throw new Error("a tick that fails is logged");
-    info(`tick after ${this.rows} rows`);
+    info(`tick after ${this.rows} rows at ${nowMs}`);
   }
 
   snapshot() {
-    return encode(JSON.stringify({ version: 1, rows: this.rows, names: "Zürich" }));
+    return encode(JSON.stringify({ layout: this.layout, rows: this.rows, names: "Zürich" }));
   }
 
   restore(data) {
     const state = JSON.parse(decode(data));
-    if (state.version !== 1) return false;
+    if (state.layout !== 1) return false;
     this.rows = state.rows;
     return true;
   }
