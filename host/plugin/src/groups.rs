@@ -1,19 +1,15 @@
 //! Rows by what they have in common: the work behind `kernels.group`.
 
+mod small;
+mod table;
+
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
-use sluice_flow::{Column, Texts, fetch};
+use sluice_flow::{Column, Texts};
 
-/// Places of a table at least: few groups then seldom meet in one.
-const FEW: usize = 2048;
-
-/// Rows that are looked at together: as many as a `u8` can tell apart.
-const SIDE_BY_SIDE: usize = 1 << u8::BITS;
-
-/// In place of a group, while groups are being found: the row is in none.
-const NONE: u32 = u32::MAX;
+use small::Small;
+use table::{Chosen, Table};
 
 /// A grouping of the rows of a batch. Buffers are kept for the next.
 #[derive(Debug, Default)]
@@ -22,6 +18,8 @@ pub(crate) struct Groups {
     of_rows: Arc<Vec<u32>>,
     firsts: Vec<u32>,
     has_rest: bool,
+    /// Once there was something for it to do.
+    small: Option<Small>,
     by_one: Table<u64>,
     by_two: Table<[u64; 2]>,
 }
@@ -142,10 +140,23 @@ impl Groups {
     fn by_values<T: Copy + Into<u64>>(&mut self, values: &[T], chosen: Chosen<'_>, is_first: bool) {
         let value = |row| values.get(row).copied().map_or(0, T::into);
         if is_first {
-            return self.by_one(chosen, value);
+            return if chosen.only.is_none() { self.by_small(values) } else { self.by_one(chosen, value) };
         }
         let before = self.of_rows.to_vec();
         self.by_two(chosen, |row| [value(row), before.get(row).copied().unwrap_or_default().into()]);
+    }
+
+    /// Sorts all rows by values that are small numbers, most likely.
+    fn by_small<T: Copy + Into<u64>>(&mut self, values: &[T]) {
+        let small = self.small.get_or_insert_default();
+        let of_rows = Arc::make_mut(&mut self.of_rows);
+        of_rows.resize(values.len(), 0);
+        self.firsts.clear();
+        let done = small.sort(values, of_rows, &mut self.firsts);
+        if let Some(others) = of_rows.get_mut(done..).filter(|others| !others.is_empty()) {
+            let key = |row: usize| values.get(row).copied().map_or(0, T::into);
+            self.by_one.go_on(small.numbers(), done, key, others, &mut self.firsts);
+        }
     }
 
     fn by_one(&mut self, chosen: Chosen<'_>, key: impl Fn(usize) -> u64) {
@@ -176,196 +187,6 @@ fn chosen<'a, T>(only: &'a [u32], of_rows: &'a [T]) -> impl Iterator<Item = (usi
     })
 }
 
-/// The rows that are sorted.
-#[derive(Clone, Copy)]
-struct Chosen<'a> {
-    rows: usize,
-    /// Not all, but those of this bitmap.
-    only: Option<&'a [u32]>,
-}
-
-/// What tells groups apart: a value, or two (or a value and the group so far).
-trait Key: Copy + Default + PartialEq {
-    /// Its upper bits say where it is looked for.
-    fn hash(self, seeds: [u64; 2]) -> u64;
-}
-
-impl Key for u64 {
-    #[inline]
-    fn hash(self, seeds: [u64; 2]) -> u64 {
-        (self ^ seeds[0]).wrapping_mul(seeds[1] | 1)
-    }
-}
-
-impl Key for [u64; 2] {
-    /// Folded multiplication: every bit depends on all of both.
-    #[inline]
-    fn hash(self, seeds: [u64; 2]) -> u64 {
-        let product = u128::from(self[0] ^ seeds[0]) * u128::from(self[1] ^ seeds[1]);
-        product as u64 ^ (product >> 64) as u64
-    }
-}
-
-/// As much of the hash as places take.
-#[inline(always)]
-fn hash_of<K: Key>(key: K, seeds: [u64; 2]) -> u32 {
-    (key.hash(seeds) >> 32) as u32
-}
-
-/// Where a key of this hash is looked for first among so many places, a power of two.
-#[inline(always)]
-fn home(hash: u32, places: usize) -> usize {
-    hash as usize & (places - 1)
-}
-
-/// From key to group: open addressing, a third full if the batch is as the one before, at most half.
-#[derive(Debug)]
-struct Table<K> {
-    /// By hash a group and 1, or 0. Small enough for the nearest caches.
-    places: Vec<u32>,
-    /// By group.
-    keys: Vec<K>,
-    /// Known to nobody outside: who could choose values that collide would make batches as slow as he likes.
-    seeds: [u64; 2],
-}
-
-impl<K: Key> Default for Table<K> {
-    fn default() -> Table<K> {
-        let random = || RandomState::new().build_hasher().finish();
-        Table { places: Vec::new(), keys: Vec::new(), seeds: [random(), random()] }
-    }
-}
-
-impl<K: Key> Table<K> {
-    /// Numbers the rows that are chosen by their keys, which `key` knows of every row; the others get [`NONE`].
-    fn sort(&mut self, chosen: Chosen<'_>, key: impl Fn(usize) -> K, of_rows: &mut Vec<u32>, firsts: &mut Vec<u32>) {
-        // As in the batch before, most likely.
-        let is_many = self.keys.len() * 8 > chosen.rows;
-        let places = (self.keys.len() * 3).next_power_of_two().max(FEW);
-        self.places.clear();
-        self.places.resize(places, 0);
-        self.keys.clear();
-        of_rows.clear();
-        of_rows.resize(chosen.rows, NONE);
-        firsts.clear();
-        match chosen.only {
-            None if is_many => self.number_many(|_| true, key, of_rows, firsts),
-            None => self.number_few(key, of_rows, firsts),
-            Some(only) => {
-                let is_in = |row: usize| only.get(row / 32).is_some_and(|word| word >> (row % 32) & 1 == 1);
-                self.number_many(is_in, key, of_rows, firsts);
-            }
-        }
-    }
-
-    /// Many groups: most rows are the first of theirs, and what is done for these is in the loop. Places are asked for
-    /// ahead, so that memory answers several questions at a time.
-    fn number_many(
-        &mut self,
-        is_in: impl Fn(usize) -> bool,
-        key: impl Fn(usize) -> K,
-        of_rows: &mut [u32],
-        firsts: &mut Vec<u32>,
-    ) {
-        for (groups, first) in of_rows.chunks_mut(SIDE_BY_SIDE).zip((0..).step_by(SIDE_BY_SIDE)) {
-            let (mut rows, mut len) = ([0; SIDE_BY_SIDE], 0);
-            // Put down in any case and then counted or not: which comes next nobody can guess.
-            for at in 0..groups.len() {
-                rows[len % SIDE_BY_SIDE] = at as u8;
-                len += usize::from(is_in(first + at));
-            }
-            let mut hashes = [0; SIDE_BY_SIDE];
-            for (at, hash) in rows[..len].iter().zip(&mut hashes) {
-                *hash = hash_of(key(first + usize::from(*at)), self.seeds);
-                fetch::to_read(self.places.as_ptr().wrapping_add(home(*hash, self.places.len())));
-            }
-            for (at, hash) in rows[..len].iter().zip(hashes) {
-                let row = first + usize::from(*at);
-                groups[usize::from(*at)] = self.number(key(row), hash, row, firsts);
-            }
-        }
-    }
-
-    /// Few groups: nearly always the first place says which it is. As long as it does, the table stays as it is, and all of
-    /// it that the loop needs stays in registers.
-    fn number_few(&mut self, key: impl Fn(usize) -> K, of_rows: &mut [u32], firsts: &mut Vec<u32>) {
-        let mut rows = of_rows.iter_mut().enumerate();
-        loop {
-            let Table { places, keys, seeds } = &*self;
-            let (places, keys, seeds) = (places.as_slice(), keys.as_slice(), *seeds);
-            let miss = rows.by_ref().find_map(|(row, group)| {
-                let key = key(row);
-                let place = places.get(home(hash_of(key, seeds), places.len()));
-                *group = place.map_or(NONE, |place| place.wrapping_sub(1));
-                (keys.get(*group as usize) != Some(&key)).then_some((row, group, key))
-            });
-            let Some((row, group, key)) = miss else { return };
-            *group = self.number_apart(key, row, firsts);
-        }
-    }
-
-    /// Not in the loop: what it needs would take the registers.
-    #[inline(never)]
-    fn number_apart(&mut self, key: K, row: usize, firsts: &mut Vec<u32>) -> u32 {
-        self.number(key, hash_of(key, self.seeds), row, firsts)
-    }
-
-    /// The group of a row by its key. Often the first place says which it is, or that it is a new one.
-    #[inline(always)]
-    fn number(&mut self, key: K, hash: u32, row: usize, firsts: &mut Vec<u32>) -> u32 {
-        let home = home(hash, self.places.len());
-        let Some(place) = self.places.get_mut(home) else { return NONE };
-        let group = place.wrapping_sub(1);
-        if self.keys.get(group as usize) == Some(&key) {
-            return group;
-        }
-        let next = firsts.len() as u32;
-        if *place == 0 {
-            *place = next + 1;
-        } else if let Some(group) = self.search(key, home, next) {
-            return group;
-        }
-        firsts.push(row as u32);
-        self.keys.push(key);
-        if firsts.len() * 2 > self.places.len() {
-            self.grow();
-        }
-        next
-    }
-
-    /// The group of a key that is not in its home; none if it is a new one, which is `next` then.
-    #[inline(never)]
-    fn search(&mut self, key: K, mut at: usize, next: u32) -> Option<u32> {
-        let mask = self.places.len() - 1;
-        while let Some(place) = self.places.get_mut(at) {
-            if *place == 0 {
-                *place = next + 1;
-                break;
-            }
-            let group = *place - 1;
-            if self.keys.get(group as usize) == Some(&key) {
-                return Some(group);
-            }
-            at = (at + 1) & mask;
-        }
-        None
-    }
-
-    #[cold]
-    fn grow(&mut self) {
-        let length = self.places.len() * 2;
-        self.places.clear();
-        self.places.resize(length, 0);
-        for (group, key) in (1..).zip(&self.keys) {
-            let mut at = home(hash_of(*key, self.seeds), length);
-            while self.places[at] != 0 {
-                at = (at + 1) & (length - 1);
-            }
-            self.places[at] = group;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
@@ -380,9 +201,12 @@ mod tests {
             rows in prop::collection::vec((0u64..9, any::<u16>(), 0u32..700), 0..3000),
             only in prop::option::of(prop::collection::vec(any::<u32>(), 94)),
             both in any::<bool>(),
+            // From here on values are no small numbers.
+            large in 0u32..1400,
         ) {
             let few: Vec<u64> = rows.iter().map(|row| row.0).collect();
-            let many: Vec<u64> = rows.iter().map(|row| u64::from(row.2)).collect();
+            let value = |row: u32| u64::from(if row < large { row } else { row << 20 });
+            let many: Vec<u64> = rows.iter().map(|row| value(row.2)).collect();
             let row_third: Vec<u16> = rows.iter().map(|row| row.1 % 3).collect();
             let mut groups = Groups::default();
             // Twice: what the first leaves behind must not show.
