@@ -91,12 +91,11 @@ impl<K: Key> Table<K> {
         of_rows.clear();
         of_rows.resize(chosen.rows, NONE);
         firsts.clear();
-        let Some(only) = chosen.only else {
+        if chosen.only.is_none() {
             return self.go_on(&[], 0, key, of_rows, firsts);
-        };
+        }
         let is_many = self.begin(&[], chosen.rows);
-        let is_in = |row: usize| only.get(row / 32).is_some_and(|word| word >> (row % 32) & 1 == 1);
-        self.number_many(is_in, 0, key, of_rows, firsts);
+        self.number_many(chosen.only, 0, key, of_rows, firsts);
         self.end(is_many, chosen.rows);
     }
 
@@ -112,7 +111,7 @@ impl<K: Key> Table<K> {
         let rows = of_rows.len();
         let is_many = self.begin(known, rows);
         if is_many {
-            self.number_many(|_| true, first, key, of_rows, firsts);
+            self.number_many(None, first, key, of_rows, firsts);
         } else {
             self.number_few(first, key, of_rows, firsts);
         }
@@ -142,27 +141,32 @@ impl<K: Key> Table<K> {
     /// ahead, so that memory answers several questions at a time.
     fn number_many(
         &mut self,
-        is_in: impl Fn(usize) -> bool,
+        only: Option<&[u32]>,
         first: usize,
         key: impl Fn(usize) -> K,
         of_rows: &mut [u32],
         firsts: &mut Vec<u32>,
     ) {
+        let mut rows: [u8; SIDE_BY_SIDE] = std::array::from_fn(|at| at as u8);
+        let mut keys = [(K::default(), 0); SIDE_BY_SIDE];
         for (groups, first) in of_rows.chunks_mut(SIDE_BY_SIDE).zip((first..).step_by(SIDE_BY_SIDE)) {
-            let (mut rows, mut len) = ([0; SIDE_BY_SIDE], 0);
-            // Put down in any case and then counted or not: which comes next nobody can guess.
-            for at in 0..groups.len() {
-                rows[len % SIDE_BY_SIDE] = at as u8;
-                len += usize::from(is_in(first + at));
+            let mut len = groups.len();
+            if let Some(only) = only {
+                len = 0;
+                // Put down in any case and then counted or not: which comes next nobody can guess.
+                for at in 0..groups.len() {
+                    let row = first + at;
+                    rows[len % SIDE_BY_SIDE] = at as u8;
+                    len += usize::from(only.get(row / 32).is_some_and(|word| word >> (row % 32) & 1 == 1));
+                }
             }
-            let mut hashes = [0; SIDE_BY_SIDE];
-            for (at, hash) in rows[..len].iter().zip(&mut hashes) {
-                *hash = hash_of(key(first + usize::from(*at)), self.seeds);
-                fetch::to_read(self.places.as_ptr().wrapping_add(home(*hash, self.places.len())));
+            for (at, to) in rows[..len].iter().zip(&mut keys) {
+                let key = key(first + usize::from(*at));
+                *to = (key, hash_of(key, self.seeds));
+                fetch::to_read(self.places.as_ptr().wrapping_add(home(to.1, self.places.len())));
             }
-            for (at, hash) in rows[..len].iter().zip(hashes) {
-                let row = first + usize::from(*at);
-                groups[usize::from(*at)] = self.number(key(row), hash, row, firsts);
+            for (at, (key, hash)) in rows[..len].iter().zip(&keys) {
+                groups[usize::from(*at)] = self.number(*key, *hash, first + usize::from(*at), firsts);
             }
         }
     }
