@@ -173,13 +173,7 @@ impl<K: Key> Table<K> {
 
     /// Few groups: nearly always the first place says which it is. As long as it does, the table stays as it is, and all of
     /// it that the loop needs stays in registers.
-    fn number_few(
-        &mut self,
-        first: usize,
-        key: impl Fn(usize) -> K,
-        of_rows: &mut [u32],
-        firsts: &mut Vec<u32>,
-    ) {
+    fn number_few(&mut self, first: usize, key: impl Fn(usize) -> K, of_rows: &mut [u32], firsts: &mut Vec<u32>) {
         let mut rows = (first..).zip(of_rows);
         loop {
             let Table { places, keys, seeds, .. } = &*self;
