@@ -255,3 +255,23 @@ impl<K: Key> Table<K> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_keys_that_meet_under_a_seed_come_to_have_a_place_each() {
+        let mut table = Table::<u64> { seeds: [0, 0], ..Table::default() };
+        let (mut of_rows, mut firsts) = (Vec::new(), Vec::new());
+        let mut steps_of_batch = || {
+            let chosen = Chosen { rows: 4096, only: None };
+            table.sort(chosen, |row| 1_000_000 + row as u64 % 64, &mut of_rows, &mut firsts);
+            assert!((0..).zip(&of_rows).all(|(row, group): (u32, _)| *group == row % 64), "{of_rows:?}");
+            table.steps
+        };
+        // A factor of 1 leaves nothing in the upper half: all of them want one place.
+        assert!(steps_of_batch() > 4096 * 20);
+        assert!((0..1000).any(|_| steps_of_batch() == 0));
+    }
+}
