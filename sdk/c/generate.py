@@ -2,8 +2,9 @@
 """Writes what the SDKs for C, Zig and AssemblyScript have from the contract: `python3 sdk/c/generate.py`.
 
 From wit/columns.md the constants of the columns (for all three), from wit/*.wit the C bindings. Commit what it writes.
-`--check` writes nothing and exits 1 if a file is not current. `--columns` leaves the bindings alone. Those need
-`cargo install wit-bindgen-cli --version 0.63.0 --locked`; another place than the PATH goes into WIT_BINDGEN.
+`--check` writes nothing and exits 1 if a file is not current. `--columns` leaves the bindings alone, and with `--check` only
+looks for calls that they lack. They need `cargo install wit-bindgen-cli --version 0.63.0 --locked`; another place than the PATH
+goes into WIT_BINDGEN.
 """
 
 import os
@@ -113,6 +114,23 @@ def bindings():
         return {file.name: file.read_bytes() for file in (folder / "out").iterdir()}
 
 
+def stale_calls():
+    """Calls of the contract that the bindings lack or describe otherwise: to be seen without wit-bindgen."""
+    headers = "".join((SDK / "c/sluice" / name).read_text() for name in ("plugin.h", "keeps_state.h"))
+    for file in sorted(WIT.glob("*.wit")):
+        docs = []
+        for line in map(str.strip, file.read_text().splitlines()):
+            if line.startswith("///"):
+                docs.append(line[1:])
+                continue
+            # What a plugin exports comes without its words.
+            words = "" if file.name == "stage.wit" else "\n".join(docs)
+            call = re.match(r"([a-z0-9-]+): (?:static )?func\b", line)
+            if call and (f"_{call[1].replace('-', '_')}(" not in headers or words not in headers):
+                yield call[1]
+            docs = []
+
+
 def main():
     files = {
         SDK / "c/sluice/columns.h": c_columns().encode(),
@@ -121,6 +139,8 @@ def main():
     }
     if "--columns" not in sys.argv:
         files |= {SDK / "c/sluice" / name: content for name, content in bindings().items()}
+    elif "--check" in sys.argv and (calls := list(stale_calls())):
+        sys.exit(f"generate.py: not as wit/ has it in the C bindings: {', '.join(calls)}; python3 sdk/c/generate.py writes them")
     stale = [path for path, content in files.items() if not path.exists() or path.read_bytes() != content]
     for path in stale:
         if "--check" in sys.argv:
