@@ -228,6 +228,8 @@ impl KafkaSourceConfig {
             ("statistics.interval.ms", text("5000")),
             // What is fetched ahead: memory that nobody else counts.
             ("queued.max.messages.kbytes", text("32768")),
+            // When that is full: librdkafka would wait for a second, and a source that is behind read 32 MiB in each.
+            ("fetch.queue.backoff.ms", text("20")),
             ("fetch.message.max.bytes", text("2097152")),
             // A pattern finds new topics, and a new topic its leader, within seconds.
             ("topic.metadata.refresh.interval.ms", text("10000")),
