@@ -128,7 +128,7 @@ impl Drop for Buffer {
 
 impl Queue {
     /// Appends an entry; it is on disk when this returns.
-    pub(super) fn push(&self, entry: &EntryWriter) -> Result<(), BoxError> {
+    pub(super) fn push(&self, entry: &EntryWriter) -> Result<(), PushError> {
         if entry.rows == 0 {
             return Ok(());
         }
@@ -139,8 +139,7 @@ impl Queue {
                 self.news.notify_one();
                 Ok(())
             }
-            Err(error @ PushError::Full { .. }) => Err(error.into()),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
     }
 

@@ -13,6 +13,7 @@ use super::KafkaSinkConfig;
 use super::buffer::Buffer;
 use super::pack::{Message, Packer, WithoutTopic};
 use super::topics::Topics;
+use crate::disk_queue::PushError;
 use crate::kafka::{
     DeadLetters, Deliveries, Events, Flight, KafkaError, Producer, RowsIn, Transactions, headers, probe,
 };
@@ -378,7 +379,15 @@ impl Writer {
             entry.add(&message);
             Ok::<(), std::convert::Infallible>(())
         });
-        queue.push(&entry).map_err(|source| SinkError::Unavailable { sink: self.sink.clone(), source })?;
+        match queue.push(&entry) {
+            Ok(()) => {}
+            // Waiting would not help.
+            Err(error @ PushError::TooLarge { .. }) => {
+                tracing::warn!(sink = self.sink, %error, "batch does not fit `buffer.max_bytes`: raise that, or lower `batch_rows`");
+                return Err(SinkError::LeftOut { sink: self.sink.clone(), rows: batch.rows(), reason: "too_large" });
+            }
+            Err(error) => return Err(SinkError::Unavailable { sink: self.sink.clone(), source: error.into() }),
+        }
         let rows = without.no_route + without.too_many;
         if rows > 0 {
             return Err(SinkError::LeftOut { sink: self.sink.clone(), rows, reason: without.reason() });
