@@ -109,7 +109,7 @@ impl Exporter {
         for (_, template) in &mut self.templates {
             // What was read once can be read again.
             if let Ok(again) = reader.read(protocol, template.is_options, &template.record, wish) {
-                *template = Template { used: template.used, ..again };
+                *template = Template { used: template.used, learned_ns: template.learned_ns, ..again };
             }
         }
     }

@@ -152,12 +152,22 @@ pub(crate) fn at_uptime(clock: Clock, uptime: u32) -> u64 {
 }
 
 /// The time at so many milliseconds after a start that is known absolutely; 0 if it is not.
+///
+/// What is counted from there has 32 bits (RFC 5102, section 5.9) and wraps every 49.7 days: of the times it can mean, the
+/// one nearest to the export.
 fn since_init(record: Record<'_>, field: FieldAt, init: Option<FieldAt>, clock: Clock) -> u64 {
     let init_ms = init.map_or(clock.init_ms, |init| record.number(init));
     if init_ms == 0 {
         return 0;
     }
-    init_ms.saturating_add(record.number(field)).saturating_mul(1_000_000)
+    let after_ms = record.number(field);
+    let nearest_ms = || {
+        let up_ms = (clock.export_ns / 1_000_000).checked_sub(init_ms)?;
+        let before_ms = (up_ms as u32).wrapping_sub(u32::try_from(after_ms).ok()?).cast_signed();
+        up_ms.checked_add_signed(-i64::from(before_ms))
+    };
+    let at_ms = init_ms.saturating_add(nearest_ms().unwrap_or(after_ms));
+    at_ms.saturating_mul(1_000_000)
 }
 
 fn absolute<T: Cell>(cells: &mut [T], field: FieldAt, time: Time, rows: &Rows<'_>, clock: Clock, only_empty: bool) {

@@ -201,6 +201,7 @@ impl Sample {
         // A second header of the same packet takes the place of the first.
         if self.detail > Detail::Nothing {
             self.headers = Headers::default();
+            lists.stacks.clear();
         }
         dissect(packet, link, &mut self.headers, lists.wants_stacks.then_some(&mut lists.stacks));
         self.bytes = frame_length;

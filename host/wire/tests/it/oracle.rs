@@ -425,7 +425,12 @@ fn time(header: Header, start_ms: u64, id: u16, value: &FieldValue) -> u64 {
     match id {
         21 | 22 if header.flow_type == 3 && value.byte_len() >= 4 => uptime(header, number & 0xffff_ffff),
         21 | 22 if header.flow_type == 4 && start_ms != 0 => {
-            u64::try_from((u128::from(start_ms) + u128::from(number)) * 1_000_000).unwrap_or(u64::MAX)
+            let (start, export, wrap) = (i128::from(start_ms), header.export_ns / 1_000_000, 1_i128 << 32);
+            let at = start + i128::from(number);
+            // Of the times that 32 bits can mean, the one nearest to the export; none before the exporter's start.
+            let nearest = at + (export - at + wrap / 2).div_euclid(wrap) * wrap;
+            let is_known = i128::from(number) < wrap && export >= start && nearest >= start;
+            u64::try_from(if is_known { nearest } else { at } * 1_000_000).unwrap_or(u64::MAX)
         }
         21 | 22 => 0,
         150 | 151 | 322 => u64::try_from(u128::from(number) * 1_000_000_000).unwrap_or(u64::MAX),

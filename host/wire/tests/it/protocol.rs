@@ -338,12 +338,12 @@ fn uptime_in_ipfix_needs_the_start_which_is_in_the_record_or_unknown() {
     let columns = ["first_ns", "last_ns"];
     check_ipfix(
         &[(0, 22, 4), (0, 21, 4), (0, 160, 8)],
-        &numbers(&[(1_000, 4), (2_000, 4), (1_600_000_000_000, 8)]),
+        &numbers(&[(1_000, 4), (2_000, 4), (1_699_999_900_000, 8)]),
         &columns,
         expect![[r#"
             1 rows
             first_ns last_ns
-            1600000001000000000 1600000002000000000
+            1699999901000000000 1699999902000000000
         "#]],
     );
     check_ipfix(
@@ -354,6 +354,35 @@ fn uptime_in_ipfix_needs_the_start_which_is_in_the_record_or_unknown() {
             1 rows
             first_ns last_ns
             0 0
+        "#]],
+    );
+}
+
+#[test]
+fn uptime_in_ipfix_is_of_the_turn_that_is_nearest_to_the_export() {
+    let columns = ["first_ns", "last_ns"];
+    // Up for 60 days, and the counter began anew after 49.7: five seconds and one second ago.
+    let up_ms = 60 * 86_400_000_u64;
+    let wrapped = |ago_ms: u64| (up_ms - ago_ms) % (1 << 32);
+    check_ipfix(
+        &[(0, 22, 4), (0, 21, 4), (0, 160, 8)],
+        &numbers(&[(wrapped(5_000), 4), (wrapped(1_000), 4), (1_700_000_000_000 - up_ms, 8)]),
+        &columns,
+        expect![[r#"
+            1 rows
+            first_ns last_ns
+            1699999995000000000 1699999999000000000
+        "#]],
+    );
+    // The flow began before the turn and ended after it.
+    check_ipfix(
+        &[(0, 22, 4), (0, 21, 4), (0, 160, 8)],
+        &numbers(&[((1 << 32) - 2_000, 4), (3_000, 4), (1_700_000_000_000 - (1 << 32) - 4_000, 8)]),
+        &columns,
+        expect![[r#"
+            1 rows
+            first_ns last_ns
+            1699999994000000000 1699999999000000000
         "#]],
     );
 }

@@ -125,14 +125,14 @@ fn a_rate_given_in_domain_0_is_for_all_domains_without_one_of_their_own() {
 fn the_start_of_the_exporter_may_come_in_options_data() {
     let mut bench = Bench::new();
     let options = ipfix_options(257, 1, &[(0, 143, 4), (0, 160, 8)]);
-    bench.decode(&ipfix(1, 0, &[set(3, &options), set(257, &numbers(&[(1, 4), (1_600_000_000_000, 8)]))]));
+    bench.decode(&ipfix(1, 0, &[set(3, &options), set(257, &numbers(&[(1, 4), (1_699_999_990_000, 8)]))]));
     let fields = template(256, &[(0, 22, 4)]);
     bench.decode(&ipfix(1, 1, &[set(2, &fields), set(256, &numbers(&[(5_000, 4)]))]));
     expect![[r#"
         0 rows
         1 rows
         first_ns
-        1600000005000000000
+        1699999995000000000
     "#]]
     .assert_eq(&bench.text(&["first_ns"]));
 }
