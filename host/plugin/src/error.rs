@@ -65,6 +65,15 @@ pub enum LoadErrorKind {
         /// Why not; its text is part of this error's.
         error: PackError,
     },
+    /// A file where a built-in plugin runs that has what it asks for.
+    #[error(
+        "{} would have whatever it asks for, as the built-in plugin does: write a `grant` for the stage, and reload",
+        path.display()
+    )]
+    NothingGranted {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file is not the one that the TOML names.
     #[error("{component} has SHA-256 {found}, the TOML asks for {expected}")]
     WrongDigest {

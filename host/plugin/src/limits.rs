@@ -48,6 +48,8 @@ pub(crate) const MAX_RECYCLE_CALLS: u32 = 1 << 16;
 pub const MAX_WRITTEN_BYTES: usize = 64 << 20;
 /// Batch time in milliseconds between two snapshots that are kept for a recycled instance.
 pub const SNAPSHOT_INTERVAL_MS: u64 = 10_000;
+/// A worker takes snapshots in one of so many parts of its time: the next waits for so many times what the last one took.
+pub(crate) const SNAPSHOT_PART: u64 = 20;
 /// Milliseconds of CPU time that a batch or a tick may use.
 const DEADLINE_MS: u64 = 1000;
 /// Core instances, memories and tables of one component instance: adapters bring a few of each.
@@ -173,7 +175,11 @@ impl Drop for Limiter {
 }
 
 impl ResourceLimiter for Limiter {
-    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        // The memory itself does not allow it; wasmtime asks nevertheless, and nothing will have grown.
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
         let more = desired.saturating_sub(current);
         // The sum over all memories of the component counts, not each of them.
         if self.used.saturating_add(more) > self.memory {

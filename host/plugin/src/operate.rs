@@ -7,7 +7,7 @@ use crate::candidate::Candidate;
 use crate::error::{LoadError, LoadErrorKind};
 use crate::load::{Loaded, Reloaded, check_exchange, check_hides};
 use crate::shadow::Shadow;
-use crate::spec::ComponentSource;
+use crate::spec::{ComponentSource, Grant};
 use crate::trust::Stamps;
 use crate::version::Version;
 
@@ -38,10 +38,17 @@ impl Loaded {
     pub fn candidate_from(&self, source: &ComponentSource) -> Result<Candidate, LoadError> {
         let running = self.version();
         let checked = || {
+            check_granted(&running, source)?;
             let stamps = running.trust.stamps(source);
             let (bytes, digest) = admit::read(source)?;
             let presented = running.trust.presented(source, &bytes, digest);
             let (version, _) = Version::prepare(&self.host, &running.shared, &running.trust, &presented)?;
+            let (ours, new) = (&running.manifest.name, &version.manifest.name);
+            if ours != new {
+                let problem =
+                    format!("calls it `{new}`, and the stage runs `{ours}`: only another build of that can take over");
+                return Err(LoadErrorKind::Manifest { problem });
+            }
             check_exchange(&running, &version)?;
             check_hides(&running, &version)?;
             Ok(Candidate { version: Arc::new(version), stamps })
@@ -75,5 +82,15 @@ impl Loaded {
             ComponentSource::File { path, .. } => Some(path),
             ComponentSource::Embedded { .. } => None,
         }
+    }
+}
+
+/// Refuses a component from a file where the built-in plugin has what it asks for, as no operator granted that to it.
+fn check_granted(running: &Version, source: &ComponentSource) -> Result<(), LoadErrorKind> {
+    match (&running.shared.grant, source) {
+        (Grant::Requested, ComponentSource::File { path, .. }) => {
+            Err(LoadErrorKind::NothingGranted { path: path.clone() })
+        }
+        _ => Ok(()),
     }
 }

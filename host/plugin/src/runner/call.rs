@@ -72,7 +72,8 @@ impl Runner {
         }
     }
 
-    fn call(&mut self, batch: Batch, deadline_ms: u64, processed: &mut Processed) -> Result<(), Box<Failed>> {
+    /// Sees to it that there is an instance for the batch, which it gives back.
+    fn begin_call(&mut self, batch: Batch) -> Result<Batch, Box<Failed>> {
         if let Err(error) = self.ensure_live() {
             if !self.is_apart {
                 self.warn("no instance", &error);
@@ -83,16 +84,34 @@ impl Runner {
             };
             return Err(Box::new(Failed::not_called(batch, reason, error.to_string())));
         }
-        let live = self.live.as_mut().expect("ensured above");
+        Ok(batch)
+    }
+
+    fn call(&mut self, batch: Batch, deadline_ms: u64, processed: &mut Processed) -> Result<(), Box<Failed>> {
+        let batch = self.begin_call(batch)?;
         let now_ms = batch.now_ms();
         if let Some(history) = &mut self.history {
             history.process(&batch, &self.version.ceiling.0);
         }
         // A part of a batch says nothing about a candidate that gets the whole of it.
-        let copy = (!self.is_apart).then(|| copy_for_candidate(&self.loaded, &batch, self.batches)).flatten();
+        let mut copy = (!self.is_apart).then(|| copy_for_candidate(&self.loaded, &batch, self.batches)).flatten();
         // The candidate begins the batch with what the running version knows.
         let needs_state = copy.is_some() && Candidate::needs_state(self.candidate.as_ref(), &self.loaded);
-        let known = if needs_state { live.snapshot().ok().flatten() } else { None };
+        let known = if needs_state { self.live.as_mut().expect("ensured above").snapshot() } else { Ok(None) };
+        let (batch, known) = match known {
+            Ok(known) => (batch, known),
+            Err(trapped) => {
+                // That is nothing that this batch did: it goes to a fresh instance, and without the candidate.
+                self.live = None;
+                self.trapped("snapshot", &trapped);
+                if self.loaded.end_shadow() {
+                    self.warn("candidate ended", &"the running version has no state to give it: its `snapshot` failed");
+                }
+                copy = None;
+                (self.begin_call(batch)?, None)
+            }
+        };
+        let live = self.live.as_mut().expect("ensured above");
         let began = copy.as_ref().map(|_| cpu_ns());
         let was_used = live.calls() > 0;
         live.data_mut().keeps_all_alerts = copy.is_some();

@@ -18,7 +18,7 @@ use self::call::{Failed, ended};
 use self::state::saved_state;
 use crate::budget::OverBudget;
 use crate::instance::{Instance, Trapped};
-use crate::limits::RECYCLE_CALLS;
+use crate::limits::{RECYCLE_CALLS, SNAPSHOT_INTERVAL_MS};
 use crate::load::Loaded;
 use crate::quarantine::Admission;
 use crate::recording::{Ended, History};
@@ -47,7 +47,7 @@ mod reason {
 /// One instance of a stage's plugin.
 ///
 /// After a trap the instance is gone, with its store; the next batch gets a new one. A plugin that
-/// exports `state` is given its last snapshot then, at most [`SNAPSHOT_INTERVAL_MS`](crate::SNAPSHOT_INTERVAL_MS) of batch time old; what it
+/// exports `state` is given its last snapshot then, at most [`SNAPSHOT_INTERVAL_MS`] of batch time old; what it
 /// learned since is lost. With a file for the state, the snapshot is in it too, and the next process begins with it. A snapshot that the plugin trapped on again before it finished a batch is not used twice.
 pub(crate) struct Runner {
     loaded: Arc<Loaded>,
@@ -63,6 +63,8 @@ pub(crate) struct Runner {
     /// State of the plugin some time ago, and batch time then.
     kept: Option<Arc<Vec<u8>>>,
     kept_at_ms: Option<u64>,
+    /// Batch time until the next.
+    snapshot_pause_ms: u64,
     /// Whether it is not `kept` that an instance after a trap is to have, but what the one put aside knows: nobody has copied it yet.
     is_kept_aside: bool,
     /// Whether `kept` was restored and no call succeeded since.
@@ -127,6 +129,7 @@ impl Runner {
             candidate: None,
             kept,
             kept_at_ms: None,
+            snapshot_pause_ms: SNAPSHOT_INTERVAL_MS,
             is_kept_aside: false,
             is_kept_in_doubt: false,
             history,

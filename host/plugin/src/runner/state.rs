@@ -2,11 +2,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::{Fallback, Runner};
 use crate::error::LoadErrorKind;
 use crate::instance::{Instance, Trapped};
-use crate::limits::{MAX_RECYCLE_CALLS, RECYCLE_CALLS, SNAPSHOT_INTERVAL_MS};
+use crate::limits::{MAX_RECYCLE_CALLS, RECYCLE_CALLS, SNAPSHOT_INTERVAL_MS, SNAPSHOT_PART};
 use crate::load::Loaded;
 use crate::recording::History;
 use crate::saved;
@@ -79,11 +80,16 @@ impl Runner {
         // Sooner if a recording could not hold all the calls since.
         let is_early = self.history.as_ref().is_some_and(History::is_filling);
         // Either way: batch time goes back where old captures are read.
-        if now_ms.abs_diff(at) < SNAPSHOT_INTERVAL_MS && !is_early {
+        let is_slow = self.snapshot_pause_ms > SNAPSHOT_INTERVAL_MS;
+        if now_ms.abs_diff(at) < self.snapshot_pause_ms && (is_slow || !is_early) {
             return;
         }
         self.kept_at_ms = Some(now_ms);
+        let began = Instant::now();
         self.snapshot();
+        // One that takes long, or loops, takes no more than this part of a worker's time.
+        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.snapshot_pause_ms = took_ms.saturating_mul(SNAPSHOT_PART).max(SNAPSHOT_INTERVAL_MS);
     }
 
     /// Takes a snapshot, into the file too if there is one.
