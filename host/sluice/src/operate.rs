@@ -102,19 +102,30 @@ fn exchange(new: &Path, path: &Path) -> std::io::Result<()> {
     for (new, path) in [(signature_path(new), signature_path(path)), (new.to_owned(), path.to_owned())] {
         let previous = beside(&path, "previous");
         if path.exists() {
-            fs::copy(&path, previous)?;
+            copy(&path, &previous)?;
         } else {
             gone(&previous)?;
         }
         if new.exists() {
-            fs::copy(&new, beside(&path, "new"))?;
-            fs::rename(beside(&path, "new"), &path)?;
+            let copied = beside(&path, "new");
+            copy(&new, &copied)?;
+            fs::rename(copied, &path)?;
         } else {
             // A signature is of one component: that of another would refuse the new one.
             gone(&path)?;
         }
     }
     Ok(())
+}
+
+/// Copies a file in the place of another. A link that lies there is replaced, not followed: the folder may be a tenant's,
+/// and what it leads to is not.
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    let mut from = fs::File::open(from)?;
+    gone(to)?;
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).open(to)?;
+    std::io::copy(&mut from, &mut file)?;
+    file.set_permissions(from.metadata()?.permissions())
 }
 
 fn put_back(path: &Path) -> std::io::Result<()> {

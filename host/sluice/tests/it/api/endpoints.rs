@@ -55,7 +55,10 @@ fn the_books_and_the_numbers_of_plugins_are_those_of_the_rows_that_came() {
         books["components"].as_array().unwrap().iter().find(|of| of["name"] == name).unwrap().clone()
     };
     let books = collector.get_until("/v1/balance", |books| {
-        of(books, "out")["rows_out"] == 6 && of(books, "disk")["rows_out"] == 3 && of(books, "dos")["in_flight"] == 0
+        of(books, "edge")["rows_out"] == 3
+            && of(books, "out")["rows_out"] == 6
+            && of(books, "disk")["rows_out"] == 3
+            && of(books, "dos")["in_flight"] == 0
     });
     assert_eq!(
         of(&books, "dos"),

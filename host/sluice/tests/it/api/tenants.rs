@@ -87,10 +87,18 @@ fn a_tenant_sends_a_plugin_tries_the_next_beside_it_promotes_it_and_goes_back() 
     let (status, report) = call(&collector, "GET", &format!("{path}/shadow"), TENANT, b"");
     assert_eq!((status, &report["rows"], &report["is_same"]), (200, &15.into(), &true.into()), "{report}");
 
+    // A link that lies where files are to be is replaced, not followed: the folder may be the tenant's own.
+    let outside = collector.folder.path().join("outside");
+    fs::write(&outside, "not the tenant's").unwrap();
+    for name in ["web.wasm.previous", "web.wasm.new"] {
+        let _: std::io::Result<()> = fs::remove_file(collector.folder.path().join("acme").join(name));
+        std::os::unix::fs::symlink(&outside, collector.folder.path().join("acme").join(name)).unwrap();
+    }
     let (status, promoted) = call(&collector, "POST", &format!("{path}/promote"), TENANT, b"");
     assert_eq!(status, 200, "{promoted}");
     assert_ne!(digest(&promoted), digest(&first));
     assert_eq!(files(&collector), ["web.wasm", "web.wasm.previous"]);
+    assert_eq!(fs::read_to_string(&outside).unwrap(), "not the tenant's");
     let (status, back) = call(&collector, "POST", &format!("{path}/rollback"), TENANT, b"");
     assert_eq!((status, digest(&back)), (200, digest(&first)), "{back}");
     assert_eq!(fs::read(collector.folder.path().join("acme/web.wasm")).unwrap(), splitter(0));
