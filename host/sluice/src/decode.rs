@@ -8,6 +8,7 @@ use std::sync::Arc;
 use sluice_endpoints::capture;
 use sluice_endpoints::format::{Format, Formatter};
 use sluice_flow::{BatchBuilder, Pool, Schema};
+use sluice_pipeline::chain;
 use sluice_wire::{Decoder, Limits};
 
 use crate::cli::DecodeFormat;
@@ -29,13 +30,26 @@ pub(crate) fn decode(files: &[PathBuf], format: DecodeFormat) -> Result<(), Fail
     let mut printer = Printer { formatter, lines: Vec::new(), out: io::stdout(), rows: 0, batches: 0 };
     let mut decoder = Decoder::new(Arc::clone(&schema), wanted, Limits::default());
     let mut builder = BatchBuilder::new(schema, wanted, Pool::default());
+    let mut unreadable = Vec::new();
     let mut skipped: BTreeMap<&'static str, u64> = BTreeMap::new();
 
     for path in files {
-        let unreadable = |error| Failure::running("capture", error);
-        let mut capture = capture::open(path).map_err(unreadable)?;
+        let mut capture = match capture::open(path) {
+            Ok(capture) => capture,
+            Err(error) => {
+                unreadable.push(error);
+                continue;
+            }
+        };
         for datagram in capture.by_ref() {
-            let datagram = datagram.map_err(unreadable)?;
+            // What came before the end of a file that is cut off counts, and so do the files after it.
+            let datagram = match datagram {
+                Ok(datagram) => datagram,
+                Err(error) => {
+                    unreadable.push(error);
+                    continue;
+                }
+            };
             decoder.decode(datagram.exporter, datagram.at_ns, &datagram.payload, &mut builder);
             if builder.rows() >= ROWS && !printer.print(&mut builder)? {
                 return Ok(());
@@ -55,6 +69,12 @@ pub(crate) fn decode(files: &[PathBuf], format: DecodeFormat) -> Result<(), Fail
     }
     for (reason, count) in stats.errors().filter(|(_, count)| *count > 0) {
         eprintln!("{count} not decoded: {reason}");
+    }
+    if let Some(last) = unreadable.pop() {
+        for error in unreadable {
+            eprintln!("sluice: {}", chain(&error));
+        }
+        return Err(Failure::running("capture", last));
     }
     if printer.rows == 0 {
         return Err(Failure::failed("nothing could be decoded"));

@@ -174,6 +174,38 @@ fn decode_prints_records_and_counts_what_it_could_not_decode() {
 }
 
 #[test]
+fn decode_prints_what_comes_before_the_end_of_a_capture_that_is_cut_off_and_the_files_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cut, whole) = (folder.path().join("cut.pcap"), folder.path().join("whole.pcap"));
+    let bytes = pcap(&[netflow5(0, &[1, 2, 3]), netflow5(3, &[4])]);
+    fs::write(&cut, &bytes[..bytes.len() - 20]).unwrap();
+    fs::write(&whole, &bytes).unwrap();
+    let output = sluice().arg("decode").args([&cut, &whole]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 3 + 4);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.starts_with("7 records in 3 datagrams\n"), "{said}");
+    assert!(said.contains("cut.pcap: the capture ends within a packet"), "{said}");
+}
+
+/// A capture of raw IPv4 packets (pcap, LINKTYPE_RAW).
+fn pcap(datagrams: &[Vec<u8>]) -> Vec<u8> {
+    let u32s = |numbers: &[u32]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
+    let mut out = u32s(&[0xa1b2_c3d4, 0x0004_0002, 0, 0, 65_535, 101]);
+    for datagram in datagrams {
+        let udp = 8 + u16::try_from(datagram.len()).unwrap();
+        let ip = 20 + udp;
+        out.extend(u32s(&[1_700_000_000, 0, ip.into(), ip.into()]));
+        out.extend([0x45, 0]);
+        out.extend(ip.to_be_bytes());
+        out.extend([0, 0, 0, 0, 64, 17, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1]);
+        out.extend([2055, 2055, udp, 0].into_iter().flat_map(u16::to_be_bytes));
+        out.extend(datagram);
+    }
+    out
+}
+
+#[test]
 fn check_prints_the_plan_and_opens_nothing() {
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap();
