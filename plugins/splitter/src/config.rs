@@ -5,6 +5,8 @@ use sluice_sdk::config::nearest;
 use sluice_sdk::{ColumnId, Field, Width, column_of, columns};
 
 const DEFAULT_MAX_ROUTES: u16 = 256;
+/// Routes that the host takes of a batch, the default among them.
+const MAX_ROUTES: u16 = 4096;
 
 /// Columns that a name may be made of; more would be a key that nobody can read.
 const MAX_COLUMNS: usize = 8;
@@ -101,8 +103,12 @@ impl Config {
         }
         let by = plan.columns.first().and_then(|id| Field::numbered(*id));
         plan.allow = self.allow.as_ref().map(|allow| allowed(allow, by)).transpose()?;
+        let most = MAX_ROUTES - u16::from(self.default.is_some());
         plan.max_routes = match self.max_routes {
             Some(0) => return Err("`max_routes`: 0 would route nothing; use 1 or more (default 256)".into()),
+            Some(max) if max > most => {
+                return Err(format!("`max_routes`: {max} is more than the {most} that a batch can have"));
+            }
             max => max.unwrap_or(DEFAULT_MAX_ROUTES).into(),
         };
         plan.bounded = plan.most_names() <= plan.max_routes as u64;

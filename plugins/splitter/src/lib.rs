@@ -181,7 +181,7 @@ impl Splitter {
         if let Some(Some(index)) = self.used.get(at) {
             return *index;
         }
-        // At most max_routes names and the default, so at most 65536.
+        // At most max_routes names and the default, so at most 4096.
         let index = self.named as u16;
         write_name(&mut self.names, &mut self.named, self.routes.name(route));
         if let Some(slot) = self.used.get_mut(at) {

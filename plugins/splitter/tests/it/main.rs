@@ -168,6 +168,14 @@ fn a_wrong_configuration_says_what_would_be_right() {
         r#"{"name": "{proto}", "max_routes": 0}"#,
         expect!["`max_routes`: 0 would route nothing; use 1 or more (default 256)"],
     );
+    check_error(
+        r#"{"name": "{src_port}", "max_routes": 4097}"#,
+        expect!["`max_routes`: 4097 is more than the 4096 that a batch can have"],
+    );
+    check_error(
+        r#"{"name": "{src_port}", "max_routes": 4096, "default": "other"}"#,
+        expect!["`max_routes`: 4096 is more than the 4095 that a batch can have"],
+    );
 }
 
 proptest! {
