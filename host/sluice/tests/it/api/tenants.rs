@@ -91,8 +91,9 @@ fn a_tenant_sends_a_plugin_tries_the_next_beside_it_promotes_it_and_goes_back() 
     let outside = collector.folder.path().join("outside");
     fs::write(&outside, "not the tenant's").unwrap();
     for name in ["web.wasm.previous", "web.wasm.new"] {
-        let _: std::io::Result<()> = fs::remove_file(collector.folder.path().join("acme").join(name));
-        std::os::unix::fs::symlink(&outside, collector.folder.path().join("acme").join(name)).unwrap();
+        let link = collector.folder.path().join("link");
+        std::os::unix::fs::symlink(&outside, &link).unwrap();
+        fs::rename(&link, collector.folder.path().join("acme").join(name)).unwrap();
     }
     let (status, promoted) = call(&collector, "POST", &format!("{path}/promote"), TENANT, b"");
     assert_eq!(status, 200, "{promoted}");
