@@ -33,13 +33,20 @@ fn limits() -> DecodedOutputLimits {
     DecodedOutputLimits::new(MAX_RECORDS, MAX_VALUES, MAX_BYTES).expect("the limits are not zero")
 }
 
-/// Reads the options records in `body` and hands each on. Returns how many there were.
-pub(crate) fn records(template: &OptionsTemplate, body: &[u8], mut record: impl FnMut(&[OptionField])) -> usize {
+/// Reads the options records in `body` and hands each on. Returns how many there were, and where one begins that does not end
+/// in `body`, unless what is left is padding.
+pub(crate) fn records(
+    template: &OptionsTemplate,
+    body: &[u8],
+    mut record: impl FnMut(&[OptionField]),
+) -> (usize, Option<usize>) {
     let mut fields = Vec::new();
     let mut bytes = Vec::new();
     match template {
         OptionsTemplate::NetFlow9(template) => {
-            let Ok((_, data)) = v9::OptionsData::parse_with_limits(body, template, limits()) else { return 0 };
+            let Ok((_, data)) = v9::OptionsData::parse_with_limits(body, template, limits()) else {
+                return (0, Some(0));
+            };
             for values in &data.fields {
                 fields.clear();
                 for (scope, value) in template.scope_fields.iter().zip(&values.scope_fields) {
@@ -51,11 +58,13 @@ pub(crate) fn records(template: &OptionsTemplate, body: &[u8], mut record: impl 
                 }
                 record(&fields);
             }
-            data.fields.len()
+            (data.fields.len(), None)
         }
         OptionsTemplate::Ipfix(template) => {
-            let body = without_empty(body, template.fields.iter().map(|field| field.field_length));
-            let Ok((_, data)) = ipfix::OptionsData::parse_with_limits(&body, template, limits()) else { return 0 };
+            let (whole, broken) = without_empty(body, template.fields.iter().map(|field| field.field_length));
+            let Ok((_, data)) = ipfix::OptionsData::parse_with_limits(&whole, template, limits()) else {
+                return (0, Some(0));
+            };
             for values in &data.fields {
                 fields.clear();
                 for (nth, (field, (_, value))) in template.fields.iter().zip(values).enumerate() {
@@ -66,23 +75,21 @@ pub(crate) fn records(template: &OptionsTemplate, body: &[u8], mut record: impl 
                 }
                 record(&fields);
             }
-            data.fields.len()
+            (data.fields.len(), broken)
         }
     }
 }
-
-/// The records with a zero byte in place of every variable-length field that is empty. Empty text is
-/// common, and netflow_parser stops at it; a zero byte means the same here.
-fn without_empty(body: &[u8], lens: impl Iterator<Item = u16>) -> Cow<'_, [u8]> {
+/// The whole records with a zero byte in place of every variable-length field that is empty, and where one begins that does
+/// not end in `body`. Empty text is common, and netflow_parser stops at it; a zero byte means the same here.
+fn without_empty(body: &[u8], lens: impl Iterator<Item = u16>) -> (Cow<'_, [u8]>, Option<usize>) {
     let parts = parts(lens);
     let mut anchors = Vec::new();
     let width = parts.len() * 2 - 1;
-    if parts.len() > 1 {
-        walk(body, &parts, &mut anchors);
-    }
+    let broken = if parts.len() > 1 { walk(body, &parts, &mut anchors) } else { None };
+    let body = body.get(..broken.unwrap_or(body.len())).unwrap_or(&[]);
     let is_empty = |field: &[u32]| matches!(field, [begin, end] if begin == end);
     if !anchors.chunks(width).any(|record| record.get(1..).unwrap_or(&[]).chunks(2).any(is_empty)) {
-        return Cow::Borrowed(body);
+        return (Cow::Borrowed(body), broken);
     }
     let mut filled = Vec::with_capacity(body.len() + anchors.len());
     for record in anchors.chunks(width) {
@@ -101,7 +108,7 @@ fn without_empty(body: &[u8], lens: impl Iterator<Item = u16>) -> Cow<'_, [u8]> 
         let last = parts.last().copied().unwrap_or(0);
         filled.extend_from_slice(body.get(at..at + last).unwrap_or(&[]));
     }
-    Cow::Owned(filled)
+    (Cow::Owned(filled), broken)
 }
 
 fn option(is_scope: bool, id: u16, value: &FieldValue, bytes: &mut Vec<u8>) -> OptionField {
@@ -140,7 +147,7 @@ pub(crate) fn general(
             columns.iter().for_each(|(column, place)| general_column(*column, rows, |row| values(row, *place), out));
         }
         DataTemplate::Ipfix(template) => {
-            let body = without_empty(body, template.fields.iter().map(|field| field.field_length));
+            let (body, _) = without_empty(body, template.fields.iter().map(|field| field.field_length));
             let Ok((_, data)) = ipfix::Data::parse_with_limits(&body, template, limits()) else { return };
             let values = |row: usize, place: usize| Some(&data.fields.get(row)?.get(place)?.1);
             columns.iter().for_each(|(column, place)| general_column(*column, rows, |row| values(row, *place), out));
@@ -242,10 +249,14 @@ mod tests {
     fn empty_fields_are_filled_and_nothing_else_changes() {
         let lens = [1, u16::MAX, 2, u16::MAX, 1];
         let full = [9, 1, 7, 8, 8, 255, 0, 1, 7, 9];
-        assert_eq!(without_empty(&full, lens.into_iter()), Cow::<[u8]>::Borrowed(&full));
+        assert_eq!(without_empty(&full, lens.into_iter()), (Cow::<[u8]>::Borrowed(&full), None));
         let some = [9, 0, 8, 8, 255, 0, 0, 9, 9, 1, 7, 8, 8, 0, 9, 0];
         let filled: Cow<'_, [u8]> = Cow::Owned(vec![9, 1, 0, 8, 8, 1, 0, 9, 9, 1, 7, 8, 8, 1, 0, 9]);
-        assert_eq!(without_empty(&some, lens.into_iter()), filled);
+        let whole = some.len() - 1;
+        assert_eq!(without_empty(&some, lens.into_iter()), (filled.clone(), None));
+        // The third record says that it has more than there is.
+        let torn = [&some[..whole], &[9, 0, 8, 8, 7, 1]].concat();
+        assert_eq!(without_empty(&torn, lens.into_iter()), (filled, Some(whole)));
     }
 
     #[test]

@@ -36,6 +36,16 @@ pub(crate) enum Layout {
     Variable(Vec<usize>),
 }
 
+impl Layout {
+    /// Bytes of the shortest record.
+    pub(crate) fn shortest(&self) -> usize {
+        match self {
+            Layout::Fixed(stride) => *stride,
+            Layout::Variable(parts) => shortest(parts),
+        }
+    }
+}
+
 /// The address of the exporter as records give it, IPv4 and IPv6.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ExporterAt {
@@ -278,11 +288,15 @@ pub(crate) fn text_of(bytes: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(bytes.get(..end.min(MAX_TEXT)).unwrap_or(&[]))
 }
 
+/// Bytes of the shortest record of these parts: a variable-length field takes a byte for its length at least.
+fn shortest(parts: &[usize]) -> usize {
+    parts.iter().sum::<usize>() + parts.len() - 1
+}
+
 /// Notes the positions of every whole record in `body`. Returns where one begins that is cut short,
 /// unless what is left is padding (zeros, and too short for a record).
 pub(crate) fn walk(body: &[u8], parts: &[usize], anchors: &mut Vec<u32>) -> Option<usize> {
-    // A variable-length field takes a byte for its length at least.
-    let shortest = parts.iter().sum::<usize>() + parts.len() - 1;
+    let shortest = shortest(parts);
     let mut start = 0;
     while body.len() - start >= shortest.max(1) {
         let kept = anchors.len();

@@ -9,7 +9,7 @@ use crate::bytes::{is_zero, u16_at};
 use crate::decode::Decoder;
 use crate::exporter::{ExporterKey, Slot};
 use crate::pending::MessageInfo;
-use crate::plan::{Common, Layout};
+use crate::plan::Common;
 use crate::sampling::Learned;
 use crate::stats::Faults;
 use crate::template::{Definition, FIRST_TEMPLATE, Kind, Template, TemplateSet};
@@ -203,12 +203,11 @@ impl Decoder {
             Kind::Flows(plan, general) => (plan, general),
             Kind::Options(template) => {
                 let mut dropped = 0;
-                let records = crate::options::records(template, set.body, |record| {
+                let (records, broken) = crate::options::records(template, set.body, |record| {
                     dropped += u64::from(sampling.learn(record) == Learned::NoRoom);
                 });
                 let gave_wide_rate = key.domain == 0 && sampling.default_rate().is_some();
-                if records == 0 && set.body.len() >= template.shortest() && !is_zero(set.body) {
-                    let error = DecodeError::BadRecord { template_id: set.id, offset: set.offset };
+                if let Some(error) = unread(&set, records, broken, template.shortest()) {
                     faults.add(&mut self.stats, error);
                 }
                 self.stats.options_records += records as u64;
@@ -241,24 +240,24 @@ impl Decoder {
             out.advance(records);
             plan.run_reverse(&rows, &common, &mut self.reverse_anchors, out);
         }
-        let cut = match (broken, &plan.layout) {
-            (Some(at), _) => {
-                Some(DecodeError::BadRecord { template_id: set.id, offset: set.offset.saturating_add(at) })
-            }
-            // A set that is too short for any record was made for another template.
-            (None, Layout::Fixed(needed)) if records == 0 && !is_zero(set.body) => Some(DecodeError::Truncated {
-                what: "data record",
-                offset: set.offset,
-                needed: *needed,
-                left: set.body.len(),
-            }),
-            (None, _) => None,
-        };
+        let unread = unread(&set, records, broken, plan.layout.shortest());
         self.stats.records += records as u64;
         self.stats.rows += (out.rows() - before) as u64;
-        if let Some(error) = cut {
+        if let Some(error) = unread {
             faults.add(&mut self.stats, error);
         }
         u32::try_from(records).ok()
     }
+}
+
+/// Why not all of a data set could be read: a record that does not end in it, or a set that is too short for any, as it was made
+/// for another template. `shortest` is the length of the shortest record. What is left behind whole records and could not be
+/// another is padding, which not every exporter makes of zeros (RFC 3954, section 5.3, only asks for it).
+fn unread(set: &Set<'_>, records: usize, broken: Option<usize>, shortest: usize) -> Option<DecodeError> {
+    let (left, offset) = (set.body.len(), set.offset);
+    let is_unread = records == 0 && !is_zero(set.body);
+    if let Some(at) = broken.or((is_unread && left >= shortest).then_some(0)) {
+        return Some(DecodeError::BadRecord { template_id: set.id, offset: offset.saturating_add(at) });
+    }
+    is_unread.then_some(DecodeError::Truncated { what: "data record", offset, needed: shortest, left })
 }

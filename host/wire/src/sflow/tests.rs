@@ -110,6 +110,21 @@ fn a_sampled_header_becomes_a_row_of_one_packet() {
 }
 
 #[test]
+fn a_second_header_of_a_packet_takes_the_place_of_the_first() {
+    let mpls = raw_header(13, &[0, 0x01, 0x01, 64, 0x45, 0, 0, 20]);
+    check(
+        &[datagram(1, &[sample(9, &[mpls, header()])])],
+        &["src_port", "layer_stack", "layer_sizes", "mpls_labels"],
+        expect![[r#"
+            src_port layer_stack layer_sizes mpls_labels
+            53 0,1,4 14,20,8 0
+            flow 1 bad 0 counter 0 discard 0 unknown 0 0
+            missing 0 late 0
+        "#]],
+    );
+}
+
+#[test]
 fn an_expanded_sample_has_formats_of_interfaces_of_their_own() {
     let head = |out_format, out_if| words(&[1, 0, 0x0100_0007, 512, 512, 0, 0, 0x0100_0007, out_format, out_if, 1]);
     let samples: Vec<_> = [(0, 0x0200_0009), (1, 258), (2, 3)]

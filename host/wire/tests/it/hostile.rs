@@ -214,6 +214,43 @@ fn data_too_short_for_its_template_is_a_loss_and_not_padding() {
 }
 
 #[test]
+fn data_too_short_for_a_template_of_any_kind_is_a_loss() {
+    let text = set(2, &template(256, &[(0, 82, 65535), (0, 1, 4)]));
+    let options = set(3, &ipfix_options(257, 1, &[(0, 149, 4), (0, 34, 4)]));
+    check(
+        &[
+            ipfix(1, 0, &[text, set(256, &[2, b'a', 9])]),
+            ipfix(1, 0, &[options, set(257, &[0, 0, 0, 1, 9])]),
+            netflow9(1, 0, &[set(1, &netflow9_options(257, &[(1, 4)], &[(34, 4)])), set(257, &[0, 0, 0, 1, 9])]),
+        ],
+        expect![[r#"
+            0 rows, truncated: data record at offset 36 needs 5 bytes, 3 left
+            0 rows, truncated: data record at offset 38 needs 8 bytes, 5 left
+            0 rows, truncated: data record at offset 42 needs 8 bytes, 5 left
+        "#]],
+    );
+}
+
+#[test]
+fn an_options_record_that_runs_over_its_set_is_reported_and_those_before_it_count() {
+    let options = ipfix_options(257, 1, &[(0, 149, 4), (0, 82, 65535), (0, 34, 4)]);
+    let record =
+        |name: &[u8], rate: u64| [&numbers(&[(1, 4), (name.len() as u64, 1)]), name, &numbers(&[(rate, 4)])].concat();
+    // With a name, and with an empty one.
+    for name in [&b"eth0"[..], b""] {
+        let mut records = [record(name, 50), record(b"eth1", 60)].concat();
+        records.pop();
+        let mut bench = Bench::new();
+        let decoded = bench.decode(&ipfix(1, 0, &[set(3, &options), set(257, &records)]));
+        assert_eq!(decoded.error.map(|error| error.reason()), Some("bad_record"));
+        assert_eq!(bench.stats().options_records, 1);
+        bench.decode(&ipfix(1, 1, &[with_template(), set(256, &[6, 0, 80])]));
+        let text = bench.text(&["sampling_rate"]);
+        assert!(text.ends_with("1 rows\nsampling_rate\n50\n"), "{text}");
+    }
+}
+
+#[test]
 fn templates_that_promise_too_much_are_refused() {
     let huge = template(256, &[(0, 1, 60_000), (0, 2, 60_000)]);
     let cut = template(257, &[(0, 1, 4)])[..6].to_vec();

@@ -85,6 +85,17 @@ fn a_changed_template_takes_effect_within_its_datagram() {
 }
 
 #[test]
+fn a_template_is_as_old_as_it_was_when_other_columns_are_wanted() {
+    let mut bench = Bench::new();
+    bench.decode(&ipfix(1, 0, &[set(2, &proto_template(256))]));
+    let learned_ns = |bench: &Bench| bench.decoder.known(1).0[0].templates[0].learned_ns;
+    let before = learned_ns(&bench);
+    bench.now_ns += 1_000_000_000;
+    bench.decoder.want(ColumnSet::EMPTY);
+    assert_eq!((before, learned_ns(&bench)), (1000, 1000));
+}
+
+#[test]
 fn data_and_options_templates_replace_each_other() {
     let mut bench = Bench::new();
     let options = netflow9_options(256, &[(1, 4)], &[(34, 4)]);
