@@ -72,7 +72,7 @@ impl std::fmt::Debug for Slot {
 
 /// A stage as one worker has it.
 pub(crate) enum Own {
-    /// Its own instance, and when that wants its next tick.
+    /// Its own instance, and when that had its last tick.
     Mine(Box<dyn Stage>, u64),
     /// The instance of all workers.
     Shared(Arc<Shared>),

@@ -1,7 +1,7 @@
 //! What transforms batches.
 
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sluice_flow::Batch;
@@ -153,10 +153,32 @@ pub(crate) enum Instances {
 
 /// One instance that all workers use in turn.
 pub(crate) struct Shared {
-    pub(crate) stage: Mutex<Box<dyn Stage>>,
-    pub(crate) tick_ms: Option<u32>,
-    /// When the next tick is due; kept outside the lock so that looking at it costs nothing.
-    pub(crate) next_tick: AtomicU64,
+    stage: Mutex<Box<dyn Stage>>,
+    /// How often the instance wants a tick, 0 if never, and when it had its last: outside the lock, so that looking costs nothing.
+    tick_ms: AtomicU32,
+    last_tick_ms: AtomicU64,
+}
+
+impl Shared {
+    /// Does something with the instance, when nobody else does.
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut dyn Stage) -> T) -> T {
+        let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = work(&mut **stage);
+        // It may be another version of its plugin now, which wants its ticks at other times.
+        self.tick_ms.store(stage.tick_ms().unwrap_or(0), Ordering::Relaxed);
+        done
+    }
+
+    /// Ticks the instance if that is due and no other worker does.
+    pub(crate) fn tick(&self, now_ms: u64) {
+        let every = self.tick_ms.load(Ordering::Relaxed);
+        let last = self.last_tick_ms.load(Ordering::Acquire);
+        let is_due = every > 0 && now_ms >= last.saturating_add(u64::from(every));
+        // Whoever moves the time forward ticks; the others go on.
+        if is_due && self.last_tick_ms.compare_exchange(last, now_ms, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            self.with(|stage| stage.tick(now_ms));
+        }
+    }
 }
 
 impl StageSet {
@@ -169,8 +191,9 @@ impl StageSet {
     /// One instance for all workers, which take turns: its state sees every row.
     #[must_use]
     pub fn one(stage: Box<dyn Stage>) -> StageSet {
-        let tick_ms = stage.tick_ms();
-        StageSet(Instances::One(Arc::new(Shared { stage: Mutex::new(stage), tick_ms, next_tick: AtomicU64::new(0) })))
+        let tick_ms = AtomicU32::new(stage.tick_ms().unwrap_or(0));
+        let stage = Mutex::new(stage);
+        StageSet(Instances::One(Arc::new(Shared { stage, tick_ms, last_tick_ms: AtomicU64::new(0) })))
     }
 }
 

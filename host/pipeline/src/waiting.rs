@@ -1,7 +1,7 @@
 //! Batches that wait in front of a stage because what it may use is used up, while the worker goes on with those of others.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sluice_flow::Batch;
@@ -86,7 +86,7 @@ impl Worker {
     pub(crate) fn wait_of(&self, stage: usize) -> Option<Duration> {
         match &self.stages[stage].1 {
             Own::Mine(stage, _) => stage.wait(),
-            Own::Shared(shared) => shared.stage.lock().unwrap_or_else(PoisonError::into_inner).wait(),
+            Own::Shared(shared) => shared.with(|stage| stage.wait()),
         }
     }
 

@@ -1,8 +1,8 @@
 //! A worker: takes batches from the sources and runs them through the stages to the sinks, without a
 //! channel in between.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Select};
@@ -183,7 +183,7 @@ impl Worker {
         let began = Instant::now();
         let processed = match &mut self.stages[stage].1 {
             Own::Mine(stage, _) => call.on(&mut **stage, batch),
-            Own::Shared(shared) => call.on(&mut **shared.stage.lock().unwrap_or_else(PoisonError::into_inner), batch),
+            Own::Shared(shared) => shared.with(|stage| call.on(stage, batch)),
         };
         account.batch(began.elapsed().as_secs_f64());
         debug_assert_eq!(processed.rows(), rows, "{} loses rows without saying so", account.name());
@@ -246,24 +246,15 @@ impl Worker {
     fn tick(&mut self, now_ms: u64) {
         for (_, own) in &mut self.stages {
             match own {
-                Own::Mine(stage, next) => {
+                Own::Mine(stage, last_ms) => {
                     if let Some(every) = stage.tick_ms()
-                        && now_ms >= *next
+                        && now_ms >= last_ms.saturating_add(u64::from(every))
                     {
                         stage.tick(now_ms);
-                        *next = now_ms.saturating_add(u64::from(every));
+                        *last_ms = now_ms;
                     }
                 }
-                Own::Shared(shared) => {
-                    let Some(every) = shared.tick_ms else { continue };
-                    let due = shared.next_tick.load(Ordering::Acquire);
-                    let next = now_ms.saturating_add(u64::from(every));
-                    let order = (Ordering::AcqRel, Ordering::Relaxed);
-                    // Whoever moves the time forward ticks; the others go on.
-                    if now_ms >= due && shared.next_tick.compare_exchange(due, next, order.0, order.1).is_ok() {
-                        shared.stage.lock().unwrap_or_else(PoisonError::into_inner).tick(now_ms);
-                    }
-                }
+                Own::Shared(shared) => shared.tick(now_ms),
             }
         }
     }

@@ -76,6 +76,27 @@ impl Stage for ThreeRouted {
     }
 }
 
+/// Wants ticks only after its first batch, as a plugin does whose next version has a timer.
+struct TicksLater {
+    has_begun: bool,
+    ticks: Arc<AtomicUsize>,
+}
+
+impl Stage for TicksLater {
+    fn process(&mut self, batch: Batch) -> Processed {
+        self.has_begun = true;
+        Processed::pass(batch)
+    }
+
+    fn tick_ms(&self) -> Option<u32> {
+        self.has_begun.then_some(1)
+    }
+
+    fn tick(&mut self, _now_ms: u64) {
+        self.ticks.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// Cannot process batches with an even number.
 struct OddOnly {
     stops: bool,
@@ -322,6 +343,29 @@ fn rows_fan_out_by_route_and_every_component_balances() {
     // Batch time goes from 0 to 9 s; workers may take batches out of order, but time 0 or later comes
     // first and every 2 s make at most one tick.
     assert!((1..=5).contains(&ticks.load(Ordering::Relaxed)), "{ticks:?}");
+}
+
+#[test]
+fn a_stage_whose_ticks_change_gets_the_new_ones() {
+    let later = |ticks: &Arc<AtomicUsize>| -> Box<dyn Stage> {
+        Box::new(TicksLater { has_begun: false, ticks: Arc::clone(ticks) })
+    };
+    let (one, each) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (sink, _) = kept();
+    Case::new(10, Target::Stage(0))
+        .stage("one", StageSet::one(later(&one)), vec![all(Target::Stage(1))])
+        .stage("each", StageSet::each((0..2).map(|_| later(&each)).collect()), vec![all(Target::Sink(0))])
+        .sink("out", sink)
+        .check(expect![[r#"
+            ten: 100 in, 100 out
+            one: 100 in, 100 out
+            each: 100 in, 100 out
+            out: 100 in, 100 out
+            10 settled, 0 failed
+        "#]]);
+    for ticks in [one, each] {
+        assert!((1..=10).contains(&ticks.load(Ordering::Relaxed)), "{ticks:?}");
+    }
 }
 
 #[test]
