@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -143,7 +144,8 @@ fn with_way_out(error: io::Error) -> io::Error {
 pub struct UdpSockets {
     name: String,
     config: UdpConfig,
-    sockets: Vec<Socket>,
+    /// Each with the kernel's count of its drops as it was last read, whichever source reads the socket then.
+    sockets: Vec<(Socket, Arc<AtomicU32>)>,
     local_addr: SocketAddr,
     receive_buffer_bytes: usize,
 }
@@ -165,10 +167,10 @@ impl UdpSockets {
             let socket = open(local_addr, config).map_err(failed)?;
             // The system may have chosen the port: the others join it.
             local_addr = socket.local_addr().map_err(failed)?.as_socket().unwrap_or(local_addr);
-            sockets.push(socket);
+            sockets.push((socket, Arc::default()));
         }
         let asked = config.receive_buffer_bytes;
-        let granted = sockets.iter().filter_map(|socket| granted(socket).ok()).min().unwrap_or(0);
+        let granted = sockets.iter().filter_map(|(socket, _)| granted(socket).ok()).min().unwrap_or(0);
         info!(source = name, listen = %local_addr, sockets = sockets.len(), receive_buffer_bytes = granted, "receiving");
         if granted < asked {
             warn!(
@@ -193,10 +195,11 @@ impl UdpSockets {
     /// # Errors
     /// If the system has no room for more descriptors.
     pub fn again(&self, name: &str, config: &UdpConfig) -> io::Result<UdpSockets> {
+        let again = |(socket, drops): &(Socket, _)| Ok((socket.try_clone()?, Arc::clone(drops)));
         Ok(UdpSockets {
             name: name.to_owned(),
             config: config.clone(),
-            sockets: self.sockets.iter().map(Socket::try_clone).collect::<io::Result<_>>()?,
+            sockets: self.sockets.iter().map(again).collect::<io::Result<_>>()?,
             local_addr: self.local_addr,
             receive_buffer_bytes: self.receive_buffer_bytes,
         })
@@ -236,7 +239,7 @@ impl UdpSockets {
             .gauge("sluice_source_receive_buffer_bytes", "Receive buffer of a socket, as granted.", labels())
             .set(self.receive_buffer_bytes as f64);
         let pool = Pool::default();
-        let source = |socket| UdpSource {
+        let source = |(socket, kernel_drops)| UdpSource {
             socket,
             decoder: Decoder::new(Arc::clone(schema), wanted, self.config.limits.limits()),
             open: BatchBuilder::new(Arc::clone(schema), wanted, pool.clone()),
@@ -248,7 +251,7 @@ impl UdpSockets {
             log: ErrorLog::default(),
             roster: Roster::new(),
             published: Instant::now(),
-            kernel_drops: 0,
+            kernel_drops,
             now_ms: 0,
             datagrams: metrics.counter("sluice_source_datagrams", "Datagrams received.", labels()),
             cut: metrics.counter("sluice_source_cut_datagrams", "Datagrams longer than the buffer.", labels()),
@@ -313,8 +316,8 @@ pub struct UdpSource {
     log: ErrorLog,
     roster: Arc<Roster>,
     published: Instant,
-    /// The kernel's count of drops when it was last read.
-    kernel_drops: u32,
+    /// The kernel's count of drops when it was last read, by this source or one before it on the same socket.
+    kernel_drops: Arc<AtomicU32>,
     /// When the newest datagram came.
     now_ms: u64,
     datagrams: Counter,
@@ -417,11 +420,11 @@ impl UdpSource {
 
     /// Counts the drops that are new. What came beside a datagram may be older than what the socket
     /// itself said, and is then no news; the kernel's count wraps around.
-    fn kernel_dropped(&mut self, total: u32) {
-        let new = total.wrapping_sub(self.kernel_drops);
-        if new < u32::MAX / 2 {
-            self.dropped.inc_by(u64::from(new));
-            self.kernel_drops = total;
+    fn kernel_dropped(&self, total: u32) {
+        let new = |known: u32| Some(total.wrapping_sub(known)).filter(|new| *new < u32::MAX / 2);
+        let is_news = |known| new(known).map(|_| total);
+        if let Ok(known) = self.kernel_drops.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_news) {
+            self.dropped.inc_by(u64::from(new(known).unwrap_or(0)));
         }
     }
 

@@ -206,14 +206,19 @@ fn what_the_kernel_drops_is_counted_to_the_datagram() {
     let config = UdpConfig { receive_buffer_bytes: 1 << 16, ..loopback() };
     let sockets = UdpSockets::bind("edge", &config).unwrap();
     assert!(sockets.receive_buffer_bytes() >= 1 << 16);
+    // For the source that takes its place when the configuration changes.
+    let again = sockets.again("edge", &config).unwrap();
     let mut exporters = Exporters::open(sockets.local_addr(), 1).unwrap();
     let sent = exporters.send(0, &(0..1000).map(|_| netflow5(0, 30)).collect::<Vec<_>>()).unwrap();
     let (out, _batches) = Outlet::channel(metrics.account(Kind::Source, "edge"), 1000);
     let stop = Stop::new();
     stop.cancel();
-    for source in sockets.sources(&Arc::new(Schema::standard()), ColumnSet::ALL, &metrics) {
-        Box::new(source).run(out.clone(), stop.clone()).unwrap();
-    }
+    let run = |sockets: UdpSockets| {
+        for source in sockets.sources(&Arc::new(Schema::standard()), ColumnSet::ALL, &metrics) {
+            Box::new(source).run(out.clone(), stop.clone()).unwrap();
+        }
+    };
+    run(sockets);
     let value = |name: &str| {
         let text = metrics.encode();
         let line = text.lines().find(|line| line.starts_with(name)).map(str::to_owned);
@@ -224,6 +229,9 @@ fn what_the_kernel_drops_is_counted_to_the_datagram() {
     assert!(received > 0 && dropped > 0, "{received} received, {dropped} dropped");
     // A train that does not fit is one drop to the kernel, of up to 64 datagrams.
     assert!(received + dropped <= sent.datagrams && received + dropped * 64 >= sent.datagrams);
+    // The socket is the same, and what was counted of it is no news.
+    run(again);
+    assert_eq!(value("sluice_source_kernel_dropped_datagrams_total"), dropped);
 }
 
 #[test]
