@@ -1,9 +1,10 @@
 //! A file of rows that is rotated, reopened when it was moved away, and never holds half a row.
 
+mod torn;
 mod turn;
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -310,9 +311,9 @@ fn set_aside(path: &Path, keep: u64) -> io::Result<()> {
 }
 
 impl Open {
-    /// Opens a file for appending; a line that a crash tore is ended, so that it cannot tear the next.
+    /// Opens a file for appending. A line that a crash tore is ended, and a message is cut off, so that it cannot tear the next.
     fn at(path: &Path, format: FileFormat) -> io::Result<Open> {
-        // Read, too: the last byte says whether the last line is whole. A device may refuse that.
+        // Read, too: what is in it says whether the last row is whole. A device may refuse that.
         let file = OpenOptions::new()
             .append(true)
             .create(true)
@@ -321,18 +322,22 @@ impl Open {
             .or_else(|_| OpenOptions::new().append(true).create(true).open(path))?;
         let metadata = file.metadata()?;
         let mut open = Open { file, len: metadata.len(), since: Instant::now(), is_regular: metadata.is_file() };
-        let has_lines = open.is_regular && open.len > 0 && format == FileFormat::Json;
-        if has_lines && !open.ends_in_a_line()? {
-            open.append(b"\n")?;
+        if !open.is_regular || open.len == 0 {
+            return Ok(open);
+        }
+        match format {
+            FileFormat::Json if !torn::ends_in_a_line(&open.file)? => open.append(b"\n")?,
+            FileFormat::Json => {}
+            FileFormat::Protobuf => {
+                let whole = torn::whole_messages(&open.file, open.len)?;
+                if whole < open.len {
+                    warn!(path = %path.display(), bytes = open.len - whole, "a message that was not written in whole is cut off");
+                    open.file.set_len(whole)?;
+                    open.len = whole;
+                }
+            }
         }
         Ok(open)
-    }
-
-    fn ends_in_a_line(&mut self) -> io::Result<bool> {
-        let mut last = [0];
-        self.file.seek(SeekFrom::End(-1))?;
-        self.file.read_exact(&mut last)?;
-        Ok(last == *b"\n")
     }
 
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use sluice_endpoints::sinks::{FileConfig, FileSink, OpenError};
+use sluice_endpoints::sinks::{FileConfig, FileFormat, FileSink, OpenError};
 use sluice_flow::Schema;
 use sluice_pipeline::{Sink, SinkError};
 
@@ -141,6 +141,38 @@ async fn a_line_that_a_crash_tore_does_not_tear_the_next_one() {
     let mut sink = open(&config(&path));
     sink.write(&numbered(1, 1)).await.unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "{\"bytes\":1}\n{\"byt\n{\"bytes\":0}\n");
+}
+
+#[tokio::test]
+async fn a_message_that_a_crash_tore_is_cut_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("flows.bin");
+    let config = FileConfig { format: FileFormat::Protobuf, ..FileConfig::new(&path) };
+    let mut sink = open(&config);
+    sink.write(&numbered(0, 3)).await.unwrap();
+    sink.close().await.unwrap();
+    let whole = fs::read(&path).unwrap();
+    // In a message, and in a length of two bytes.
+    for torn in [&[200, 1, 8, 1][..], &[200]] {
+        fs::write(&path, [&whole, torn].concat()).unwrap();
+        let mut sink = open(&config);
+        assert_eq!(fs::read(&path).unwrap(), whole);
+        sink.write(&numbered(0, 3)).await.unwrap();
+        sink.close().await.unwrap();
+        assert_eq!(fs::read(&path).unwrap(), [&whole[..], &whole].concat());
+    }
+}
+
+#[test]
+fn a_file_that_holds_no_messages_is_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("flows.bin");
+    let config = FileConfig { format: FileFormat::Protobuf, ..FileConfig::new(&path) };
+    fs::write(&path, vec![0xff; 17 << 20]).unwrap();
+    let error = FileSink::open("archive", &config, &Schema::standard()).unwrap_err();
+    let why = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(why, "is no file of messages from byte 0 on: move it away, or name another");
+    assert_eq!(fs::metadata(&path).unwrap().len(), 17 << 20);
 }
 
 #[test]
