@@ -1,6 +1,5 @@
 //! The source itself.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -124,7 +123,6 @@ impl KafkaSource {
     /// Reads until `stop`, the end, or a failure.
     fn read(&self, stop: &Stop) -> Result<(), SourceError> {
         let context = Arc::clone(self.consumer.context());
-        let mut ended: BTreeSet<i32> = BTreeSet::new();
         let mut no_room_since: Option<Instant> = None;
         let mut is_paused = false;
         let mut lags_at = Instant::now();
@@ -148,8 +146,8 @@ impl KafkaSource {
                 if std::mem::take(&mut is_paused) {
                     self.with_assignment(Consumer::resume, "reading on")?;
                 }
-                self.read_some(&context, &mut ended)?;
-                if self.until_end && self.is_at_end(&ended)? {
+                self.read_some(&context)?;
+                if self.until_end && self.is_at_end(&context)? {
                     return Ok(());
                 }
                 continue;
@@ -173,19 +171,19 @@ impl KafkaSource {
             // Nothing comes but what concerns the group; partitions that come now are not paused.
             if let Some(result) = self.consumer.poll(WAIT) {
                 is_paused = false;
-                self.take(&context, result, &mut ended)?;
+                self.take(&context, result)?;
             }
         }
         Ok(())
     }
 
     /// Reads values until the batch is full, there is none for a moment, or the clock is to be looked at.
-    fn read_some(&self, context: &Context, ended: &mut BTreeSet<i32>) -> Result<(), SourceError> {
+    fn read_some(&self, context: &Context) -> Result<(), SourceError> {
         let mut wait = WAIT.min(self.batch_delay);
         for _ in 0..VALUES_AT_ONCE {
             let Some(result) = self.consumer.poll(wait) else { return Ok(()) };
             wait = Duration::ZERO;
-            if self.take(context, result, ended)? {
+            if self.take(context, result)? {
                 return Ok(());
             }
         }
@@ -197,7 +195,6 @@ impl KafkaSource {
         &self,
         context: &Context,
         result: Result<rdkafka::message::BorrowedMessage<'_>, ClientError>,
-        ended: &mut BTreeSet<i32>,
     ) -> Result<bool, SourceError> {
         match result {
             Ok(message) => {
@@ -215,7 +212,7 @@ impl KafkaSource {
                 Ok(false)
             }
             Err(ClientError::PartitionEOF(partition)) => {
-                ended.insert(partition);
+                context.state().ended.insert(partition);
                 Ok(true)
             }
             Err(error) => match self.consumer.client().fatal_error() {
@@ -256,12 +253,13 @@ impl KafkaSource {
     }
 
     /// Whether the end of every partition was reached. (There is one topic then.)
-    fn is_at_end(&self, ended: &BTreeSet<i32>) -> Result<bool, SourceError> {
-        if ended.is_empty() {
+    fn is_at_end(&self, context: &Context) -> Result<bool, SourceError> {
+        if context.state().ended.is_empty() {
             return Ok(false);
         }
         let assigned = self.consumer.assignment().map_err(|error| self.failed("looking for the end", error.into()))?;
-        Ok(assigned.count() > 0 && assigned.elements().iter().all(|element| ended.contains(&element.partition())))
+        let state = context.state();
+        Ok(assigned.count() > 0 && assigned.elements().iter().all(|element| state.ended.contains(&element.partition())))
     }
 }
 
@@ -274,16 +272,26 @@ impl Source for KafkaSource {
         drop(state);
         let topics: Vec<&str> = self.topics.iter().map(String::as_str).collect();
         self.consumer.subscribe(&topics).map_err(|error| self.failed("subscribing", error.into()))?;
-        let read = self.read(&stop);
-        let mut state = context.state();
-        if read.is_ok() {
-            state.detect();
-            state.drain(LAST_WAIT);
-            if state.failure.is_none() {
-                state.commit(&self.consumer, Duration::ZERO, CommitMode::Async);
-                state.end_partitions();
+        let read = loop {
+            let read = self.read(&stop);
+            let mut state = context.state();
+            if read.is_ok() {
+                state.detect();
+                let has_arrived = state.drain(LAST_WAIT);
+                if state.failure.is_none() {
+                    state.commit(&self.consumer, Duration::ZERO, CommitMode::Async);
+                }
+                if state.failure.is_none() && self.until_end && state.must_rewind && !stop.is_cancelled() {
+                    // The last transaction was taken back: its rows come before the end.
+                    continue;
+                }
+                if state.failure.is_none() {
+                    state.end_partitions(has_arrived);
+                }
             }
-        }
+            break read;
+        };
+        let mut state = context.state();
         let failure = state.failure.take();
         // The callbacks of leaving the group find nothing to do, and the pipeline sees that no more rows come.
         state.is_over = true;

@@ -2,7 +2,7 @@
 
 mod commit;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -61,6 +61,8 @@ pub(super) struct State {
     must_commit_again: bool,
     /// A transaction was taken back: reading begins again where the last one ended.
     pub(super) must_rewind: bool,
+    /// Partitions whose end was reached.
+    pub(super) ended: BTreeSet<i32>,
     aborts_in_a_row: u32,
     pub(super) letters: Option<DeadLetters>,
     /// Why the source cannot go on.
@@ -128,6 +130,7 @@ impl State {
             is_over: false,
             must_commit_again: false,
             must_rewind: false,
+            ended: BTreeSet::new(),
             aborts_in_a_row: 0,
             letters: None,
             failure: None,
@@ -380,10 +383,16 @@ impl State {
     }
 
     /// Nothing more is read of any partition; whoever keeps something of them has let go of it when this returns.
-    pub(super) fn end_partitions(&mut self) {
+    pub(super) fn end_partitions(&mut self, has_arrived: bool) {
+        let is_complete = has_arrived && !self.reads_again();
         for partition in self.partitions.iter().filter(|partition| partition.is_live) {
-            partition.rows_of.iter().for_each(|rows_of| rows_of.end(true));
+            partition.rows_of.iter().for_each(|rows_of| rows_of.end(is_complete));
         }
+    }
+
+    /// Whether rows that were handed on will come once more, here or to whoever has the partition next.
+    fn reads_again(&self) -> bool {
+        self.must_rewind || self.tracker.has_failed()
     }
 
     pub(super) fn under_way(&self) -> usize {

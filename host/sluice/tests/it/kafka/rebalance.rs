@@ -101,6 +101,28 @@ fn rows_of_a_transaction_count_as_delivered_when_it_is_committed_and_not_when_it
     assert_eq!(doubled(found, ROWS), 0);
 }
 
+#[test]
+#[cfg_attr(not(kafka), ignore = "needs Apache Kafka: cargo xtask kafka --fetch")]
+fn the_end_is_not_reached_before_the_last_transaction_is_committed() {
+    const ROWS: u64 = 100;
+    let (cluster, name) = (Cluster::shared(), "never-committed");
+    let from = cluster.topic(&format!("{name}-in"), 2);
+    let to = cluster.topic_with(&format!("{name}-out"), 1, &[("max.message.bytes", "50")]);
+    cluster.produce(&from, (0..ROWS).map(delimited));
+    // There is one transaction, at the end, and librdkafka commits none that lacks a message.
+    let source = "delivery = \"exactly-once\"\nuntil_end = true";
+    let text = kafka_to_kafka(name, &cluster.brokers, &cluster.brokers, source, "")
+        .replace("commit_interval_ms = 100", "commit_interval_ms = 60000");
+    let ended = Config::new(&text).start().end();
+    assert_eq!(ended.code, Some(1), "{}", ended.log);
+    let error = "sluice: source in: committing: ten transactions in a row were taken back; see the log\n";
+    assert!(ended.log.ends_with(error), "{}", ended.log);
+    let (rows_in, out, dropped) = ended.books("out");
+    assert_eq!((rows_in, out, dropped), (10 * ROWS, 0, 10 * ROWS), "{}", ended.log);
+    assert_eq!(cluster.committed(name, &from), 0);
+    assert!(cluster.read(&to).is_empty());
+}
+
 /// A process that stands still until another one has its work, and then goes on: in the middle of something, or idle.
 fn zombie(name: &str, is_idle: bool) {
     let cluster = Cluster::shared();

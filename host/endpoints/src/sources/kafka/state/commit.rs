@@ -138,6 +138,7 @@ impl State {
         for partition in self.partitions.iter().filter(|partition| partition.is_live && partition.resume >= 0) {
             let offset = Offset::Offset(partition.resume);
             consumer.seek(&partition.topic, partition.number, offset, Duration::from_secs(10))?;
+            self.ended.remove(&partition.number);
         }
         Ok(())
     }
@@ -161,10 +162,14 @@ impl State {
                 self.commit(consumer, Duration::ZERO, CommitMode::Sync);
             }
         }
+        let is_complete = have_arrived && !is_lost && !self.reads_again();
         let goes = |partition: &&mut Partition| partition.is_live && is_revoked(&partition.topic, partition.number);
         for partition in self.partitions.iter_mut().filter(goes) {
             partition.is_live = false;
-            partition.rows_of.iter().for_each(|rows_of| rows_of.end(have_arrived && !is_lost));
+            partition.rows_of.iter().for_each(|rows_of| rows_of.end(is_complete));
+        }
+        for element in revoked.elements() {
+            self.ended.remove(&element.partition());
         }
         let (partitions, tracker) = (&self.partitions, &self.tracker);
         let is_live = |slot: usize| partitions.get(slot).is_some_and(|partition| partition.is_live);
