@@ -80,7 +80,7 @@ pub(crate) enum LetterError {
 
 /// An open place for dead letters.
 pub(crate) enum DeadLetters {
-    File { path: PathBuf, max_bytes: u64, file: Mutex<(File, u64)> },
+    File { path: PathBuf, max_bytes: u64, file: Mutex<File> },
     Topic { topic: String, producer: Box<BaseProducer<Receipts>> },
 }
 
@@ -130,8 +130,7 @@ impl DeadLetters {
     pub(crate) fn open(config: &DeadLetterConfig, client: &ClientConfig) -> Result<DeadLetters, KafkaError> {
         if let Some(path) = &config.path {
             let opened = OpenOptions::new().create(true).append(true).open(path);
-            let sized = opened.and_then(|file| file.metadata().map(|found| (file, found.len())));
-            let file = sized.map_err(|source| KafkaError::Open {
+            let file = opened.map_err(|source| KafkaError::Open {
                 what: "the file for dead letters",
                 path: path.clone(),
                 source: source.into(),
@@ -173,7 +172,7 @@ impl DeadLetters {
         }
     }
 
-    /// Keeps a letter; it is on disk or with the brokers when this returns.
+    /// Keeps a letter; the kernel or the brokers have it when this returns.
     ///
     /// # Errors
     /// It is not kept: whoever has the value must not let go of it.
@@ -182,13 +181,14 @@ impl DeadLetters {
             DeadLetters::File { path, max_bytes, file } => {
                 let mut line = line(letter);
                 line.push('\n');
-                let (file, length) = &mut *file.lock().unwrap_or_else(PoisonError::into_inner);
-                if *length + line.len() as u64 > *max_bytes {
+                let failed = |source| LetterError::File { path: path.clone(), source };
+                let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+                // Other consumers write to it, too.
+                let length = file.metadata().map_err(failed)?.len();
+                if length + line.len() as u64 > *max_bytes {
                     return Err(LetterError::Full { path: path.clone(), max_bytes: *max_bytes });
                 }
-                file.write_all(line.as_bytes()).map_err(|source| LetterError::File { path: path.clone(), source })?;
-                *length += line.len() as u64;
-                Ok(())
+                file.write_all(line.as_bytes()).map_err(failed)
             }
             DeadLetters::Topic { topic, producer } => {
                 let failed = |source| LetterError::Topic { topic: topic.clone(), source };
