@@ -40,6 +40,11 @@ impl Budget {
         Arc::new(Budget { name: name.to_owned(), policy, ns_per_s, tokens })
     }
 
+    /// Another one that allows as much.
+    pub(crate) fn alike(&self) -> Arc<Budget> {
+        Budget::new(&self.name, self.cpu_ms_per_s(), self.policy)
+    }
+
     /// What it is called.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use prometheus_client::metrics::counter::Counter;
 use sluice_flow::{ADDRESSES, Batch, Column, ColumnId, ColumnSet, Schema};
@@ -88,6 +89,8 @@ pub struct ShadowReport {
     pub alerts_by_candidate_only: u64,
     /// Some of both, with a `-` before those that the candidate does not raise and a `+` before its own.
     pub alert_examples: Vec<String>,
+    /// Batches that it did not get because its CPU time was used up: it has as much as the stage's budget allows.
+    pub batches_over_budget: u64,
     /// Batches that the candidate failed on.
     pub failures: u64,
     /// What the first of them said.
@@ -144,7 +147,15 @@ impl Shadow {
 
     /// Whether the candidate gets the `batches`th batch of an instance.
     pub(crate) fn wants(&self, batches: u64) -> bool {
-        batches.is_multiple_of(self.every)
+        if !batches.is_multiple_of(self.every) {
+            return false;
+        }
+        let budget = self.aside.shared.budget.as_ref();
+        let is_over = budget.is_some_and(|budget| budget.wait(Instant::now()).is_some());
+        if is_over {
+            self.report.lock().unwrap_or_else(PoisonError::into_inner).batches_over_budget += 1;
+        }
+        !is_over
     }
 
     pub(crate) fn report(&self) -> ShadowReport {
@@ -180,6 +191,8 @@ pub(crate) struct Candidate {
     shadow: Arc<Shadow>,
     live: Option<Instance>,
     starts: u32,
+    /// The batch of the instance that it had last.
+    last: u64,
 }
 
 impl Candidate {
@@ -191,20 +204,24 @@ impl Candidate {
         copy: Batch,
         running: &Running<'_>,
         state: Option<Vec<u8>>,
+        batches: u64,
     ) -> Option<Candidate> {
         let shadow = loaded.shadowed_by().as_ref().map(Arc::clone)?;
         let same = before.filter(|before| Arc::ptr_eq(&before.shadow, &shadow));
-        let mut candidate = same.unwrap_or(Candidate { shadow, live: None, starts: 0 });
+        let mut candidate = same.unwrap_or(Candidate { shadow, live: None, starts: 0, last: batches });
+        candidate.last = batches;
         candidate.run(copy, running, state);
         Some(candidate)
     }
 
-    /// Whether the next batch of the candidate has to begin with the state of the running version: it starts, or there
-    /// are batches between that it did not see.
-    pub(crate) fn needs_state(before: Option<&Candidate>, loaded: &Loaded) -> bool {
+    /// Whether the `batches`th batch has to begin with the state of the running version: the candidate starts, or there are
+    /// batches between that it did not see.
+    pub(crate) fn needs_state(before: Option<&Candidate>, loaded: &Loaded, batches: u64) -> bool {
         let Some(shadow) = loaded.shadowed_by().as_ref().map(Arc::clone) else { return false };
-        let goes_on = |before: &Candidate| Arc::ptr_eq(&before.shadow, &shadow) && before.live.is_some();
-        shadow.every > 1 || !before.is_some_and(goes_on)
+        let goes_on = |before: &Candidate| {
+            Arc::ptr_eq(&before.shadow, &shadow) && before.live.is_some() && before.last + 1 == batches
+        };
+        !before.is_some_and(goes_on)
     }
 
     fn run(&mut self, copy: Batch, running: &Running<'_>, state: Option<Vec<u8>>) {

@@ -320,8 +320,8 @@ impl Shared {
             state: None,
             recorder: None,
             limits: limits.clone(),
-            // Its time is not the stage's: what it uses must not cost rows.
-            budget: None,
+            // Its time is not the stage's: what it uses must not cost rows. But it has no more than that.
+            budget: self.budget.as_ref().map(|budget| budget.alike()),
             rollback_window: Duration::ZERO,
             services: Services {
                 events: EventOut::default(),

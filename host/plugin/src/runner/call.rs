@@ -96,7 +96,7 @@ impl Runner {
         // A part of a batch says nothing about a candidate that gets the whole of it.
         let mut copy = (!self.is_apart).then(|| copy_for_candidate(&self.loaded, &batch, self.batches)).flatten();
         // The candidate begins the batch with what the running version knows.
-        let needs_state = copy.is_some() && Candidate::needs_state(self.candidate.as_ref(), &self.loaded);
+        let needs_state = copy.is_some() && Candidate::needs_state(self.candidate.as_ref(), &self.loaded, self.batches);
         let known = if needs_state { self.live.as_mut().expect("ensured above").snapshot() } else { Ok(None) };
         let (batch, known) = match known {
             Ok(known) => (batch, known),
@@ -127,7 +127,8 @@ impl Runner {
                 if let Some(copy) = copy {
                     let memory = state.limiter.used();
                     let running = Running { current: &current, alerts: &alerts, cpu_ns: took, memory };
-                    self.candidate = Candidate::compare(self.candidate.take(), &self.loaded, copy, &running, known);
+                    let before = self.candidate.take();
+                    self.candidate = Candidate::compare(before, &self.loaded, copy, &running, known, self.batches);
                 }
                 let shared = &self.version.shared;
                 let (mut batch, filtered) = match current.commit() {

@@ -26,6 +26,8 @@ impl Runner {
             }
             (current.number, current.came, Arc::clone(&current.version))
         };
+        // What this instance passed over did not fail in it: what it knows goes on.
+        let came = if number == self.generation + 1 { came } else { Came::New };
         self.generation = number;
         if Arc::ptr_eq(&new, &self.version) {
             // Put back before this instance had taken up what failed elsewhere.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Fallback, Runner};
 use crate::error::LoadErrorKind;
@@ -87,9 +87,7 @@ impl Runner {
         self.kept_at_ms = Some(now_ms);
         let began = Instant::now();
         self.snapshot();
-        // One that takes long, or loops, takes no more than this part of a worker's time.
-        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.snapshot_pause_ms = took_ms.saturating_mul(SNAPSHOT_PART).max(SNAPSHOT_INTERVAL_MS);
+        self.snapshot_pause_ms = pause_ms(began.elapsed());
     }
 
     /// Takes a snapshot, into the file too if there is one.
@@ -188,5 +186,24 @@ pub(super) fn restored(answer: Result<Result<bool, String>, Trapped>) -> Result<
         Ok(Ok(is_understood)) => Ok(is_understood),
         Ok(Err(message)) => Err(format!("restore: {message}")),
         Err(trapped) => Err(format!("restore: {}", trapped.text)),
+    }
+}
+
+/// Milliseconds of batch time until the next snapshot, after one that took so long: one that takes long, or loops, takes no
+/// more than that part of a worker's time.
+fn pause_ms(took: Duration) -> u64 {
+    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    took_ms.saturating_mul(SNAPSHOT_PART).max(SNAPSHOT_INTERVAL_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn snapshots_that_take_long_are_rare() {
+        let paused = [0, 500, 501, 10_000].map(|ms| pause_ms(Duration::from_millis(ms)));
+        assert_eq!(paused, [10_000, 10_000, 10_020, 200_000]);
+        assert_eq!(pause_ms(Duration::MAX), u64::MAX);
     }
 }

@@ -6,7 +6,7 @@ use std::thread;
 
 use sluice_flow::{Batch, col};
 use sluice_pipeline::Processed;
-use sluice_plugin::{Budget, Limits, OnError, OverBudget};
+use sluice_plugin::{Budget, Limits, OnError, OverBudget, StageSpec};
 
 use crate::{Bench, batch, batch_of, guest, outcome};
 
@@ -51,6 +51,23 @@ fn a_budget_can_be_that_of_several_stages() {
     let (mut first, mut second) = (one.load().instance(), other.load().instance());
     assert_eq!(processed_rows(&first.process(batch())), 3);
     assert_eq!(outcome(&second.process(batch()), 3), "dropped: 3 over_budget\n");
+}
+
+#[test]
+fn a_candidate_has_as_much_as_the_stage_and_takes_none_of_it() {
+    let mut bench = Bench::new("pass", 0);
+    bench.spec.budget = Some(Budget::new("tag", 20, OverBudget::Shed));
+    bench.spec.limits.deadline_ms = 60_000;
+    let loaded = bench.load();
+    let mut stage = loaded.instance();
+    let config_json = r#"{"mode":"burn","arg":200000}"#.to_owned();
+    let spec = StageSpec { config_json, ..bench.spec.clone() };
+    loaded.shadow(loaded.candidate(&spec).unwrap(), 1);
+    for _ in 0..3 {
+        assert_eq!(processed_rows(&stage.process(batch())), 3);
+    }
+    let report = loaded.shadow_report().unwrap();
+    assert_eq!((report.batches, report.batches_over_budget, report.failures), (1, 2, 0));
 }
 
 #[test]

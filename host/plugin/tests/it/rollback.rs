@@ -97,6 +97,22 @@ fn a_state_that_the_new_version_refuses_puts_the_stage_back() {
 }
 
 #[test]
+fn an_instance_that_passed_over_what_failed_keeps_what_it_knows() {
+    let bench = with_window("count");
+    let loaded = bench.load();
+    let mut stages = [loaded.instance(), loaded.instance()];
+    assert_eq!(numbered(&mut stages[0]), (1, 1));
+    for version in [2, 9] {
+        bench.install(&guest::version(version));
+        loaded.reload().unwrap();
+    }
+    // It fails in the other instance, while this one runs the first version still.
+    assert_eq!([(); 3].map(|()| numbered(&mut stages[1]).1), [9, 9, 2]);
+    assert_eq!(metric(&bench, "rollbacks"), 1.0);
+    assert_eq!(numbered(&mut stages[0]), (4, 2));
+}
+
+#[test]
 fn after_the_window_the_new_version_stays() {
     let mut bench = Bench::new("count", 0);
     bench.spec.rollback_window = Duration::ZERO;
@@ -187,6 +203,24 @@ fn a_candidate_runs_beside_without_effect_and_the_report_says_what_differs() {
     assert!(matches!(loaded.promote(), Some(Reloaded::Swapped { .. })));
     assert_eq!(numbered(&mut stage), (31, 2));
     assert_eq!((loaded.shadow_report(), loaded.promote(), loaded.end_shadow()), (None, None, false));
+}
+
+#[test]
+fn a_candidate_is_another_build_of_the_plugin_and_has_what_was_granted() {
+    let mut bench = Bench::new("count", 0);
+    let path = bench.dir.path().join("candidate.wasm");
+    let file = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        ComponentSource::File { path: path.clone(), sha256: None }
+    };
+    let error = bench.load().candidate_from(&file(&guest::tiny(&[]))).unwrap_err();
+    assert!(matches!(*error.kind, LoadErrorKind::Manifest { .. }), "{error}");
+    assert!(error.to_string().contains("calls it `tiny`, and the stage runs `guest`"), "{error}");
+    // The built-in plugin may have what it asks for; that was not said of a file.
+    bench.spec.component = ComponentSource::Embedded { name: "guest", bytes: guest::guest() };
+    bench.spec.grant = sluice_plugin::Grant::Requested;
+    let error = bench.load().candidate_from(&file(guest::guest())).unwrap_err();
+    assert!(matches!(*error.kind, LoadErrorKind::NothingGranted { .. }), "{error}");
 }
 
 #[test]

@@ -259,10 +259,15 @@ fn a_new_version_that_traps_before_anybody_asked_what_it_knows_begins_with_what_
 
 /// `tiny.wat` with a state of four bytes, which it frees with `free`. As another version it traps unless it was given them.
 fn with_state(free: &str, is_new: bool) -> Vec<u8> {
+    with_snapshot("(i32.const 400)", free, is_new)
+}
+
+/// The same, where `snapshot` does something else.
+fn with_snapshot(snapshot: &str, free: &str, is_new: bool) -> Vec<u8> {
     let state = format!(
         r#"
         (global $known (mut i32) (i32.const {known}))
-        (func (export "sluice:plugin/state@0.1.0#snapshot") (result i32) (i32.const 400))
+        (func (export "sluice:plugin/state@0.1.0#snapshot") (result i32) {snapshot})
         (func (export "cabi_post_sluice:plugin/state@0.1.0#snapshot") (param i32) {free})
         (func (export "sluice:plugin/state@0.1.0#restore") (param $at i32) (param $len i32) (result i32)
           (global.set $known (i32.eq (i32.load (local.get $at)) (i32.const 0x64636261)))
@@ -303,6 +308,19 @@ fn an_instance_that_traps_after_it_gave_its_state_takes_nothing_back() {
     // From another process it comes when all of the call is over.
     bench.spec.isolation = None;
     assert_eq!(freed(&bench, "unreachable"), (3, 1.0));
+}
+
+#[test]
+fn a_candidate_whose_running_version_cannot_say_what_it_knows_ends_and_costs_no_row() {
+    let bench = Bench::new("pass", 0);
+    bench.install(&with_snapshot("unreachable", "", false));
+    let loaded = bench.load();
+    let mut stage = loaded.instance();
+    loaded.shadow(loaded.candidate(&bench.spec).unwrap(), 1);
+    for _ in 0..2 {
+        assert_eq!(stage.process(batch()).out.unwrap().rows(), 3);
+    }
+    assert_eq!((loaded.shadow_report(), traps(&bench)), (None, 1.0));
 }
 
 #[test]

@@ -88,6 +88,7 @@ pub(super) fn report(loaded: &Loaded) -> Result<Shadow, Refusal> {
         alerts_by_running_only: report.alerts_by_running_only,
         alerts_by_candidate_only: report.alerts_by_candidate_only,
         alert_examples: report.alert_examples,
+        batches_over_budget: report.batches_over_budget,
         failures: report.failures,
         failure_examples: report.failure_examples,
         running_ns_per_row: report.running_ns_per_row,

@@ -214,6 +214,8 @@ pub(crate) struct Shadow {
     pub(crate) alerts_by_candidate_only: u64,
     /// Some of both: `-` and what the candidate does not raise, `+` and what only it does.
     pub(crate) alert_examples: Vec<String>,
+    /// Batches that it did not get because its CPU time was used up: it has as much as the stage's budget allows.
+    pub(crate) batches_over_budget: u64,
     /// Batches that the candidate failed on.
     pub(crate) failures: u64,
     /// What it said of the first of them.

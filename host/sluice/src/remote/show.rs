@@ -189,6 +189,7 @@ pub(super) fn shadow(shadow: &Shadow) -> String {
     for alert in &shadow.alert_examples {
         line("", alert.clone());
     }
+    line("batches over its budget", shadow.batches_over_budget.to_string());
     line("failures", shadow.failures.to_string());
     for failure in &shadow.failure_examples {
         line("", failure.clone());
