@@ -1,7 +1,7 @@
 //! Who asks: bearer tokens and signed requests. What a refused client is told does not say which part was wrong; the log
 //! does.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -19,8 +19,8 @@ const SCHEME: &str = "SLUICE-HMAC-SHA256";
 pub(crate) const WINDOW_S: u64 = 60;
 /// How long a nonce is remembered: as long as its timestamp can be within the window.
 const REMEMBERED: Duration = Duration::from_secs(2 * WINDOW_S);
-/// Nonces that are remembered; while so many are, no signed request is taken.
-const MOST_NONCES: usize = 1 << 16;
+/// Nonces of a key that are remembered; while so many are, no request with that key is taken.
+const MOST_NONCES: usize = 1 << 14;
 /// Hexadecimal digits of a nonce: 8 bytes at least.
 const NONCE_DIGITS: std::ops::RangeInclusive<usize> = 16..=64;
 /// Bytes of an `Authorization` header that are looked at.
@@ -45,43 +45,57 @@ pub(crate) enum Claim {
 
 /// A signed request before its signature was looked at.
 pub(crate) struct Signed {
-    who: Arc<Who>,
-    key: Zeroizing<Vec<u8>>,
+    /// Nobody has a key of the name that it gives: said no sooner than that a signature is wrong.
+    known: Option<(Arc<Who>, Zeroizing<Vec<u8>>)>,
     timestamp: String,
     nonce: String,
     signature: Vec<u8>,
 }
 
-/// Nonces of the signed requests that were taken, so that none is taken twice.
+/// Nonces of the signed requests that were taken, so that none is taken twice. Each key has its own: one that is used
+/// too much takes no room of the others.
 #[derive(Debug, Default)]
-pub(crate) struct Nonces(Mutex<Remembered>);
+pub(crate) struct Nonces(Mutex<HashMap<String, Remembered>>);
 
 #[derive(Debug, Default)]
 struct Remembered {
-    known: HashSet<[u8; 32]>,
-    by_age: VecDeque<(Instant, [u8; 32])>,
+    known: HashSet<String>,
+    by_age: VecDeque<(Instant, String)>,
+}
+
+impl Remembered {
+    /// Forgets those whose requests are too old by now.
+    fn forget(&mut self, now: Instant) {
+        while let Some((since, _)) = self.by_age.front()
+            && now.saturating_duration_since(*since) > REMEMBERED
+            && let Some((_, old)) = self.by_age.pop_front()
+        {
+            self.known.remove(&old);
+        }
+    }
 }
 
 impl Nonces {
     /// Takes a nonce of `name`, once.
     fn take(&self, name: &str, nonce: &str, now: Instant) -> Result<(), Denied> {
-        let id: [u8; 32] = Sha256::digest(format!("{name}\n{nonce}")).into();
-        let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Remembered { known, by_age } = &mut *remembered;
-        while let Some((since, old)) = by_age.front()
-            && now.saturating_duration_since(*since) > REMEMBERED
-        {
-            known.remove(old);
-            by_age.pop_front();
+        let mut of_keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !of_keys.contains_key(name) {
+            // Keys that are not used any more, or not there.
+            of_keys.retain(|_, remembered| {
+                remembered.forget(now);
+                !remembered.known.is_empty()
+            });
         }
-        if known.contains(&id) {
+        let remembered = of_keys.entry(name.to_owned()).or_default();
+        remembered.forget(now);
+        if remembered.known.contains(nonce) {
             return Err(Denied::Unauthenticated("nonce used before"));
         }
-        if known.len() >= MOST_NONCES {
+        if remembered.known.len() >= MOST_NONCES {
             return Err(Denied::Full);
         }
-        known.insert(id);
-        by_age.push_back((now, id));
+        remembered.known.insert(nonce.to_owned());
+        remembered.by_age.push_back((now, nonce.to_owned()));
         Ok(())
     }
 }
@@ -134,8 +148,7 @@ fn signed(tokens: &Tokens, rest: &str) -> Result<Signed, Denied> {
         return Err(no("nonce is not 16 to 64 hexadecimal digits"));
     }
     let signature = unhex(signature).ok_or(no("signature is not hexadecimal"))?;
-    let (who, key) = tokens.of_key(name).ok_or(no("unknown key"))?;
-    Ok(Signed { who, key, timestamp: timestamp.to_owned(), nonce: nonce.to_owned(), signature })
+    Ok(Signed { known: tokens.of_key(name), timestamp: timestamp.to_owned(), nonce: nonce.to_owned(), signature })
 }
 
 impl Signed {
@@ -143,13 +156,14 @@ impl Signed {
     pub(crate) fn prove(self, request: &Parts, body: &[u8], nonces: &Nonces) -> Result<Arc<Who>, Denied> {
         let target = request.uri.path_and_query().map_or("/", |target| target.as_str());
         let text = signed_text(request.method.as_str(), target, body, &self.timestamp, &self.nonce);
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes a key of any length");
+        let (who, key) = self.known.ok_or(Denied::Unauthenticated("unknown key"))?;
+        let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("HMAC takes a key of any length");
         mac.update(text.as_bytes());
         // Compares in constant time.
         mac.verify_slice(&self.signature).map_err(|_| Denied::Unauthenticated("wrong signature"))?;
         // Only now: what anybody can send must not fill the store.
-        nonces.take(&self.who.name, &self.nonce, Instant::now())?;
-        Ok(self.who)
+        nonces.take(&who.name, &self.nonce, Instant::now())?;
+        Ok(who)
     }
 }
 
@@ -191,9 +205,12 @@ mod tests {
             assert_eq!(nonces.take("a", &format!("{nonce:x}"), start), Ok(()));
         }
         assert_eq!(nonces.take("a", "new", start), Err(Denied::Full));
+        assert_eq!(nonces.take("b", "new", start), Ok(()), "another key has room of its own");
         assert_eq!(nonces.take("a", "0", start), Err(Denied::Unauthenticated("nonce used before")));
         assert_eq!(nonces.take("a", "new", start + REMEMBERED * 2), Ok(()));
-        assert_eq!(nonces.0.lock().unwrap().known.len(), 1);
+        assert_eq!(nonces.0.lock().unwrap()["a"].known.len(), 1);
+        assert_eq!(nonces.take("c", "new", start + REMEMBERED * 4), Ok(()));
+        assert_eq!(nonces.0.lock().unwrap().len(), 1, "keys that are not used are forgotten");
     }
 
     #[test]

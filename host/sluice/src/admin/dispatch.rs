@@ -14,17 +14,20 @@ use axum::{RequestPartsExt, Router};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use prometheus_client::metrics::counter::Counter;
 use sluice_pipeline::Metrics;
+use tokio::sync::SemaphorePermit;
 use tracing::warn;
 
 use super::Api;
 use super::auth::{self, Claim, Denied};
-use super::route::{Access, Call, Refusal, Route};
+use super::route::{Access, Call, Refusal, Route, SMALL_BODY};
 use super::routes::routes;
 use super::server::Peer;
 use super::tokens::{Role, Who};
 
 /// How long the body of a request may take to come.
 const BODY_TIME: Duration = Duration::from_secs(10);
+/// Signed requests at once whose bodies may be large: a body has to be there before its signature can be looked at.
+pub(super) const LARGE_UNPROVEN: usize = 2;
 /// Time between two lines of the log about refused requests.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -109,6 +112,9 @@ async fn answer(api: &Arc<Api>, route: &Route, parts: &mut Parts, body: Body) ->
         Access::Public => None,
         Access::Anyone | Access::Tenant | Access::Operator => Some(claim(api, route, parts)?),
     };
+    // Of those who have proven nothing yet, few may send much.
+    let is_large = matches!(who, Some(Claim::Signed(_))) && route.max_body > SMALL_BODY;
+    let place = if is_large { Some(place(api)?) } else { None };
     let body = read(body, route.max_body).await?;
     let who = match who {
         Some(Claim::Signed(signed)) => {
@@ -118,10 +124,20 @@ async fn answer(api: &Arc<Api>, route: &Route, parts: &mut Parts, body: Body) ->
         Some(Claim::Proven(who)) => Some(who),
         None => None,
     };
+    drop(place);
     let path = parts.extract::<RawPathParams>().await;
     let path = path.map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error))?;
     let path = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     (route.run)(Call { api: Arc::clone(api), who, path, body }, &parts.uri).await
+}
+
+/// A place among those who send much before their signature can be looked at.
+fn place(api: &Api) -> Result<SemaphorePermit<'_>, Refusal> {
+    api.unproven.try_acquire().map_err(|_| {
+        api.refused.busy();
+        let error = "too many signed requests with large bodies at once; ask again, or use a token";
+        Refusal::new(StatusCode::TOO_MANY_REQUESTS, error)
+    })
 }
 
 /// Looks at who asks, as far as that can be known before the body is there.

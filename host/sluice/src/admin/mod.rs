@@ -26,6 +26,7 @@ use std::time::Instant;
 use axum::http::StatusCode;
 use sluice_pipeline::{Metrics, Stop};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tracing::{error, info, warn};
 
 use crate::collector::Collector;
@@ -35,8 +36,9 @@ use crate::signals::Reload;
 pub(crate) use auth::sign;
 
 use self::auth::Nonces;
-use self::dispatch::Refused;
+use self::dispatch::{LARGE_UNPROVEN, Refused};
 use self::route::Refusal;
+use self::tail::TailsOfTenants;
 use self::tokens::Tokens;
 
 /// What the endpoints know.
@@ -51,6 +53,9 @@ pub(crate) struct Api {
     /// What a SIGHUP does.
     pub(crate) reload: Reload,
     nonces: Nonces,
+    /// Places for those who send much before they have proven who they are.
+    unproven: Semaphore,
+    tails: Arc<TailsOfTenants>,
     refused: Refused,
 }
 
@@ -64,6 +69,8 @@ impl Api {
             since: Instant::now(),
             reload,
             nonces: Nonces::default(),
+            unproven: Semaphore::new(LARGE_UNPROVEN),
+            tails: Arc::default(),
             refused: Refused::new(metrics),
         })
     }

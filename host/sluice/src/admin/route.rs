@@ -20,7 +20,7 @@ use super::shapes::Problem;
 use super::tokens::Who;
 
 /// Bytes of a request's body where nothing is expected in it.
-const SMALL_BODY: usize = 64 << 10;
+pub(super) const SMALL_BODY: usize = 64 << 10;
 
 /// Who may call an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

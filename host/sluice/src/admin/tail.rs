@@ -1,7 +1,8 @@
 //! The live tail: rows as they pass, as JSON lines, until the client goes.
 
+use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
@@ -24,6 +25,44 @@ use crate::config::tenants::parts;
 
 /// Rows that are written before somebody else has a turn.
 const ROWS_AT_ONCE: usize = 256;
+
+/// Tails that one tenant may have open, and all of them: the rest is for the others, and for operators.
+const MOST_OF_A_TENANT: usize = 4;
+const MOST_OF_TENANTS: usize = 12;
+
+/// The tails that tenants have open.
+#[derive(Debug, Default)]
+pub(super) struct TailsOfTenants(Mutex<HashMap<String, usize>>);
+
+/// A tail among those of a tenant, for as long as it is open.
+#[derive(Debug)]
+struct Place {
+    all: Arc<TailsOfTenants>,
+    tenant: String,
+}
+
+impl TailsOfTenants {
+    fn open(self: &Arc<Self>, tenant: &str) -> Option<Place> {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let total: usize = open.values().sum();
+        let own = open.entry(tenant.to_owned()).or_default();
+        if *own >= MOST_OF_A_TENANT || total >= MOST_OF_TENANTS {
+            return None;
+        }
+        *own += 1;
+        Some(Place { all: Arc::clone(self), tenant: tenant.to_owned() })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = open.get_mut(&self.tenant) {
+            *own -= 1;
+        }
+        open.retain(|_, own| *own > 0);
+    }
+}
 
 /// Which rows.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -49,6 +88,15 @@ pub(super) async fn tail(call: Call, query: TailQuery) -> Result<Response, Refus
     let filter = query.filter.map_or(Ok(Filter::default()), |text| Filter::parse(&text, &schema)).map_err(bad)?;
     let formatter = Formatter::new(Format::Json, &schema, &fields);
     let formatter = formatter.map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error))?;
+    let place = match call.tenant() {
+        Some(tenant) => Some(api.tails.open(tenant).ok_or_else(|| {
+            Refusal::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "four tails of yours are open already, or twelve of tenants; end one",
+            )
+        })?),
+        None => None,
+    };
     let tail = api.metrics.tail(call.part("node")).map_err(|error| {
         let status = match error {
             TailError::Unknown(_) => StatusCode::NOT_FOUND,
@@ -60,7 +108,7 @@ pub(super) async fn tail(call: Call, query: TailQuery) -> Result<Response, Refus
     // One chunk under way: a client that does not read makes the tail skip rows, and nothing wait.
     let (lines, chunks) = mpsc::channel(1);
     let left = query.rows.unwrap_or(u64::MAX);
-    tokio::spawn(Writer { filter, formatter, left, lines }.run(tail, api.stop.clone()));
+    tokio::spawn(Writer { filter, formatter, left, lines, _place: place }.run(tail, api.stop.clone()));
     Ok((content_type("application/x-ndjson"), Body::new(Chunks(chunks))).into_response())
 }
 
@@ -99,6 +147,7 @@ struct Writer {
     /// Rows that may still be shown.
     left: u64,
     lines: mpsc::Sender<Bytes>,
+    _place: Option<Place>,
 }
 
 impl Writer {

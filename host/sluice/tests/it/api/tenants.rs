@@ -1,10 +1,11 @@
 //! Tenants send plugins, try them beside those that run, promote them and take them back, over the API.
 
 use std::fs;
+use std::io::{Read, Write};
 
 use serde_json::{Value, json};
 
-use super::{CONFIG, Collector, OPERATOR, TENANT, ask, bearer, splitter};
+use super::{CONFIG, Collector, KEY, OPERATOR, Signing, TENANT, ask, bearer, connect, now, splitter};
 use crate::tool::{exporter, metrics_with, netflow5};
 
 const TENANTS: &str = r#"
@@ -156,6 +157,63 @@ fn a_tenant_sees_and_changes_nothing_of_another_and_an_operator_both() {
     for row in rows {
         assert!(["192.0.2.1", "192.0.2.2"].contains(&row["dst_addr"].as_str().unwrap()), "{row}");
         assert_eq!(row.as_object().unwrap().len(), 2, "{row}: proto and dst_addr");
+    }
+    collector.stop();
+}
+
+#[test]
+fn a_tenant_takes_no_room_of_the_others() {
+    let collector = start();
+    // Of tails: four are its own.
+    let tail = "/v1/tail/acme:select";
+    let open = |path: &str, token: &str| {
+        let mut stream = connect(collector.admin);
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n{}\r\n", bearer(token)).unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        (String::from_utf8(status[9..].to_vec()).unwrap(), stream)
+    };
+    let own: Vec<_> = (0..4).map(|_| open(tail, TENANT)).collect();
+    assert!(own.iter().all(|(status, _)| status == "200"), "{own:?}");
+    let (status, refused) = call(&collector, "GET", tail, TENANT, b"");
+    assert_eq!(
+        (status, refused["error"].as_str().unwrap()),
+        (503, "four tails of yours are open already, or twelve of tenants; end one")
+    );
+    assert_eq!(open(tail, OPERATOR).0, "200");
+    drop(own);
+
+    // Of memory: whoever only says that it signs sends nothing large beside two others.
+    let path = "/v1/tenants/acme/plugins/web";
+    let signing = |nonce| Signing {
+        key_name: "nobody",
+        key: &KEY,
+        method: "PUT",
+        target: path,
+        body: b"",
+        timestamp: now(),
+        nonce,
+    };
+    let silent: Vec<_> = ["00000000000000a1", "00000000000000a2"]
+        .into_iter()
+        .map(|nonce| {
+            let mut stream = connect(collector.admin);
+            let head = format!("PUT {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n");
+            write!(stream, "{head}{}\r\nhalf", signing(nonce).header()).unwrap();
+            stream
+        })
+        .collect();
+    let began = std::time::Instant::now();
+    let third = |nonce| ask(collector.admin, "PUT", path, &signing(nonce).header(), b"").status;
+    // Until both of them are seen.
+    while third("00000000000000a3") != 429 {
+        assert!(began.elapsed() < super::PATIENCE, "there is room for everybody");
+    }
+    let (status, refused) = call(&collector, "PUT", path, TENANT, b"no plugin");
+    assert_eq!(status, 422, "who has a token is not held up: {refused}");
+    drop(silent);
+    while third("00000000000000a4") != 401 {
+        assert!(began.elapsed() < super::PATIENCE, "there is never room again");
     }
     collector.stop();
 }
