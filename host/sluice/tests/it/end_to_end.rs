@@ -284,3 +284,43 @@ fn the_demo_shows_flows_an_alert_and_books_that_add_up() {
     assert!(shown.contains("dos-raised"), "no alert in\n{shown}");
     assert!(said.contains("source") && said.contains("dropped") && !said.contains("unaccounted"), "{said}");
 }
+
+#[test]
+fn a_batch_that_never_fits_the_disk_buffer_is_left_out_and_the_next_one_is_kept() {
+    let (_folder, file) = config(
+        r#"
+        [admin]
+        listen = "127.0.0.1:0"
+
+        [sources.edge]
+        type = "udp"
+        listen = "127.0.0.1:0"
+        batch_rows = 8000
+        batch_delay_ms = 60000
+
+        [sinks.out]
+        type = "kafka"
+        inputs = ["edge"]
+        # Nobody is there.
+        brokers = ["127.0.0.1:1"]
+        topic = "flows"
+        format = "json"
+        buffer = { path = "kafka.queue", max_bytes = 1048576 }
+        "#,
+    );
+    let mut run = Running::start(&file);
+    let said = run.wait_for("metrics on")["message"].as_str().unwrap().to_owned();
+    let admin = said.split('/').nth(2).unwrap().parse().unwrap();
+    let socket = exporter(run.listening());
+    // 8010 rows are a batch, of two megabytes.
+    for number in 0..267 {
+        socket.send(&netflow5(number, &[7; 30])).unwrap();
+    }
+    metrics_with(admin, "sluice_sink_dropped_rows_total{sink=\"out\",reason=\"too_large\"} 8010");
+    socket.send(&netflow5(267, &[7; 30])).unwrap();
+    metrics_with(admin, "sluice_source_datagrams_total{source=\"edge\"} 268");
+    let ended = run.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert!(ended.log.contains("raise that, or lower `batch_rows`"), "{}", ended.log);
+    assert_eq!(ended.books("out"), (8040, 30, 8010));
+}

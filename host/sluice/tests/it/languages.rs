@@ -79,6 +79,10 @@ fn pipeline(folder: &Path) {
     }
     let config = folder.join("sluice.toml");
     let text = r#"
+        # A large component, compiled by a debug build while other tests run.
+        [plugins]
+        compile_seconds = 600
+
         [sources.edge]
         type = "capture"
         paths = ["captures"]
