@@ -151,11 +151,12 @@ impl Drop for Running {
     /// A test that failed leaves no process behind, and shows what it said.
     #[allow(clippy::print_stderr, reason = "for whoever reads why the test failed")]
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("{}", self.logged);
-        }
         self.child.kill().unwrap_or_default();
         self.child.wait().map(drop).unwrap_or_default();
+        if std::thread::panicking() {
+            let rest: Vec<String> = self.log.0.iter().collect();
+            eprintln!("{}{}", self.logged, rest.join("\n"));
+        }
     }
 }
 
