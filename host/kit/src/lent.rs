@@ -52,7 +52,8 @@ pub struct LimitsConfig {
     pub memory_bytes: Option<usize>,
     /// Milliseconds of CPU time for one batch. Default 1000; with `cpu_ms_per_s` twice that number, at least 20 and at most 1000.
     pub deadline_ms: Option<u64>,
-    /// Milliseconds of CPU time for `init`. Default 10 000.
+    /// Milliseconds of CPU time for `init`, `snapshot` and `restore`. Default 10 000; with `cpu_ms_per_s` four times that number, at
+    /// least 1000 and at most 10 000.
     pub init_deadline_ms: Option<u64>,
     /// Log lines a second; more are counted. Default 20.
     pub log_lines_per_s: Option<u32>,
@@ -289,10 +290,12 @@ impl LimitsConfig {
     pub fn limits(&self) -> Limits {
         let default = Limits::default();
         let deadline_ms = || self.cpu_ms_per_s.map_or(default.deadline_ms, |ms| Limits::deadline_within(ms.get()));
+        let init_deadline_ms =
+            || self.cpu_ms_per_s.map_or(default.init_deadline_ms, |ms| Limits::init_deadline_within(ms.get()));
         Limits {
             memory: self.memory_bytes.unwrap_or(default.memory),
             deadline_ms: self.deadline_ms.unwrap_or_else(deadline_ms),
-            init_deadline_ms: self.init_deadline_ms.unwrap_or(default.init_deadline_ms),
+            init_deadline_ms: self.init_deadline_ms.unwrap_or_else(init_deadline_ms),
             log_lines_per_s: self.log_lines_per_s.unwrap_or(default.log_lines_per_s),
             alerts_per_min: self.alerts_per_min.unwrap_or(default.alerts_per_min),
             recycle_memory: self.recycle_memory_bytes,

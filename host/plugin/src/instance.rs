@@ -219,10 +219,13 @@ impl Local {
         store.set_hostcall_fuel(limits.hostcall_bytes);
         store.set_max_component_handles(limits.handles);
         store.epoch_deadline_callback(|cx| Ok(at_deadline(cx.data())));
-        begin(&mut store, limits.init_deadline_ms);
+        let began = begin(&mut store, limits.init_deadline_ms);
         // Refused by an engine that does not count fuel. One that does counts down from here.
         store.set_fuel(FUEL).unwrap_or_default();
-        let instance = match pre.instantiate(&mut store) {
+        let instance = pre.instantiate(&mut store);
+        // What a start function does is done for the plugin, too.
+        let broke_budget = pay(shared, cpu_ns().saturating_sub(began), 1);
+        let instance = match instance {
             Ok(instance) => instance,
             Err(error) => return Err(NoInstance::Trapped(trapped(&store, &error))),
         };
@@ -249,7 +252,7 @@ impl Local {
                 .transpose()
                 .map_err(misfit)?,
             batches: 0,
-            broke_budget: false,
+            broke_budget,
             store,
         })
     }
@@ -274,11 +277,7 @@ impl Local {
 
     /// Counts, and pays for, CPU time that a call has used.
     fn account(&mut self, cpu_ns: u64, weight: u32) {
-        let shared = &self.store.data().shared;
-        shared.meters.cpu_ns.inc_by(cpu_ns.saturating_mul(u64::from(weight)));
-        if let Some(budget) = &shared.budget {
-            self.broke_budget |= budget.spend(cpu_ns, Instant::now());
-        }
+        self.broke_budget |= pay(&self.store.data().shared, cpu_ns, weight);
     }
 
     fn end_call(&mut self) {
@@ -399,6 +398,12 @@ impl Local {
         self.end_snapshot();
         Given { heir: Instance::Here(heir.heir), answer: heir.answer, giver }
     }
+}
+
+/// Counts CPU time that the plugin has used, `weight` times, and takes it from its budget: whether that was the last of it.
+fn pay(shared: &Shared, cpu_ns: u64, weight: u32) -> bool {
+    shared.meters.cpu_ns.inc_by(cpu_ns.saturating_mul(u64::from(weight)));
+    shared.budget.as_ref().is_some_and(|budget| budget.spend(cpu_ns, Instant::now()))
 }
 
 /// Begins a call that may use so much CPU time of this thread. Returns what the thread has used before.

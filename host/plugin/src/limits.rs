@@ -52,6 +52,8 @@ pub const SNAPSHOT_INTERVAL_MS: u64 = 10_000;
 pub(crate) const SNAPSHOT_PART: u64 = 20;
 /// Milliseconds of CPU time that a batch or a tick may use.
 const DEADLINE_MS: u64 = 1000;
+/// The same for `init`, `snapshot` and `restore`.
+const INIT_DEADLINE_MS: u64 = 10_000;
 /// Core instances, memories and tables of one component instance: adapters bring a few of each.
 const MAX_CORE_INSTANCES: usize = 64;
 
@@ -63,7 +65,8 @@ pub struct Limits {
     /// Milliseconds of CPU time that a batch or a tick may use before the instance is stopped. Default 1000; with a budget
     /// what [`Limits::deadline_within`] says is a good one.
     pub deadline_ms: u64,
-    /// Milliseconds of CPU time that `init`, `snapshot` and `restore` may use. Default 10,000.
+    /// Milliseconds of CPU time that `init`, `snapshot` and `restore` may use. Default 10,000; with a budget what
+    /// [`Limits::init_deadline_within`] says is a good one.
     pub init_deadline_ms: u64,
     /// Bytes that one call of a host function may hand over. Default 16 MiB.
     pub hostcall_bytes: usize,
@@ -93,6 +96,13 @@ impl Limits {
         u64::from(cpu_ms_per_s).saturating_mul(2).clamp(20, DEADLINE_MS)
     }
 
+    /// The same for `init`, `snapshot` and `restore`, which are rare: what it may use in four seconds, at least one second and at
+    /// most the default.
+    #[must_use]
+    pub fn init_deadline_within(cpu_ms_per_s: u32) -> u64 {
+        u64::from(cpu_ms_per_s).saturating_mul(4).clamp(1000, INIT_DEADLINE_MS)
+    }
+
     /// Bytes of linear memory at which an instance is exchanged.
     pub(crate) fn recycle_mark(&self) -> usize {
         self.recycle_memory.unwrap_or(self.memory / 8 * 7)
@@ -104,7 +114,7 @@ impl Default for Limits {
         Limits {
             memory: 64 << 20,
             deadline_ms: DEADLINE_MS,
-            init_deadline_ms: 10_000,
+            init_deadline_ms: INIT_DEADLINE_MS,
             hostcall_bytes: 16 << 20,
             snapshot_bytes: 64 << 20,
             handles: 64,
@@ -217,5 +227,7 @@ mod tests {
     fn the_deadline_of_a_plugin_with_a_budget_is_two_seconds_of_it_within_bounds() {
         let deadlines = [1, 10, 11, 50, 499, 500, 501, u32::MAX].map(Limits::deadline_within);
         assert_eq!(deadlines, [20, 20, 22, 100, 998, 1000, 1000, 1000]);
+        let deadlines = [1, 250, 251, 2499, 2500, u32::MAX].map(Limits::init_deadline_within);
+        assert_eq!(deadlines, [1000, 1000, 1004, 9996, 10_000, 10_000]);
     }
 }

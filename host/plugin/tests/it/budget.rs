@@ -54,6 +54,20 @@ fn a_budget_can_be_that_of_several_stages() {
 }
 
 #[test]
+fn what_a_start_function_does_is_paid_for() {
+    let mut bench = Bench::new("pass", 0);
+    bench.spec.budget = Some(Budget::new("tag", 1, OverBudget::Shed));
+    let start = "
+        (func $spin (local $left i32)
+          (local.set $left (i32.const 50000000))
+          (loop $again (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1))))))
+        (start $spin)
+        (memory (export";
+    bench.install(&guest::tiny(&[("(memory (export", start)]));
+    assert_eq!(outcome(&bench.process(batch()), 3), "dropped: 3 over_budget\n");
+}
+
+#[test]
 fn a_candidate_has_as_much_as_the_stage_and_takes_none_of_it() {
     let mut bench = Bench::new("pass", 0);
     bench.spec.budget = Some(Budget::new("tag", 20, OverBudget::Shed));
