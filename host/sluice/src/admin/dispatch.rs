@@ -14,11 +14,11 @@ use axum::{RequestPartsExt, Router};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use prometheus_client::metrics::counter::Counter;
 use sluice_pipeline::Metrics;
-use tokio::sync::SemaphorePermit;
 use tracing::warn;
 
 use super::Api;
 use super::auth::{self, Claim, Denied};
+use super::places::Place;
 use super::route::{Access, Call, Refusal, Route, SMALL_BODY};
 use super::routes::routes;
 use super::server::Peer;
@@ -26,8 +26,10 @@ use super::tokens::{Role, Who};
 
 /// How long the body of a request may take to come.
 const BODY_TIME: Duration = Duration::from_secs(10);
-/// Signed requests at once whose bodies may be large: a body has to be there before its signature can be looked at.
-pub(super) const LARGE_UNPROVEN: usize = 2;
+/// Large bodies on their way at once: of one who asks, and of all. Those who sign are one together: a body has to be there before
+/// its signature can be looked at.
+pub(super) const LARGE_OF_ONE: usize = 2;
+pub(super) const LARGE_OF_ALL: usize = 8;
 /// Time between two lines of the log about refused requests.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -112,30 +114,38 @@ async fn answer(api: &Arc<Api>, route: &Route, parts: &mut Parts, body: Body) ->
         Access::Public => None,
         Access::Anyone | Access::Tenant | Access::Operator => Some(claim(api, route, parts)?),
     };
-    // Of those who have proven nothing yet, few may send much.
-    let is_large = matches!(who, Some(Claim::Signed(_))) && route.max_body > SMALL_BODY;
-    let place = if is_large { Some(place(api)?) } else { None };
+    let mut large = match &who {
+        _ if route.max_body <= SMALL_BODY => None,
+        Some(Claim::Proven(who)) => Some(place(api, &who.name)?),
+        Some(Claim::Signed(_)) | None => Some(place(api, "")?),
+    };
     let body = read(body, route.max_body).await?;
     let who = match who {
         Some(Claim::Signed(signed)) => {
             let who = signed.prove(parts, &body, &api.nonces).map_err(|denied| refuse(api, parts, denied))?;
-            Some(permit(api, route, parts, who)?)
+            let who = permit(api, route, parts, who)?;
+            if large.is_some() {
+                // From here on it has a place of its own.
+                large = Some(place(api, &who.name)?);
+            }
+            Some(who)
         }
         Some(Claim::Proven(who)) => Some(who),
         None => None,
     };
-    drop(place);
     let path = parts.extract::<RawPathParams>().await;
     let path = path.map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error))?;
     let path = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    (route.run)(Call { api: Arc::clone(api), who, path, body }, &parts.uri).await
+    let answer = (route.run)(Call { api: Arc::clone(api), who, path, body }, &parts.uri).await;
+    drop(large);
+    answer
 }
 
-/// A place among those who send much before their signature can be looked at.
-fn place(api: &Api) -> Result<SemaphorePermit<'_>, Refusal> {
-    api.unproven.try_acquire().map_err(|_| {
+/// A place for a large body of `who`.
+fn place(api: &Api, who: &str) -> Result<Place, Refusal> {
+    api.large.take(who).ok_or_else(|| {
         api.refused.busy();
-        let error = "too many signed requests with large bodies at once; ask again, or use a token";
+        let error = "too many large bodies are on their way; send one after another, with a token rather than signed";
         Refusal::new(StatusCode::TOO_MANY_REQUESTS, error)
     })
 }

@@ -10,6 +10,7 @@ mod filter;
 mod graph;
 mod openapi;
 mod operate;
+mod places;
 mod route;
 mod routes;
 mod server;
@@ -26,7 +27,6 @@ use std::time::Instant;
 use axum::http::StatusCode;
 use sluice_pipeline::{Metrics, Stop};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tracing::{error, info, warn};
 
 use crate::collector::Collector;
@@ -36,9 +36,10 @@ use crate::signals::Reload;
 pub(crate) use auth::sign;
 
 use self::auth::Nonces;
-use self::dispatch::{LARGE_UNPROVEN, Refused};
+use self::dispatch::{LARGE_OF_ALL, LARGE_OF_ONE, Refused};
+use self::places::Places;
 use self::route::Refusal;
-use self::tail::TailsOfTenants;
+use self::tail::{MOST_OF_A_TENANT, MOST_OF_TENANTS};
 use self::tokens::Tokens;
 
 /// What the endpoints know.
@@ -53,9 +54,9 @@ pub(crate) struct Api {
     /// What a SIGHUP does.
     pub(crate) reload: Reload,
     nonces: Nonces,
-    /// Places for those who send much before they have proven who they are.
-    unproven: Semaphore,
-    tails: Arc<TailsOfTenants>,
+    /// Places for large bodies on their way, and for tails of tenants.
+    large: Arc<Places>,
+    tails: Arc<Places>,
     refused: Refused,
 }
 
@@ -69,8 +70,8 @@ impl Api {
             since: Instant::now(),
             reload,
             nonces: Nonces::default(),
-            unproven: Semaphore::new(LARGE_UNPROVEN),
-            tails: Arc::default(),
+            large: Places::new(LARGE_OF_ONE, LARGE_OF_ALL),
+            tails: Places::new(MOST_OF_A_TENANT, MOST_OF_TENANTS),
             refused: Refused::new(metrics),
         })
     }

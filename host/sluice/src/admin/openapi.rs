@@ -61,7 +61,7 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
         refuse(404, "There is no such thing, or `[admin]` has no `tokens`.");
         refuse(408, "The body did not come in time.");
         refuse(413, "The body is larger than the endpoint takes.");
-        refuse(429, "Too many signed requests within the window, or too many with large bodies at once.");
+        refuse(429, "Too many signed requests within the window, or too many large bodies at once.");
     }
     if matches!(route.access, Access::Operator | Access::Tenant) {
         refuse(503, "The collector starts.");

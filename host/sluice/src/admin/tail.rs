@@ -1,8 +1,7 @@
 //! The live tail: rows as they pass, as JSON lines, until the client goes.
 
-use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
@@ -19,6 +18,7 @@ use sluice_plugin::grant_names;
 use tokio::sync::mpsc;
 
 use super::filter::Filter;
+use super::places::Place;
 use super::route::{Call, Refusal, content_type};
 use super::shapes::Skipped;
 use crate::config::tenants::parts;
@@ -27,42 +27,8 @@ use crate::config::tenants::parts;
 const ROWS_AT_ONCE: usize = 256;
 
 /// Tails that one tenant may have open, and all of them: the rest is for the others, and for operators.
-const MOST_OF_A_TENANT: usize = 4;
-const MOST_OF_TENANTS: usize = 12;
-
-/// The tails that tenants have open.
-#[derive(Debug, Default)]
-pub(super) struct TailsOfTenants(Mutex<HashMap<String, usize>>);
-
-/// A tail among those of a tenant, for as long as it is open.
-#[derive(Debug)]
-struct Place {
-    all: Arc<TailsOfTenants>,
-    tenant: String,
-}
-
-impl TailsOfTenants {
-    fn open(self: &Arc<Self>, tenant: &str) -> Option<Place> {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let total: usize = open.values().sum();
-        let own = open.entry(tenant.to_owned()).or_default();
-        if *own >= MOST_OF_A_TENANT || total >= MOST_OF_TENANTS {
-            return None;
-        }
-        *own += 1;
-        Some(Place { all: Arc::clone(self), tenant: tenant.to_owned() })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut open = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = open.get_mut(&self.tenant) {
-            *own -= 1;
-        }
-        open.retain(|_, own| *own > 0);
-    }
-}
+pub(super) const MOST_OF_A_TENANT: usize = 4;
+pub(super) const MOST_OF_TENANTS: usize = 12;
 
 /// Which rows.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -89,7 +55,7 @@ pub(super) async fn tail(call: Call, query: TailQuery) -> Result<Response, Refus
     let formatter = Formatter::new(Format::Json, &schema, &fields);
     let formatter = formatter.map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error))?;
     let place = match call.tenant() {
-        Some(tenant) => Some(api.tails.open(tenant).ok_or_else(|| {
+        Some(tenant) => Some(api.tails.take(tenant).ok_or_else(|| {
             Refusal::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "four tails of yours are open already, or twelve of tenants; end one",
