@@ -90,7 +90,7 @@ impl ProducerContext for Deliveries {
                     value: message.payload().unwrap_or_default(),
                 };
                 match self.refuse(error, &letter) {
-                    Ok(()) => flight.reject(error.to_string(), rows),
+                    Ok(()) => flight.reject(told(error), rows),
                     Err(problem) => flight.retry(&*problem),
                 }
             }
@@ -113,6 +113,17 @@ fn is_for_good(error: &KafkaError) -> bool {
                 | Code::InvalidTimestamp
         )
     )
+}
+
+/// What is said of a message that was refused, with the way out where there may be one.
+fn told(error: &KafkaError) -> String {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::MessageSizeTooLarge) => format!(
+            "{error}; brokers refuse together what comes together: set `librdkafka = {{ \"batch.size\" = BYTES }}` of the sink \
+             below `max.message.bytes` of the topic"
+        ),
+        _ => error.to_string(),
+    }
 }
 
 fn is_missing_topic(error: &KafkaError) -> bool {

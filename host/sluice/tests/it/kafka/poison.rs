@@ -6,6 +6,7 @@ use expect_test::{Expect, expect};
 use serde_json::Value;
 
 use super::cluster::Cluster;
+use super::pipeline::{Config, kafka_to_kafka};
 use super::row::{delimited, framed, message, numbers, varint};
 use crate::tool::{Ended, Running};
 
@@ -179,6 +180,27 @@ fn dead_letters_that_fill_their_file_end_the_run_and_nothing_is_skipped() {
     assert!(ended.log.contains("has its 3000 bytes"), "{}", ended.log);
     let kept = fs::read_to_string(folder.path().join("bad.json")).unwrap().lines().count() as i64;
     assert!(kept > 0 && cluster.committed(&topic, &topic) <= 50 + kept);
+}
+
+#[test]
+#[cfg_attr(not(kafka), ignore = "needs Apache Kafka: cargo xtask kafka --fetch")]
+fn a_topic_that_takes_little_at_once_refuses_what_comes_together_and_the_log_has_the_way_out() {
+    const ROWS: u64 = 2000;
+    let cluster = Cluster::shared();
+    let run = |name: &str, sink: &str| {
+        let from = cluster.topic(&format!("{name}-in"), 1);
+        cluster.topic_with(&format!("{name}-out"), 1, &[("max.message.bytes", "20000")]);
+        cluster.produce(&from, (0..ROWS).map(delimited));
+        let text = kafka_to_kafka(name, &cluster.brokers, &cluster.brokers, "until_end = true", sink);
+        let ended = Config::new(&text.replace("batch_rows = 100", "batch_rows = 2000")).start().end();
+        assert_eq!(ended.code, Some(0), "{}", ended.log);
+        ended
+    };
+    let refused = run("small-sets", "");
+    assert!(refused.books("out").2 > 0, "{}", refused.log);
+    assert!(refused.log.contains("below `max.message.bytes` of the topic"), "{}", refused.log);
+    let taken = run("smaller-sets", "librdkafka = { \"batch.size\" = 15000 }");
+    assert_eq!(taken.books("out"), (ROWS, ROWS, 0), "{}", taken.log);
 }
 
 #[test]
