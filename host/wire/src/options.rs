@@ -11,6 +11,7 @@ use netflow_parser::variable_versions::{ipfix, v9};
 use netflow_parser::{DataNumber, FieldValue};
 use sluice_flow::{BatchBuilder, ColumnId, Width};
 
+use crate::bytes::is_zero;
 use crate::compile::parts;
 use crate::element::INGRESS_INTERFACE;
 use crate::plan::{MAX_TEXT, walk};
@@ -45,7 +46,7 @@ pub(crate) fn records(
     match template {
         OptionsTemplate::NetFlow9(template) => {
             let Ok((_, data)) = v9::OptionsData::parse_with_limits(body, template, limits()) else {
-                return (0, Some(0));
+                return (0, none_read(body));
             };
             for values in &data.fields {
                 fields.clear();
@@ -63,7 +64,7 @@ pub(crate) fn records(
         OptionsTemplate::Ipfix(template) => {
             let (whole, broken) = without_empty(body, template.fields.iter().map(|field| field.field_length));
             let Ok((_, data)) = ipfix::OptionsData::parse_with_limits(&whole, template, limits()) else {
-                return (0, Some(0));
+                return (0, none_read(body));
             };
             for values in &data.fields {
                 fields.clear();
@@ -79,6 +80,11 @@ pub(crate) fn records(
         }
     }
 }
+/// Where the first record begins, if what cannot be read is more than padding.
+fn none_read(body: &[u8]) -> Option<usize> {
+    (!is_zero(body)).then_some(0)
+}
+
 /// The whole records with a zero byte in place of every variable-length field that is empty, and where one begins that does
 /// not end in `body`. Empty text is common, and netflow_parser stops at it; a zero byte means the same here.
 fn without_empty(body: &[u8], lens: impl Iterator<Item = u16>) -> (Cow<'_, [u8]>, Option<usize>) {
