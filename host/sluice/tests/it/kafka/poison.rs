@@ -192,7 +192,12 @@ fn a_topic_that_takes_little_at_once_refuses_what_comes_together_and_the_log_has
         cluster.topic_with(&format!("{name}-out"), 1, &[("max.message.bytes", "20000")]);
         cluster.produce(&from, (0..ROWS).map(delimited));
         let text = kafka_to_kafka(name, &cluster.brokers, &cluster.brokers, "until_end = true", sink);
-        let ended = Config::new(&text.replace("batch_rows = 100", "batch_rows = 2000")).start().end();
+        // All rows are one batch, and wait for each other in librdkafka.
+        let text = text
+            .replace("batch_rows = 100", "batch_rows = 2000")
+            .replace("batch_delay_ms = 20", "batch_delay_ms = 60000")
+            .replace("linger_ms = 5", "linger_ms = 1000");
+        let ended = Config::new(&text).start().end();
         assert_eq!(ended.code, Some(0), "{}", ended.log);
         ended
     };
