@@ -18,7 +18,7 @@ use crate::Invalid;
 /// Time that a start waits for an answer of the brokers before it goes on without one.
 const PROBE: Duration = Duration::from_secs(10);
 /// Time in which brokers that are down may turn out to have refused us.
-const AWAY: Duration = Duration::from_secs(1);
+const AWAY: Duration = Duration::from_secs(2);
 
 /// `tls` of a Kafka source or sink.
 #[derive(Clone, Debug, Deserialize)]

@@ -19,6 +19,8 @@ use crate::kafka::{DeadLetters, KafkaError, Transactions, probe};
 
 /// Longest time in one call of librdkafka; how soon the end and the clock are looked at.
 const WAIT: Duration = Duration::from_millis(50);
+/// Longest time that an event of librdkafka that is there takes to be told.
+const EVENT: Duration = Duration::from_millis(10);
 /// Values after which the clock is looked at even if there are always more.
 const VALUES_AT_ONCE: usize = 64;
 /// Time after which a source that finds no room tells the brokers to send nothing more, and goes on answering
@@ -107,9 +109,11 @@ impl KafkaSource {
         let sources = (0..config.consumers).map(|_| open()).collect::<Result<Vec<_>, _>>()?;
         if let Some(KafkaSource { consumer, .. }) = sources.first() {
             probe(name, &config.brokers, &consumer.context().events, |timeout| {
-                // Errors are told by polling; there is nothing to read before the subscription.
-                drop(consumer.poll(Duration::ZERO));
-                consumer.fetch_metadata(None, timeout).map(drop)
+                let answer = consumer.fetch_metadata(None, timeout).map(drop);
+                // Why there is none is told by polling, one event at a time; there is nothing to read before the
+                // subscription.
+                while consumer.poll(EVENT).is_some() {}
+                answer
             })?;
             consumer.context().check_letters(&config.brokers)?;
         }

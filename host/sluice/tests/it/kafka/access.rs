@@ -1,6 +1,8 @@
 //! Who is let in, and what is said to who is not.
 
 use std::fs::File;
+use std::io::Read;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -91,9 +93,10 @@ fn is_let_in(name: &str, brokers: &str, access: &str) {
 fn is_refused(name: &str, brokers: &str, access: &str, words: &[&str]) {
     let (code, said, ..) = run(name, brokers, access);
     assert_eq!(code, Some(1), "{name}: {said}");
-    let said = said.lines().filter(|line| line.starts_with("sluice: ")).collect::<Vec<_>>().join("\n");
-    assert!(said.starts_with("sluice: sources.in: ") && !said.contains('\n'), "{name}: {said}");
-    words.iter().for_each(|word| assert!(said.contains(word), "{name}: no `{word}` in {said}"));
+    let errors = said.lines().filter(|line| line.starts_with("sluice: ")).collect::<Vec<_>>();
+    let [error] = errors[..] else { panic!("{name}: {said}") };
+    assert!(error.starts_with("sluice: sources.in: "), "{name}: {said}");
+    words.iter().for_each(|word| assert!(error.contains(word), "{name}: no `{word}` in {said}"));
 }
 
 fn sasl(mechanism: &str, password: &str) -> String {
@@ -135,4 +138,37 @@ fn who_has_a_certificate_is_let_in_and_who_does_not_is_told_so() {
     is_refused("wrong-ca", brokers, &tls(&certificates.certificate, &client), &[look]);
     is_refused("system-ca", brokers, &format!("tls = {{ {} }}", &client[2..]), &[look]);
     is_refused("no-ca", brokers, &tls("nowhere.pem".as_ref(), &client), &["nowhere.pem cannot be read: No such file"]);
+}
+
+/// Leads to `brokers`, and breaks off the first two connections.
+fn broken_twice(brokers: &str) -> String {
+    let (listener, brokers) = (TcpListener::bind("127.0.0.1:0").unwrap(), brokers.to_owned());
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut connections = listener.incoming().map(Result::unwrap);
+        for mut broken in connections.by_ref().take(2) {
+            // Not before something was said: it is a connection.
+            broken.read_exact(&mut [0]).unwrap();
+        }
+        for here in connections {
+            let there = TcpStream::connect(&brokers).unwrap();
+            for (mut from, mut to) in [(here.try_clone().unwrap(), there.try_clone().unwrap()), (there, here)] {
+                std::thread::spawn(move || {
+                    std::io::copy(&mut from, &mut to).ok();
+                    to.shutdown(Shutdown::Write).ok();
+                });
+            }
+        }
+    });
+    address.to_string()
+}
+
+#[test]
+#[cfg_attr(not(kafka), ignore = "needs Apache Kafka: cargo xtask kafka --fetch")]
+fn a_connection_that_breaks_does_not_hide_that_the_next_is_refused() {
+    let certificates = broker().certificates();
+    let brokers = broken_twice(broker().tls_brokers());
+    is_refused("broken-tls", &brokers, &tls(&certificates.ca, ""), &["look at `tls`: ca, certificate, key"]);
+    let brokers = broken_twice(broker().sasl_brokers());
+    is_refused("broken-sasl", &brokers, &sasl("plain", "password = \"secret-2\""), &["look at `sasl`"]);
 }
